@@ -1,0 +1,188 @@
+import { isAbsolute, resolve } from 'node:path';
+import { Command, CommanderError, InvalidArgumentError } from 'commander';
+import { Problem } from '../protocol/problems.ts';
+import { RecoveryKey } from '../protocol/recovery-key.ts';
+import type { Result } from './requests.ts';
+import type { Disk, Runner } from './world.ts';
+
+/*
+ * The commands for people. Results go to stdout, progress and errors to stderr, each of their lines beginning with
+ * `sparekey:`. No command acts by itself: what changes anything is done by the job.
+ */
+
+export interface Terminal {
+  version: string;
+  out(text: string): void;
+  err(text: string): void;
+  /** Whether stdout may have colours; they never say anything alone. */
+  colour: boolean;
+  /** From this call on, Ctrl-C aborts the signal and does not end the process. */
+  interrupted(): AbortSignal;
+}
+
+interface Options {
+  root: string;
+  quiet?: true;
+  json?: true;
+  reason?: string;
+  timeout?: number;
+}
+
+/** As a shell reports a program that was ended by Ctrl-C. */
+const interruptedExit = 130;
+const mostReason = 256;
+
+const examples = `
+Examples:
+  sparekey status                                    is the recovery key of this Mac in safe keeping?
+  sparekey status --json                             the same for a program
+  sudo sparekey check-in                             ask the backend now, and do what is due
+  sudo sparekey rotate --reason "shown by phone"     have the recovery key replaced
+  sudo sparekey doctor                               what stands in the way, and who can mend it
+
+Exit status: 0 done, 64 not understood, 69 backend, 70 a mistake of ours, 75 later, 77 needs a person, 78 settings.
+`;
+
+/** Resolves with the exit status. Whatever fails is thrown as a `Problem`. */
+export async function runCommandLine(args: readonly string[], terminal: Terminal): Promise<number> {
+  let exit = 0;
+  const program = new Command('sparekey')
+    .description("Keeps this Mac's FileVault recovery key in your organisation's keeping, and has it replaced when it was shown or used.")
+    .option('--root <folder>', 'take this folder for the root of the Mac', readRoot, '/')
+    .option('--quiet', 'only the answer: no progress, no reasons')
+    .helpOption('--help', 'show this help')
+    .helpCommand(false)
+    .configureHelp({ showGlobalOptions: true })
+    .configureOutput({ writeOut: terminal.out, writeErr: () => {} })
+    .exitOverride()
+    .addHelpText('after', examples);
+  const add = (name: string, description: string, act: (options: Options) => Promise<number>): Command =>
+    program
+      .command(name)
+      .description(description)
+      .helpOption('--help', 'show this help')
+      .configureOutput({ writeOut: terminal.out, writeErr: () => {} })
+      .exitOverride()
+      .action(async (_options, command: Command) => {
+        exit = await act(command.optsWithGlobals<Options>());
+      });
+  add('check-in', 'ask the backend now, and do what is due', (options) => askAndPrint(options, terminal, 'check-in'))
+    .option('--json', 'print the result as JSON')
+    .option('--timeout <seconds>', 'wait so long for the job (default: 900)', readSeconds);
+  add('status', 'say how FileVault and the recovery key of this Mac stand; needs no sudo', (options) => printStatus(options, terminal)).option(
+    '--json',
+    'print it as JSON',
+  );
+  add('rotate', 'have the recovery key replaced, as soon as that is safe', (options) => askAndPrint(options, terminal, 'rotate'))
+    .option('--reason <text>', 'why; it goes into the log and the audit', readReason)
+    .option('--json', 'print the result as JSON')
+    .option('--timeout <seconds>', 'wait so long for the job (default: 900)', readSeconds);
+  add('doctor', 'look for what stands in the way, and say who can mend it', (options) => printDoctor(options, terminal)).option('--json', 'print it as JSON');
+  add('version', 'print the version', async () => {
+    terminal.out(`${terminal.version}\n`);
+    return 0;
+  });
+  try {
+    if (args.length === 0) throw new Problem('USAGE', 'there is no command');
+    await program.parseAsync([...args], { from: 'user' });
+  } catch (error) {
+    if (!(error instanceof CommanderError)) throw error;
+    if (error.exitCode === 0) return 0;
+    throw new Problem('USAGE', error.message.replace(/^error: /, '').replace(/\s*\n\s*/g, ' '));
+  }
+  return exit;
+}
+
+function readRoot(text: string): string {
+  if (text === '' || text.includes('\0')) throw new InvalidArgumentError('It must be a folder.');
+  return isAbsolute(text) ? resolve(text) : resolve(process.cwd(), text);
+}
+
+function readSeconds(text: string): number {
+  const seconds = Number(text);
+  if (!/^\d{1,5}$/.test(text) || seconds < 1) throw new InvalidArgumentError('It must be a whole number of seconds from 1 to 99999.');
+  return seconds;
+}
+
+function readReason(text: string): string {
+  const line = text.replace(/[\s\p{Cc}]+/gu, ' ').trim();
+  if (RecoveryKey.findIn(line.toUpperCase())) throw new InvalidArgumentError('A recovery key must not be in it.');
+  if (line === '' || line.length > mostReason) throw new InvalidArgumentError(`It must be a text of 1 to ${mostReason} characters.`);
+  return line;
+}
+
+async function openMac(root: string): Promise<{ disk: Disk; runner: Runner }> {
+  const [{ realDisk }, { realRunner }] = await Promise.all([import('./disk.ts'), import('./mac/run.ts')]);
+  const disk = realDisk(root);
+  if (!disk.facts('/')) throw new Problem('USAGE', `there is no folder ${root}`);
+  return { disk, runner: realRunner(root) };
+}
+
+const asJson = (value: unknown): string => `${JSON.stringify(value, null, 2)}\n`;
+
+async function printStatus({ root, json, quiet }: Options, terminal: Terminal): Promise<number> {
+  const [{ disk, runner }, { readFileVault }, { readStatus }, { reportStatus, statusInWords }] = await Promise.all([
+    openMac(root),
+    import('./mac/fdesetup.ts'),
+    import('./status.ts'),
+    import('./report.ts'),
+  ]);
+  const now = Date.now();
+  const report = reportStatus(await readFileVault(runner), readStatus(disk), now);
+  terminal.out(json ? asJson(report) : statusInWords(report, { now, colour: terminal.colour, quiet: quiet === true }));
+  return report.known ? 0 : 75;
+}
+
+async function printDoctor({ root, json, quiet }: Options, terminal: Terminal): Promise<number> {
+  const [{ disk, runner }, { gatherValues }, { doctorExit, examine }, { mayAsk }] = await Promise.all([
+    openMac(root),
+    import('./doctor-values.ts'),
+    import('./doctor.ts'),
+    import('./ask-the-job.ts'),
+  ]);
+  if (!quiet && !json) terminal.err('sparekey: looking\n');
+  const found = examine(await gatherValues({ root, disk, runner, asRoot: mayAsk(root, disk), now: Date.now(), version: terminal.version }));
+  const { doctorInWords } = await import('./report.ts');
+  terminal.out(json ? asJson(found) : doctorInWords(found, { colour: terminal.colour, quiet: quiet === true }));
+  return doctorExit(found);
+}
+
+async function askAndPrint(options: Options, terminal: Terminal, kind: 'check-in' | 'rotate'): Promise<number> {
+  const [{ disk, runner }, { askTheJob, defaultTimeoutSeconds }, { sayError, sayResult }] = await Promise.all([
+    openMac(options.root),
+    import('./ask-the-job.ts'),
+    import('./report.ts'),
+  ]);
+  const progress = (says: string) => {
+    if (!options.quiet) terminal.err(`sparekey: ${says}\n`);
+  };
+  let result: Result | 'left';
+  try {
+    result = await askTheJob(
+      {
+        root: options.root,
+        disk,
+        runner,
+        monotonic: () => performance.now(),
+        wait: (milliseconds) => new Promise((done) => setTimeout(done, milliseconds)),
+        interrupted: terminal.interrupted(),
+        progress,
+      },
+      { kind, reason: kind === 'rotate' ? (options.reason ?? 'asked on this Mac') : null },
+      options.timeout ?? defaultTimeoutSeconds,
+    );
+  } catch (error) {
+    // A program that reads stdout finds the failure there in the same form as the job's own answers.
+    if (options.json) terminal.out(asJson(sayError(error).facts));
+    throw error;
+  }
+  if (result === 'left') {
+    terminal.err('sparekey: not waiting any longer; the request stays in the queue, and the job goes on with it: look with `sparekey status`\n');
+    return interruptedExit;
+  }
+  const { exit, says, fix, code } = result;
+  if (options.json) terminal.out(asJson({ exit, says, fix, code }));
+  else if (exit === 0) terminal.out(`${says}\n`);
+  if (exit !== 0) terminal.err(sayResult(result));
+  return exit;
+}

@@ -1,0 +1,141 @@
+import type { Answer, CheckInReply, Facts, OpenDebt, RotationReason } from '../protocol/messages.ts';
+import type { ProblemCode } from '../protocol/problems.ts';
+
+/*
+ * The whole policy, as one pure function: what is true now, in; one thing to do and why, out. The order of the questions is
+ * the order of precedence. Reasons are words for people; nothing depends on them.
+ */
+
+/** What is true now. */
+export interface Situation {
+  facts: Facts;
+  settled: boolean;
+  /** The server's answer of this run, or null when it could not be asked. */
+  reply: Pick<CheckInReply, 'debts' | 'hold' | 'proofOrders' | 'recipients' | 'rotation' | 'alarms' | 'held' | 'candidates'> | null;
+  /** SHA-256 of the managed escrow certificate. */
+  recipient: string;
+  rotationOpen: boolean;
+  outboxEmpty: boolean;
+  /** A key may be tried now (gate 3). */
+  mayTry: boolean;
+  /** `used` has changed the key in this boot session already. */
+  usedChanged: boolean;
+  /** Reckoned server time, and the foreign changes by the same clock. */
+  now: number;
+  foreignChanges: readonly number[];
+  capability: 'unknown' | 'works' | 'refused';
+  /** The last key that answered `true`: on this build of macOS, and less than 30 days ago. */
+  provedOnThisBuild: boolean;
+  /** An earlier build of macOS is known, or the Mac was silent for 30 days. */
+  proofFirst: boolean;
+  changeRunning: Answer;
+  updateBeingPrepared: Answer;
+  freeBytes: number;
+  /** Days until the agent's certificate ends. */
+  certificateDays: number;
+  stopping: boolean;
+}
+
+export type Decision =
+  | { do: 'nothing'; because: string }
+  | { do: 'rotate'; because: RotationReason; debts: OpenDebt[] }
+  | { do: 'prove'; orderId: string; recordId: string; envelopeIds: readonly string[]; because: string }
+  | { do: 'ask for help'; code: ProblemCode; because: string };
+
+const day = 24 * 60 * 60 * 1000;
+const precedence: readonly RotationReason[] = ['interrupted', 'disclosed', 'used', 'ordered', 'granted', 'doubtful', 'never-escrowed', 'aged'];
+/** Reasons that nobody asked for: these wait for a week after a change by somebody else (C2). */
+const scheduled: readonly RotationReason[] = ['aged', 'never-escrowed', 'doubtful'];
+const leastFreeBytes = 64 * 1024 * 1024;
+
+const nothing = (because: string): Decision => ({ do: 'nothing', because });
+
+export function decide(it: Situation): Decision {
+  if (it.reply === null) return nothing('the backend was not reached');
+  if (it.rotationOpen) return nothing('an earlier rotation is not resolved yet');
+  if (it.reply.hold) return nothing(`the key was shown and its person may be typing it (${it.reply.hold.because})`);
+  const owed = it.reply.debts.filter((debt) => !(debt.because === 'used' && it.usedChanged));
+  const decision = owed.length > 0 ? decideRotation(it, it.reply, owed) : decideProof(it, it.reply);
+  return decision ?? nothing('nothing is owed');
+}
+
+/** Whose Mac it is to rotate: exactly one escrow payload, as the settings say, and the last escrow file sealed to it. */
+export function notOurs(facts: Facts): string | null {
+  const { payload, file } = facts.escrow;
+  if (facts.rotator === 'mdm') return 'the settings say that the MDM replaces the keys';
+  if (!facts.settings.managed) return 'the settings are not managed any more';
+  if (payload === 'several') return 'there is more than one escrow payload';
+  if (payload === 'unknown') return 'it is not known whose escrow payload is installed';
+  if (payload === 'none') return 'no escrow payload is installed, so new keys would go nowhere';
+  if (payload === 'foreign')
+    return facts.escrowOwner === 'mdm' ? (file?.ours ? 'the last escrow file is not sealed for the MDM' : null) : 'the escrow payload is somebody else’s';
+  if (facts.escrowOwner === 'mdm') return 'the settings say that the MDM owns escrow, and the payload is ours';
+  if (file && !file.ours) return 'the last escrow file is sealed for somebody else';
+  return null;
+}
+
+function busy(it: Situation): string | null {
+  const { facts } = it;
+  if (facts.fileVault.state !== 'on') return `FileVault is ${facts.fileVault.state}`;
+  if (facts.consoleUser === '_mbsetupuser') return 'Setup Assistant is running';
+  if (facts.darkWake === 'yes') return 'the Mac is in dark wake';
+  if (it.updateBeingPrepared === 'yes') return 'a macOS update is being prepared';
+  if (it.changeRunning !== 'no')
+    return it.changeRunning === 'yes' ? 'a change of the recovery key is running' : 'it is not known whether a change of the recovery key is running';
+  if (it.stopping) return 'the agent was told to stop';
+  return null;
+}
+
+const power = ({ source, percent }: Facts['power']): string | null => {
+  if (source === 'mains') return null;
+  if (source === 'battery')
+    return percent !== null && percent >= 20 ? null : `the battery is at ${percent ?? 'an unknown number of'} percent, and the Mac is not connected to power`;
+  return 'it is not known whether the Mac is connected to power';
+};
+
+/** Gate 2. What macOS does not say counts as the worse of the two. */
+function session(it: Situation, because: RotationReason, debts: readonly OpenDebt[]): string | null {
+  if (it.settled) return null;
+  const waiting = 'nobody has been logged in long enough yet';
+  if (because === 'used') return waiting;
+  if (it.facts.usingRecoveryKey === 'no' && it.facts.unlockedBy === 'user') return null;
+  if (debts.some((debt) => debt.withoutLogin)) return it.facts.uptimeSeconds >= 60 * 60 ? null : 'the Mac has been up for less than an hour';
+  return waiting;
+}
+
+function decideRotation(it: Situation, reply: NonNullable<Situation['reply']>, owed: OpenDebt[]): Decision {
+  const because = precedence.find((reason) => owed.some((debt) => debt.because === reason));
+  if (!because) return nothing('nothing is owed');
+  const recent = it.foreignChanges.filter((at) => at > it.now - 14 * day);
+  const notNow =
+    busy(it) ??
+    power(it.facts.power) ??
+    (it.outboxEmpty ? null : 'a sealed key is still to be delivered') ??
+    (it.certificateDays < 7 ? 'the certificate of this Mac ends within a week' : null) ??
+    session(it, because, owed) ??
+    (it.mayTry ? null : 'as many keys were tried as is safe for now') ??
+    (it.freeBytes < leastFreeBytes ? 'there is less than 64 MB of free space' : null) ??
+    notOurs(it.facts) ??
+    (recent.length >= 2 ? 'somebody else changed the key twice in 14 days: two rotators' : null) ??
+    (scheduled.includes(because) && recent.some((at) => at > it.now - 7 * day) ? 'somebody else changed the key within 7 days' : null) ??
+    (reply.alarms.length > 0 ? `an alarm stops it: ${reply.alarms.join(', ')}` : null) ??
+    (reply.rotation ? 'the backend has an open rotation of this Mac' : null) ??
+    (reply.recipients.includes(it.recipient) ? null : 'the backend does not accept the escrow certificate of the settings');
+  if (notNow !== null) return nothing(notNow);
+  if (it.capability === 'refused')
+    return { do: 'ask for help', code: 'UNLOCK_REFUSED', because: 'this build of macOS does not take the key itself as authority' };
+  if (it.proofFirst && !it.provedOnThisBuild) return decideProof(it, reply) ?? nothing('a new build of macOS, or a long silence: a proof comes first');
+  return { do: 'rotate', because, debts: owed };
+}
+
+/** A proof needs a settled session: outside one `false` says nothing, and would cost a try. */
+function decideProof(it: Situation, reply: NonNullable<Situation['reply']>): Decision | null {
+  // The likeliest key first: what macOS's own escrow file holds is what macOS made last.
+  const newest = it.facts.escrow.file?.digest;
+  const order = reply.proofOrders.find((one) => newest !== undefined && one.envelopeIds.includes(newest)) ?? reply.proofOrders[0];
+  if (!order) return null;
+  const notNow =
+    busy(it) ?? (it.settled ? null : 'nobody has been logged in long enough yet') ?? (it.mayTry ? null : 'as many keys were tried as is safe for now');
+  if (notNow !== null) return nothing(`a proof is due, but ${notNow}`);
+  return { do: 'prove', orderId: order.id, recordId: order.recordId, envelopeIds: order.envelopeIds, because: 'a proof is due' };
+}

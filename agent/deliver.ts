@@ -1,0 +1,103 @@
+import type { CheckInReply, Receipt, Validation } from '../protocol/messages.ts';
+import { Problem } from '../protocol/problems.ts';
+import { type Kept, withCurrent } from './journal.ts';
+import { reckonedNow } from './refusals.ts';
+import type { Run } from './run-of-agent.ts';
+
+/** Every envelope that can be delivered, newest first. */
+export function everyEnvelope(run: Run): Kept[] {
+  const { outbox, current, previous } = run.journal.value;
+  const seen = new Set<string>();
+  return [...[...outbox].reverse(), ...(current ? [current] : []), ...previous].filter((one) => !seen.has(one.envelopeId) && seen.add(one.envelopeId));
+}
+
+/** Sends one envelope, and believes nothing but a receipt for that very envelope. */
+export async function deliver(run: Run, kept: Kept, rotationId: string | null = kept.rotationId): Promise<Receipt> {
+  const receipt = await run.ask.deliver(kept.envelopeId, {
+    envelope: kept.envelope,
+    source: kept.source,
+    hardwareUuid: run.facts.hardwareUuid,
+    volume: kept.volume,
+    madeAt: kept.madeAt,
+    validated: kept.validated,
+    rotationId,
+  });
+  if (receipt.envelopeId !== kept.envelopeId) throw new Problem('REPLY_UNREADABLE', 'the receipt is for another envelope');
+  run.log('delivered', { envelopeId: kept.envelopeId, source: kept.source, state: receipt.state, readable: receipt.readable });
+  return receipt;
+}
+
+export const withReceipt = (kept: Kept, receipt: Receipt, validated: Validation = kept.validated): Kept => ({
+  ...kept,
+  validated,
+  recordId: receipt.recordId,
+  held: receipt.state === 'held',
+});
+
+type Named = Pick<CheckInReply, 'wanted' | 'held' | 'candidates'>;
+
+/** Delivers what the server wants of what we offered: nothing else decides it (rules 5.1). */
+export async function deliverWanted(run: Run, reply: Named): Promise<boolean> {
+  let delivered = false;
+  for (const kept of everyEnvelope(run).filter((one) => reply.wanted.includes(one.envelopeId) && !isOfOpenRotation(run, one))) {
+    const receipt = await deliver(run, kept);
+    noteReceipt(run, kept, receipt);
+    delivered = true;
+  }
+  for (const kept of run.journal.value.outbox.filter((one) => !reply.wanted.includes(one.envelopeId))) noteKnown(run, kept, reply);
+  return delivered;
+}
+
+/** A rotation's own envelope is resolve.ts's to bring to an end. */
+const isOfOpenRotation = (run: Run, kept: Kept): boolean => {
+  const { rotation } = run.journal.value;
+  return rotation !== null && kept.rotationId === rotation.id && kept.source === 'rotation';
+};
+
+/** The server has it already: its receipt was lost, or the journal was. */
+function noteKnown(run: Run, kept: Kept, reply: Named): void {
+  if (isOfOpenRotation(run, kept)) return;
+  const record = [...(reply.held ? [reply.held] : []), ...reply.candidates].find((one) => one.envelopeIds.includes(kept.envelopeId));
+  if (record) place(run, kept, { recordId: record.recordId, held: record.state === 'held' });
+  else run.journal.write({ outbox: run.journal.value.outbox.filter((one) => one.envelopeId !== kept.envelopeId) });
+}
+
+/**
+ * Where a receipt puts an envelope. A witness of the current key is held by its record, so it needs no place of its own;
+ * an escrow file of another key means that somebody else changed the key (C2).
+ */
+export function noteReceipt(run: Run, kept: Kept, receipt: Receipt): void {
+  if (receipt.readable === 'no') {
+    // Kept by the server, and of no use to it: macOS's file still lies where it was, and ours is offered no more.
+    run.problems.push({ code: 'DELIVERY_QUARANTINED', detail: 'readable: no' });
+    run.journal.write({ outbox: run.journal.value.outbox.filter((one) => one.envelopeId !== kept.envelopeId) });
+    return;
+  }
+  place(run, kept, { recordId: receipt.recordId, held: receipt.state === 'held' });
+}
+
+function place(run: Run, kept: Kept, known: Pick<Kept, 'held'> & { recordId: string }): void {
+  const journal = run.journal.value;
+  const now: Kept = { ...kept, ...known };
+  const outbox = journal.outbox.filter((one) => one.envelopeId !== kept.envelopeId);
+  if (journal.current?.envelopeId === kept.envelopeId) {
+    run.journal.write({ ...withCurrent(journal, now), outbox });
+    return;
+  }
+  if (journal.previous.some((one) => one.envelopeId === kept.envelopeId)) {
+    run.journal.write({ previous: journal.previous.map((one) => (one.envelopeId === kept.envelopeId ? now : one)), outbox });
+    return;
+  }
+  if (journal.current?.recordId && journal.current.recordId === known.recordId) {
+    // A second witness of the current key; what macOS said to either is true of both.
+    const current: Kept = { ...journal.current, held: known.held, validated: kept.validated === 'true' ? 'true' : journal.current.validated };
+    run.journal.write({ ...withCurrent({ ...journal, outbox }, current) });
+    return;
+  }
+  const byOther = journal.current !== null && kept.source === 'escrow-file' && kept.rotationId === null;
+  run.journal.write({
+    ...withCurrent({ ...journal, outbox }, now),
+    ...(byOther ? { foreignChanges: [...journal.foreignChanges, reckonedNow(run)].slice(-20) } : {}),
+  });
+  if (byOther) run.log('key-changed-by-other', { envelopeId: kept.envelopeId });
+}

@@ -1,0 +1,90 @@
+import { createHash } from 'node:crypto';
+import { type Journal, type Kept, mostOutbox } from './journal.ts';
+import { paths } from './paths.ts';
+import type { Disk } from './world.ts';
+
+/*
+ * macOS's own escrow file. Where our escrow payload is installed, macOS seals every new key into it, whoever made the key:
+ * a second witness that needs nobody's plaintext. It is copied into the journal when it is whole and quiet (rules 4.6);
+ * one that is sealed for somebody else is known by digest and recipient, and never leaves the Mac.
+ */
+
+const mostBytes = 16 * 1024;
+const quietMilliseconds = 2000;
+
+export type Noticed =
+  | { found: 'none' | 'unchanged' | 'not-quiet' | 'unreadable' }
+  | { found: 'ours' | 'foreign'; seen: NonNullable<Journal['escrowSeen']>; kept: Kept | null };
+
+const same = (seen: Journal['escrowSeen'], facts: { size: number; modifiedMs: number } | null): boolean =>
+  seen !== null && facts !== null && seen.size === facts.size && seen.modifiedMs === facts.modifiedMs;
+
+/** Whether the file is as the journal last saw it, without reading it. */
+export const escrowFileUnchanged = (disk: Disk, seen: Journal['escrowSeen']): boolean => {
+  const facts = disk.facts(paths.escrowFile);
+  return facts === null ? seen === null : same(seen, facts);
+};
+
+export async function noticeEscrowFile(
+  parts: { disk: Disk; wait(ms: number): Promise<void>; now(): number },
+  journal: Readonly<Journal>,
+  escrowCertificate: Uint8Array,
+): Promise<Noticed> {
+  const { disk } = parts;
+  const facts = disk.facts(paths.escrowFile);
+  if (facts === null || !facts.regular) return { found: 'none' };
+  if (same(journal.escrowSeen, facts)) return { found: 'unchanged' };
+  if (facts.size === 0 || facts.size > mostBytes) return { found: 'unreadable' };
+  const first = disk.read(paths.escrowFile, mostBytes);
+  await parts.wait(quietMilliseconds);
+  const second = disk.read(paths.escrowFile, mostBytes);
+  const after = disk.facts(paths.escrowFile);
+  if (!first || !second || !after || after.size !== facts.size || after.modifiedMs !== facts.modifiedMs || !first.equals(second)) return { found: 'not-quiet' };
+
+  const { readEnvelope, recipientNames } = await import('../protocol/envelope.ts');
+  let recipients: { name: string }[];
+  try {
+    recipients = readEnvelope(second).recipients;
+  } catch {
+    return { found: 'unreadable' };
+  }
+  const digest = createHash('sha256').update(second).digest('hex');
+  const names = recipientNames(escrowCertificate);
+  const ours = recipients.length === 1 && recipients.every((one) => names.includes(one.name));
+  const seen = { size: facts.size, modifiedMs: facts.modifiedMs, digest, recipient: recipients[0]?.name ?? null, ours };
+  if (!ours) return { found: 'foreign', seen, kept: null };
+  const known = [journal.current, ...journal.previous, ...journal.outbox].some((one) => one?.envelopeId === digest);
+  const kept: Kept | null = known
+    ? null
+    : {
+        envelopeId: digest,
+        envelope: second.toString('base64'),
+        source: 'escrow-file',
+        volume: journal.volumeGroup,
+        madeAt: new Date(Math.min(facts.modifiedMs, parts.now())).toISOString(),
+        validated: 'unknown',
+        rotationId: null,
+        recordId: null,
+        held: false,
+      };
+  return { found: 'ours', seen, kept };
+}
+
+/** What the journal becomes; also whether somebody else changed the key, which a foreign file shows by its digest alone (C7). */
+export function withEscrowFile(journal: Readonly<Journal>, noticed: Noticed, now: number): Partial<Journal> {
+  if (noticed.found === 'none') return journal.escrowSeen === null ? {} : { escrowSeen: null };
+  if (noticed.found !== 'ours' && noticed.found !== 'foreign') return {};
+  const { seen, kept } = noticed;
+  const changed = journal.escrowSeen !== null && journal.escrowSeen.digest !== seen.digest;
+  const byOther = changed && !journal.ownEscrowChangeDue && noticed.found === 'foreign';
+  const outbox = kept
+    ? [...journal.outbox, journal.ownEscrowChangeDue && journal.rotation ? { ...kept, rotationId: journal.rotation.id } : kept]
+    : journal.outbox;
+  return {
+    escrowSeen: seen,
+    // Full means that nothing could be delivered for long; the oldest of macOS's own files is the least of them.
+    outbox: outbox.length > mostOutbox ? outbox.filter((_, at) => at !== outbox.findIndex((other) => other.source === 'escrow-file')) : outbox,
+    ownEscrowChangeDue: changed ? false : journal.ownEscrowChangeDue,
+    ...(byOther ? { foreignChanges: [...journal.foreignChanges, now].slice(-20) } : {}),
+  };
+}

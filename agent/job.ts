@@ -1,0 +1,139 @@
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { performance } from 'node:perf_hooks';
+import { problems as problemTable } from '../protocol/problems.ts';
+import { connect } from './backend.ts';
+import { checkIn, type Finished, type World } from './check-in.ts';
+import { realDisk } from './disk.ts';
+import { takeLock } from './lock.ts';
+import { type Log, openLog } from './log.ts';
+import { realRunner } from './mac/run.ts';
+import { readBoot } from './mac/system.ts';
+import type { Versions } from './observe.ts';
+import { paths } from './paths.ts';
+import { endQuiet, sayQuietUntil } from './quiet.ts';
+import { answer, makeFolders, sayProgress, type Taken, takeRequests } from './requests.ts';
+import { keptKeys, openSecrets } from './secrets.ts';
+import { readStatus, writeStatus } from './status.ts';
+import { statusOf } from './status-of-run.ts';
+import type { Disk, Runner } from './world.ts';
+
+/*
+ * What launchd runs. One at a time; requests are moved out of the queue before anything else, because launchd starts the
+ * job again for as long as the queue is not empty.
+ */
+
+export interface JobOptions {
+  version: string;
+  /** For tests in process; the shipped agent leaves them alone. */
+  world?: Partial<World>;
+  pid?: number;
+}
+
+/** Resolves with the exit status: 0, or as in the problem table. */
+export async function runJob(root: string, options: JobOptions): Promise<number> {
+  const disk = options.world?.disk ?? realDisk(root);
+  const runner = options.world?.runner ?? realRunner(root);
+  const now = options.world?.now ?? Date.now;
+  makeFolders(disk);
+  const { boot } = await readBoot(runner, now());
+  const lock = takeLock(root, { pid: options.pid ?? process.pid, boot });
+  if (!lock) {
+    process.stderr.write(`sparekey: ${problemTable.ALREADY_RUNNING.title}\n`);
+    return problemTable.ALREADY_RUNNING.exit;
+  }
+  const stop = watchForStop();
+  const log = options.world?.log ?? openLog(root, 'info');
+  try {
+    return await oneRun(root, options, { disk, runner, now, log, stopping: stop.seen });
+  } finally {
+    stop.end();
+    lock.release();
+    await log.close();
+  }
+}
+
+interface Parts {
+  disk: Disk;
+  runner: Runner;
+  now(): number;
+  log: Log;
+  stopping(): boolean;
+}
+
+async function oneRun(root: string, options: JobOptions, parts: Parts): Promise<number> {
+  const { disk, log } = parts;
+  const { taken, refused } = takeRequests(disk);
+  for (const id of refused) log('request-refused', { id });
+  for (const one of taken) log('request-taken', { id: one.id, kind: one.kind });
+  endQuiet(disk);
+  const versions = readVersions(root, options.version);
+  const secrets = options.world?.secrets ?? openSecrets();
+  const world: World = {
+    root,
+    secrets,
+    keys: keptKeys(secrets),
+    versions,
+    monotonic: () => performance.now() / 1000,
+    wait: (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds)),
+    progress: (says) => sayProgress(disk, taken, says),
+    connect,
+    ...parts,
+    ...options.world,
+  };
+  const finished = await checkIn(world, taken);
+  report(root, world, finished, taken);
+  return finished.code ? problemTable[finished.code].exit : 0;
+}
+
+/** Status for everybody, answers for whoever asked, and until when nothing has to be done. */
+function report(root: string, world: World, finished: Finished, taken: readonly Taken[]): void {
+  const status = statusOf(finished, world.versions, world.now(), readStatus(world.disk));
+  if (status) writeStatus(world.disk, status);
+  for (const one of taken) answer(world.disk, one, answerTo(one, finished));
+  if (finished.code === null && finished.quietSeconds !== null) sayQuietUntil(root, world.disk, world.versions.agent, world.now(), finished.quietSeconds);
+}
+
+function answerTo(request: Taken, finished: Finished): { exit: number; says: string; fix: string | null; code: string | null } {
+  if (finished.code) {
+    const { exit, fix } = problemTable[finished.code];
+    return { exit, says: finished.did, fix, code: finished.code };
+  }
+  if (request.kind === 'check-in') return { exit: 0, says: finished.did, fix: null, code: null };
+  if (finished.rotated) return { exit: 0, says: 'the recovery key was replaced, and the new one is in safe keeping', fix: null, code: null };
+  const problem = finished.decision?.do === 'ask for help' ? finished.decision.code : (finished.problems.at(-1)?.code ?? null);
+  return {
+    exit: problem ? problemTable[problem].exit : 75,
+    says: `the recovery key was not replaced yet: ${finished.did}`,
+    fix: problem ? problemTable[problem].fix : 'nothing: it is owed now, and happens as soon as it is safe',
+    code: problem,
+  };
+}
+
+/** The package says what it is made of. Without its word the runtime counts as unsigned, for trying out only. */
+function readVersions(root: string, agent: string): Versions {
+  try {
+    const file = join(root, paths.build);
+    const build = existsSync(file) ? (JSON.parse(readFileSync(file, 'utf8')) as { signed?: unknown }) : {};
+    return { agent, runtime: process.version, runtimeSigned: build.signed === true };
+  } catch {
+    return { agent, runtime: process.version, runtimeSigned: false };
+  }
+}
+
+/** SIGTERM comes at shutdown and at an upgrade: what is begun is finished, nothing new begins. */
+function watchForStop(): { seen: () => boolean; end: () => void } {
+  let seen = false;
+  const note = () => {
+    seen = true;
+  };
+  process.on('SIGTERM', note);
+  process.on('SIGINT', note);
+  return {
+    seen: () => seen,
+    end: () => {
+      process.off('SIGTERM', note);
+      process.off('SIGINT', note);
+    },
+  };
+}

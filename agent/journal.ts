@@ -1,0 +1,257 @@
+import type { DeliverySource, RotationReason, Validation } from '../protocol/messages.ts';
+import { Problem } from '../protocol/problems.ts';
+import type { JournalIdentity } from './identity.ts';
+import { paths } from './paths.ts';
+import type { Disk } from './world.ts';
+
+/*
+ * The one file that survives a crash (rules 3). Root-only, written whole: temp, fsync, rename, fsync of the folder.
+ * It holds ids, digests and sealed envelopes, never a key. It belongs to one machine and one volume; on any other it is
+ * set aside. A version that this agent does not know is never written over.
+ */
+
+export const journalVersion = 1;
+const mostBytes = 256 * 1024;
+export const mostOutbox = 8;
+
+/** A sealed key, as it can be delivered at any time. */
+export interface Kept {
+  envelopeId: string;
+  /** base64 */
+  envelope: string;
+  source: DeliverySource;
+  volume: string;
+  /** ISO 8601; the Mac's own clock, so a claim. */
+  madeAt: string;
+  validated: Validation;
+  rotationId: string | null;
+  /** The server's record, once there is a receipt. */
+  recordId: string | null;
+  /** `held` in a receipt. A later key that has it and answered `true` is what lets an older envelope go (3.2). */
+  held: boolean;
+}
+
+export interface JournalRotation {
+  id: string;
+  because: RotationReason;
+  state: 'intended' | 'changing' | 'sealed' | 'unresolved';
+  /** The boot session it began in. */
+  boot: string;
+  authorizedBy: 'keychain' | 'grant' | 'password';
+  /** The keychain item of the old key, where that authorized it. */
+  oldItem: string | null;
+  /** The server's record of the old key. */
+  oldRecordId: string | null;
+  outputFile: string;
+  /** Digest of macOS's escrow file before the change, or null where there was none. */
+  escrowIdBefore: string | null;
+  /** Uptime at which the change was begun, in the boot session `boot`. */
+  changingUptime: number | null;
+  /** The first `false` of each key that was asked about while this was resolved, by the key's name in resolve.ts. */
+  looks: Record<string, Look>;
+  /** Keys that answered `false` twice, in two runs at least ten minutes apart, both in a settled session (K8). */
+  refuted: string[];
+}
+
+/** One `false`, and when, by the server's time as the agent reckons it. */
+export interface Look {
+  at: number;
+  runId: string;
+}
+
+export interface JournalDebt {
+  id: string;
+  because: RotationReason;
+  /** The envelope of the key that it is owed for, where known. */
+  envelopeId: string | null;
+  boot: string;
+  confirmed: boolean;
+  /** Why, in the words of whoever asked on this Mac; `ordered` only. */
+  reason?: string;
+}
+
+export interface JournalProof {
+  id: string;
+  envelopeId: string;
+  orderId: string | null;
+  answer: Validation;
+  settled: boolean;
+  boot: string;
+  uptimeSeconds: number;
+}
+
+export interface Journal {
+  version: number;
+  hardwareUuid: string;
+  serial: string;
+  volumeGroup: string;
+  /** The newest key that has a receipt. */
+  current: Kept | null;
+  /** Older ones, newest first, until `current` is held and proved: then one stays. */
+  previous: Kept[];
+  /** Sealed keys without a receipt. */
+  outbox: Kept[];
+  rotation: JournalRotation | null;
+  debts: JournalDebt[];
+  /** Wrong or likely wrong keys that were tried, by reckoned server time (gate 3). */
+  refusals: { id: string; at: number; settled: boolean }[];
+  session: { boot: string; firstRunUptime: number; usedSeen: boolean; usedChanged: boolean; user: { name: string; since: number } | null } | null;
+  identity: JournalIdentity | null;
+  proofs: JournalProof[];
+  endings: { rotationId: string; as: 'not-changed' | 'not-known' | 'exhausted'; detail: string }[];
+  /** Whether the key itself authorizes its change on this build of macOS. */
+  capability: { build: string; state: 'unknown' | 'works' | 'refused' } | null;
+  /** The last `true`: for which build, and when by reckoned server time. */
+  lastProof: { build: string; at: number } | null;
+  /** The server's time as last heard, and the uptime at which it was. */
+  clock: { serverTime: number; boot: string; uptime: number } | null;
+  /** The escrow file as last read, so that an unchanged one is not read twice. */
+  escrowSeen: { size: number; modifiedMs: number; digest: string; recipient: string | null; ours: boolean } | null;
+  /** Our own rotation will change the escrow file once; that change is nobody else's. */
+  ownEscrowChangeDue: boolean;
+  /** Foreign escrow files that were reported, by digest. */
+  foreignReported: string[];
+  /** Changes of the key by somebody else, by reckoned server time (C2). */
+  foreignChanges: number[];
+  /** R9: nothing that anybody has opens this Mac. */
+  exhausted: boolean;
+  /** When the profile's certificate was last compared with the one that proved the enrolment; the Mac's clock, milliseconds. */
+  profileLookedAt: number;
+}
+
+export const freshJournal = (machine: { hardwareUuid: string; serial: string }, volumeGroup: string): Journal => ({
+  version: journalVersion,
+  hardwareUuid: machine.hardwareUuid,
+  serial: machine.serial,
+  volumeGroup,
+  current: null,
+  previous: [],
+  outbox: [],
+  rotation: null,
+  debts: [],
+  refusals: [],
+  session: null,
+  identity: null,
+  proofs: [],
+  endings: [],
+  capability: null,
+  lastProof: null,
+  clock: null,
+  escrowSeen: null,
+  ownEscrowChangeDue: false,
+  foreignReported: [],
+  foreignChanges: [],
+  exhausted: false,
+  profileLookedAt: 0,
+});
+
+/** What was found when the journal was opened. */
+export type Opened = 'as-it-was' | 'new' | 'unreadable-set-aside' | 'other-machine-set-aside' | 'other-volume-set-aside';
+
+export class JournalFile {
+  readonly opened: Opened;
+  #disk: Disk;
+  #value: Journal;
+
+  constructor(disk: Disk, value: Journal, opened: Opened) {
+    this.#disk = disk;
+    this.#value = value;
+    this.opened = opened;
+  }
+
+  get value(): Readonly<Journal> {
+    return this.#value;
+  }
+
+  /** Writes at once and durably; when it throws, nothing has changed, neither on disk nor in memory. */
+  write(change: Partial<Journal>): void {
+    const next = { ...this.#value, ...change };
+    const text = `${JSON.stringify(next)}\n`;
+    if (text.length > mostBytes) throw new Problem('JOURNAL_NOT_WRITTEN', `it would be larger than ${mostBytes} bytes`);
+    try {
+      this.#disk.replace(paths.journal, text, 0o600);
+    } catch (cause) {
+      throw new Problem('JOURNAL_NOT_WRITTEN', (cause as NodeJS.ErrnoException).code ?? 'write failed', { cause });
+    }
+    this.#value = next;
+  }
+}
+
+/**
+ * Opens the journal of this machine and this volume. Unreadable, other hardware, other volume: set aside under another name,
+ * never deleted. An identity stays with its hardware, so another volume of the same Mac keeps it.
+ * Throws `JOURNAL_TOO_NEW` for a version that this agent does not know: then nothing may be written.
+ */
+export function openJournal(disk: Disk, machine: { hardwareUuid: string; serial: string }, volumeGroup: string, stamp: string): JournalFile {
+  const bytes = disk.read(paths.journal, mostBytes);
+  if (bytes === null) return new JournalFile(disk, freshJournal(machine, volumeGroup), 'new');
+  const setAside = (why: string): void => disk.rename(paths.journal, `${paths.journal}.${why}-${stamp}`);
+  const found = readJournal(bytes);
+  if (found === null) {
+    setAside('unreadable');
+    return new JournalFile(disk, freshJournal(machine, volumeGroup), 'unreadable-set-aside');
+  }
+  if (found.hardwareUuid !== machine.hardwareUuid) {
+    setAside('other-mac');
+    return new JournalFile(disk, freshJournal(machine, volumeGroup), 'other-machine-set-aside');
+  }
+  if (found.volumeGroup !== volumeGroup) {
+    setAside('other-volume');
+    return new JournalFile(disk, { ...freshJournal(machine, volumeGroup), identity: found.identity, clock: found.clock }, 'other-volume-set-aside');
+  }
+  return new JournalFile(disk, found, 'as-it-was');
+}
+
+function readJournal(bytes: Buffer): Journal | null {
+  let parsed: unknown;
+  try {
+    parsed = JSON.parse(bytes.toString('utf8'));
+  } catch {
+    return null;
+  }
+  if (typeof parsed !== 'object' || parsed === null || !('version' in parsed) || !Number.isInteger(parsed.version)) return null;
+  if (parsed.version !== journalVersion) throw new Problem('JOURNAL_TOO_NEW', `its version is ${parsed.version}, this agent knows ${journalVersion}`);
+  return isJournal(parsed) ? parsed : null;
+}
+
+const isKept = (value: unknown): boolean =>
+  typeof value === 'object' &&
+  value !== null &&
+  'envelopeId' in value &&
+  'envelope' in value &&
+  typeof value.envelopeId === 'string' &&
+  typeof value.envelope === 'string';
+
+/** Shape enough to work with: what is missing would be a damaged file, which R11 mends from the outside. */
+function isJournal(value: object): value is Journal {
+  const it = value as Partial<Record<keyof Journal, unknown>>;
+  const lists = [it.previous, it.outbox, it.debts, it.refusals, it.proofs, it.endings, it.foreignReported, it.foreignChanges];
+  const objects = [it.current, it.rotation, it.session, it.identity, it.capability, it.lastProof, it.clock, it.escrowSeen];
+  return (
+    typeof it.hardwareUuid === 'string' &&
+    typeof it.serial === 'string' &&
+    typeof it.volumeGroup === 'string' &&
+    lists.every(Array.isArray) &&
+    objects.every((one) => typeof one === 'object') &&
+    (it.current === null || isKept(it.current)) &&
+    [...(it.previous as unknown[]), ...(it.outbox as unknown[])].every(isKept)
+  );
+}
+
+/** Server time in milliseconds as the Mac can reckon it: never later than it is, and null before the first answer. */
+export function reckonServerTime(journal: Readonly<Journal>, boot: string, uptime: number): number | null {
+  const clock = journal.clock;
+  if (clock === null) return null;
+  return clock.boot === boot ? clock.serverTime + Math.max(0, uptime - clock.uptime) * 1000 : clock.serverTime;
+}
+
+/** `newer` becomes current. Older envelopes stay until a later key is held and answered `true`; then one of them does. */
+export function withCurrent(journal: Readonly<Journal>, newer: Kept): Pick<Journal, 'current' | 'previous' | 'outbox'> {
+  const older = [journal.current, ...journal.previous].filter((one): one is Kept => one !== null && one.envelopeId !== newer.envelopeId);
+  const settled = newer.held && newer.validated === 'true';
+  return {
+    current: newer,
+    previous: settled ? older.slice(0, 1) : older.slice(0, mostOutbox),
+    outbox: journal.outbox.filter((one) => one.envelopeId !== newer.envelopeId),
+  };
+}

@@ -1,0 +1,112 @@
+import { paths } from './paths.ts';
+import type { Disk } from './world.ts';
+
+/*
+ * How the command line asks the job (rules 3.6): a file in the queue, then a kick. The job moves a request out of the queue
+ * before it acts on it, because launchd starts the job again for as long as the queue is not empty. The third time that a
+ * run dies on a request, the request goes to `failed`.
+ */
+
+const mostBytes = 4096;
+const mostTries = 3;
+
+export interface Request {
+  id: string;
+  kind: 'check-in' | 'rotate';
+  /** Why, in the words of whoever asked; `rotate` only. */
+  reason: string | null;
+}
+
+/** What the command line prints. `exit` as in the problem table; 0 when done. */
+export interface Result {
+  id: string;
+  exit: number;
+  says: string;
+  fix: string | null;
+  code: string | null;
+}
+
+export interface Taken extends Request {
+  file: string;
+}
+
+const nameOf = /^([A-Za-z0-9-]{1,64})\.(\d)\.json$/;
+
+export function makeFolders(disk: Disk): void {
+  for (const folder of [paths.state, paths.queue, paths.taken, paths.failed, paths.results, paths.outputs]) disk.makeFolder(folder, 0o700);
+  disk.makeFolder(paths.public, 0o755);
+}
+
+export function ask(disk: Disk, request: Request): void {
+  disk.replace(`${paths.state}/${request.id}.request`, JSON.stringify(request), 0o600);
+  disk.rename(`${paths.state}/${request.id}.request`, `${paths.queue}/${request.id}.json`);
+}
+
+export const queueIsEmpty = (disk: Disk): boolean => disk.list(paths.queue).length === 0 && disk.list(paths.taken).length === 0;
+
+/** Moves every request out of the queue, and gives those that can be acted on. What is left of a run that died counts as one more try. */
+export function takeRequests(disk: Disk): { taken: Taken[]; refused: string[] } {
+  const refused: string[] = [];
+  const taken: Taken[] = [];
+  const moved = disk.list(paths.queue).map((name) => {
+    const id = /^([A-Za-z0-9-]{1,64})\.json$/.exec(name)?.[1];
+    if (!id) {
+      disk.rename(`${paths.queue}/${name}`, `${paths.failed}/${name}`);
+      refused.push(name);
+      return null;
+    }
+    const to = `${id}.1.json`;
+    disk.rename(`${paths.queue}/${name}`, `${paths.taken}/${to}`);
+    return to;
+  });
+  for (const name of disk.list(paths.taken)) {
+    const [, id, tries] = nameOf.exec(name) ?? [];
+    const again = moved.includes(name) ? Number(tries) : Number(tries) + 1;
+    const request = id ? readRequest(disk, `${paths.taken}/${name}`, id) : null;
+    if (!id || !request || again > mostTries) {
+      disk.rename(`${paths.taken}/${name}`, `${paths.failed}/${name}`);
+      refused.push(id ?? name);
+      continue;
+    }
+    const file = `${paths.taken}/${id}.${again}.json`;
+    if (file !== `${paths.taken}/${name}`) disk.rename(`${paths.taken}/${name}`, file);
+    taken.push({ ...request, file });
+  }
+  return { taken, refused };
+}
+
+function readRequest(disk: Disk, file: string, id: string): Request | null {
+  try {
+    const it = JSON.parse((disk.read(file, mostBytes) ?? Buffer.alloc(0)).toString('utf8')) as Partial<Request>;
+    const known =
+      it.id === id && (it.kind === 'check-in' || it.kind === 'rotate') && (it.reason === null || (typeof it.reason === 'string' && it.reason.length <= 256));
+    return known ? { id, kind: it.kind as Request['kind'], reason: it.reason as string | null } : null;
+  } catch {
+    return null;
+  }
+}
+
+/** The answer first, then the request goes: a run that dies between repeats the answer, never loses the question. */
+export function answer(disk: Disk, taken: Taken, result: Omit<Result, 'id'>): void {
+  disk.replace(`${paths.results}/${taken.id}.json`, JSON.stringify({ id: taken.id, ...result }), 0o600);
+  disk.remove(taken.file);
+}
+
+/** Reads an answer and removes it; null while there is none. */
+export function readAnswer(disk: Disk, id: string): Result | null {
+  const file = `${paths.results}/${id}.json`;
+  const bytes = disk.read(file, mostBytes);
+  if (!bytes) return null;
+  disk.remove(file);
+  if (disk.facts(`${paths.results}/${id}.progress`)) disk.remove(`${paths.results}/${id}.progress`);
+  return JSON.parse(bytes.toString('utf8')) as Result;
+}
+
+/** Said by the job while it works, for whoever waits. */
+export function sayProgress(disk: Disk, requests: readonly Taken[], says: string): void {
+  for (const one of requests) disk.replace(`${paths.results}/${one.id}.progress`, says, 0o600);
+}
+
+export function readProgress(disk: Disk, id: string): string | null {
+  return disk.read(`${paths.results}/${id}.progress`, mostBytes)?.toString('utf8') ?? null;
+}

@@ -1,0 +1,279 @@
+import { randomUUID } from 'node:crypto';
+import type { CheckInReply, OpenDebt, RotationReason, Validation } from '../protocol/messages.ts';
+import { isProblemCode, Problem } from '../protocol/problems.ts';
+import type { RecoveryKey } from '../protocol/recovery-key.ts';
+import { deliver, withReceipt } from './deliver.ts';
+import { type JournalRotation, type Kept, withCurrent } from './journal.ts';
+import { readChangeFailure, readChangeOutput, startChange } from './mac/fdesetup.ts';
+import { keepAwake } from './mac/system.ts';
+import { errorFile, outputFile, paths } from './paths.ts';
+import { giveBack, reckonedNow, spendTry, tryKey } from './refusals.ts';
+import type { Run } from './run-of-agent.ts';
+import { askForGrant, keyItem, keyItems } from './unlock.ts';
+
+/*
+ * Replaces a recovery key without losing it. fdesetup chooses the new key, so there is a moment when only its output knows
+ * it; everything here is about that moment. The order of writes (rules 4.3), and what a run that dies leaves behind:
+ *
+ *    1 journal `intended`          2 server: begin           3 the old key answers true    4 item with the old key
+ *    5 output files                6 journal `changing`      7 fdesetup, in its own session, into those files
+ *    8 sync, read the new key      9 item with the new key  10 sealed; journal `sealed`   11 the new key is validated
+ *   12 output files go            13 delivered: receipt     14 journal: current           15 old item goes
+ *
+ * Until 6 nothing has happened (R1). From 7 on the output file, then the envelope, holds the new key (R2, R10); resolve.ts
+ * goes on from wherever this stopped. Neither stdout nor stderr is ever a pipe: a dead reader's pipe would kill fdesetup
+ * after the change and before its answer is out.
+ */
+
+export type Outcome =
+  | { done: true; because: RotationReason }
+  | { done: false; because: string }
+  /** The new key is safe in the journal or the output file; a later run goes on. */
+  | { done: 'later'; because: string };
+
+/** Longest wait for fdesetup; after it the agent leaves it alone, and a later run looks for it. */
+const changeSeconds = 10 * 60;
+
+export async function rotate(run: Run, reply: CheckInReply, because: RotationReason, debts: readonly OpenDebt[]): Promise<Outcome> {
+  await loadEverything(run);
+  const authority = await chooseAuthority(run, reply);
+  if ('outcome' in authority) return authority.outcome;
+
+  const id = randomUUID();
+  const rotation: JournalRotation = {
+    id,
+    because,
+    state: 'intended',
+    boot: run.facts.boot,
+    authorizedBy: authority.by,
+    oldItem: authority.item,
+    oldRecordId: authority.recordId,
+    outputFile: outputFile(id),
+    escrowIdBefore: run.journal.value.escrowSeen?.digest ?? null,
+    changingUptime: null,
+    looks: {},
+    refuted: [],
+  };
+  run.journal.write({ rotation }); // 1
+  run.log('rotation-intended', { rotationId: id, because, authorizedBy: authority.by });
+
+  let old: RecoveryKey;
+  try {
+    old = await begin(run, rotation, debts, authority.key); // 2
+  } catch (cause) {
+    return endUnchanged(run, rotation, cause instanceof Problem ? cause : new Problem('AGENT_BUG', undefined, { cause }));
+  }
+  if ((await tryKey(run, old)) !== 'true') {
+    // 3
+    return endUnchanged(run, rotation, new Problem('KEY_NOT_ON_MAC', 'the key that should authorize the change does not open this Mac'));
+  }
+  if (run.stopping()) return endUnchanged(run, rotation, new Problem('CHANGE_FAILED', 'the agent was told to stop before the change'));
+  if (run.facts.custodyMode === 'keychain' && authority.by === 'grant') {
+    const item = keyItem(run, `before-${id}`);
+    if (await run.keys.write(item, old)) run.journal.write({ rotation: { ...rotation, oldItem: item } }); // 4
+  }
+  await keepAwake(run.runner); // until the receipt: it ends with this process
+  return change(run, { ...(run.journal.value.rotation ?? rotation) }, old);
+}
+
+/** Every module that the rotation needs is loaded, and a trial sealing succeeds, before anything is begun (gate 4). */
+async function loadEverything(run: Run): Promise<void> {
+  const { sealKey } = await import('../protocol/envelope.ts');
+  await import('../protocol/grant.ts');
+  const { RecoveryKey } = await import('../protocol/recovery-key.ts');
+  const trial = RecoveryKey.parse('AAAA-BBBB-CCCC-DDDD-EEEE-FFFF');
+  if (trial) sealKey(trial, run.escrowCertificate);
+}
+
+type Authority = { by: 'keychain' | 'grant'; key: RecoveryKey | null; item: string | null; recordId: string | null };
+
+/** Gate 6: a key in the keychain that answers `true`; else a grant; else nothing. */
+async function chooseAuthority(run: Run, reply: CheckInReply): Promise<Authority | { outcome: Outcome }> {
+  if (run.facts.custodyMode === 'keychain') {
+    const probe = `probe:${run.facts.hardwareUuid}`;
+    const works = await run.keys.roundTrip(probe);
+    if (!works) return { outcome: { done: false, because: 'the keychain does not keep what is put into it' } };
+    const kept = await firstValidItem(run);
+    if (kept) return { by: 'keychain', key: kept.key, item: kept.item, recordId: reply.held?.recordId ?? null };
+  }
+  const record = reply.held ?? reply.candidates[0];
+  if (!record) {
+    run.problems.push({ code: 'KEY_NOT_ON_MAC' });
+    return { outcome: { done: false, because: 'neither this Mac nor the backend has a key that could authorize the change' } };
+  }
+  return { by: 'grant', key: null, item: null, recordId: record.recordId };
+}
+
+/** The item of the current rotation first; never a sweep through the history. */
+async function firstValidItem(run: Run): Promise<{ key: RecoveryKey; item: string } | null> {
+  const items = await keyItems(run);
+  if (items === 'cannot-tell') return null;
+  const current = run.journal.value.current?.rotationId;
+  const likeliest = items
+    .filter((item) => current && item === keyItem(run, current))
+    .concat(items.filter((item) => !current || item !== keyItem(run, current)));
+  for (const item of likeliest.slice(0, 2)) {
+    const read = await run.keys.read(item);
+    if (typeof read === 'object' && (await tryKey(run, read.there)) === 'true') return { key: read.there, item };
+  }
+  return null;
+}
+
+async function begin(run: Run, rotation: JournalRotation, debts: readonly OpenDebt[], key: RecoveryKey | null): Promise<RecoveryKey> {
+  const { certificateDigest } = await import('../protocol/envelope.ts');
+  const asked = key ? null : await askForGrant(run, { purpose: 'rotate', recordId: rotation.oldRecordId ?? '', forId: rotation.id });
+  const begun = await run.ask.begin({
+    id: rotation.id,
+    because: rotation.because,
+    debtIds: debts.map((debt) => debt.id),
+    hardwareUuid: run.facts.hardwareUuid,
+    volume: run.facts.volume,
+    boot: run.facts.boot,
+    recipient: certificateDigest(run.escrowCertificate),
+    escrowPayload: run.facts.escrow.payload,
+    grant: asked?.request ?? null,
+  });
+  run.log('rotation-begun', { rotationId: rotation.id });
+  if (key) return key;
+  if (!asked || !begun.grant) throw new Problem('GRANT_REFUSED');
+  return asked.open(begun.grant.jwe);
+}
+
+/** Ends a rotation before macOS changed anything: files and the item that was made for it go, the server hears of it at the next check-in. */
+export function endUnchanged(run: Run, rotation: JournalRotation, problem: Problem | null, detail: string = problem?.code ?? 'interrupted'): Outcome {
+  removeOutputs(run, rotation.id);
+  run.journal.write({ rotation: null, endings: [...run.journal.value.endings, { rotationId: rotation.id, as: 'not-changed', detail }] });
+  if (problem) run.problems.push({ code: problem.code, ...(problem.detail ? { detail: problem.detail } : {}) });
+  run.log('rotation-not-changed', { rotationId: rotation.id, because: detail });
+  const words = problem ? problem.message : 'it was interrupted before the key was changed';
+  return { done: false, because: words };
+}
+
+export function removeOutputs(run: Run, rotationId: string): void {
+  for (const file of [outputFile(rotationId), errorFile(rotationId)]) if (run.disk.facts(file)) run.disk.remove(file);
+}
+
+async function change(run: Run, rotation: JournalRotation, old: RecoveryKey): Promise<Outcome> {
+  const files = { out: outputFile(rotation.id), err: errorFile(rotation.id) };
+  run.disk.makeFolder(paths.outputs, 0o700);
+  run.disk.createEmpty(files.out); // 5
+  run.disk.createEmpty(files.err);
+  const changing: JournalRotation = { ...rotation, state: 'changing', changingUptime: run.uptime() };
+  const tried = spendTry(run, { rotation: changing, ownEscrowChangeDue: true }); // 6
+  const started = await startChange(run.runner, { key: old }, files); // 7
+  const ended = await started.ended(changeSeconds);
+  if (ended === 'still-running') return { done: 'later', because: 'fdesetup is still at it' };
+
+  run.disk.sync(files.out); // 8
+  const output = readChangeOutput(run.disk.read(files.out, 1024 * 1024) ?? Buffer.alloc(0));
+  if (!output) return changeFailed(run, changing, old, ended.code, files.err, tried);
+  run.journal.write({ ...giveBack(run.journal.value, tried), capability: { build: run.facts.macosBuild, state: 'works' } });
+  return keepNewKey(run, changing, output.key);
+}
+
+/** fdesetup gave no key. A refusal is about the way, where the old key is still good; anything else is for resolve.ts, which asks about the likeliest key first. */
+async function changeFailed(run: Run, rotation: JournalRotation, old: RecoveryKey, code: number | null, errorPath: string, tried: string): Promise<Outcome> {
+  const failure = readChangeFailure(code, (run.disk.read(errorPath, 1024 * 1024) ?? Buffer.alloc(0)).toString('utf8'));
+  run.log('change-failed', { rotationId: rotation.id, exit: code ?? 'signal', failure });
+  if (failure !== 'refused') return { done: 'later', because: 'macOS gave no new key, and it is not known yet whether the old one still opens this Mac' };
+  if ((await tryKey(run, old)) !== 'true') return { done: 'later', because: 'macOS refused the key, and it is not known yet whether it still opens this Mac' };
+  // Learned for this build of macOS: the key itself does not authorize its change.
+  run.journal.write({ ...giveBack(run.journal.value, tried), capability: { build: run.facts.macosBuild, state: 'refused' }, ownEscrowChangeDue: false });
+  return endUnchanged(run, rotation, new Problem('UNLOCK_REFUSED', `fdesetup ${code ?? 'was ended by a signal'}`));
+}
+
+/**
+ * Steps 9 to 15, from the moment at which the new key is in our hands. Also where an interrupted rotation goes on (R2, R3).
+ * `known` is macOS's answer for the new key, where it was asked already.
+ */
+export async function keepNewKey(run: Run, rotation: JournalRotation, key: RecoveryKey, known?: Validation): Promise<Outcome> {
+  const { sealKey } = await import('../protocol/envelope.ts');
+  const item = keyItem(run, rotation.id);
+  const kept = run.facts.custodyMode === 'keychain' && (await run.keys.write(item, key)); // 9
+  const envelope = sealKey(key, run.escrowCertificate);
+  const sealed: Kept = {
+    envelopeId: await digest(envelope),
+    envelope: envelope.toString('base64'),
+    source: 'rotation',
+    volume: run.facts.volume,
+    madeAt: new Date(run.now()).toISOString(),
+    validated: known ?? 'unknown',
+    rotationId: rotation.id,
+    recordId: null,
+    held: false,
+  };
+  const outboxWith = (one: Kept): Kept[] => [...run.journal.value.outbox.filter((other) => other.rotationId !== rotation.id), one];
+  let journaled = true;
+  try {
+    run.journal.write({ rotation: { ...rotation, state: 'sealed' }, outbox: outboxWith(sealed) }); // 10
+  } catch (cause) {
+    // A full disk must not stop it: from here it goes on from memory, and the output file stays as the witness.
+    journaled = false;
+    run.problems.push({ code: 'JOURNAL_NOT_WRITTEN' });
+    run.log('journal-not-written', { rotationId: rotation.id, because: isProblemCode((cause as Problem).code) ? (cause as Problem).code : 'unknown' });
+  }
+  if (run.stopping()) return { done: 'later', because: 'the agent was told to stop; the sealed key is delivered by the next run' };
+  const answer = known ?? asValidation(await tryKeyIfWritable(run, key, journaled)); // 11
+  const checked: Kept = { ...sealed, validated: answer };
+  if (journaled && answer !== sealed.validated) run.journal.write({ outbox: outboxWith(checked) });
+  const onMac = kept && (await readsBack(run, item, key));
+  if (journaled && (onMac || (answer === 'true' && run.facts.escrow.payload === 'ours'))) removeOutputs(run, rotation.id); // 12
+  return deliverNewKey(run, { ...rotation, state: 'sealed' }, checked); // 13
+}
+
+const asValidation = (answer: Validation | 'no-budget'): Validation => (answer === 'no-budget' ? 'unknown' : answer);
+
+/** The budget is in the journal; where that cannot be written, nothing is tried. */
+const tryKeyIfWritable = async (run: Run, key: RecoveryKey, writable: boolean): Promise<Validation | 'no-budget'> =>
+  writable ? tryKey(run, key) : 'no-budget';
+
+async function readsBack(run: Run, item: string, key: RecoveryKey): Promise<boolean> {
+  const read = await run.keys.read(item);
+  return typeof read === 'object' && read.there.equals(key);
+}
+
+/** Steps 13 to 15. Repeating them gives the same receipt. */
+export async function deliverNewKey(run: Run, rotation: JournalRotation, kept: Kept): Promise<Outcome> {
+  const receipt = await deliver(run, kept, rotation.id);
+  if (receipt.readable === 'no') {
+    run.problems.push({ code: 'DELIVERY_QUARANTINED', detail: 'readable: no' });
+    return { done: 'later', because: 'the backend cannot read the new key; it is kept on this Mac' };
+  }
+  const delivered = withReceipt(kept, receipt);
+  if (receipt.state !== 'held' || kept.validated !== 'true') {
+    // Both keys stay where they are until macOS has said `true` to one of them.
+    run.journal.write({ rotation, outbox: run.journal.value.outbox.map((one) => (one.envelopeId === kept.envelopeId ? delivered : one)) });
+    return { done: 'later', because: 'the new key is delivered, and macOS has not confirmed it yet' };
+  }
+  finish(run, rotation, delivered);
+  await forgetOldItems(run, rotation);
+  removeOutputs(run, rotation.id);
+  return { done: true, because: rotation.because };
+}
+
+/** Step 14: one write. */
+export function finish(run: Run, rotation: JournalRotation, kept: Kept): void {
+  const journal = run.journal.value;
+  run.journal.write({
+    ...withCurrent(journal, kept),
+    rotation: null,
+    debts: journal.debts.filter((debt) => !debt.confirmed),
+    session: journal.session && rotation.because === 'used' ? { ...journal.session, usedChanged: true } : journal.session,
+    exhausted: false,
+    lastProof: { build: run.facts.macosBuild, at: reckonedNow(run) },
+  });
+  run.log('rotation-done', { rotationId: rotation.id, because: rotation.because, envelopeId: kept.envelopeId });
+}
+
+/** Step 15: every item but the new key's. */
+export async function forgetOldItems(run: Run, rotation: JournalRotation): Promise<void> {
+  if (run.facts.custodyMode !== 'keychain' && rotation.oldItem === null) return;
+  const items = await keyItems(run);
+  if (items === 'cannot-tell') return;
+  for (const item of items) if (item !== keyItem(run, rotation.id)) await run.keys.remove(item);
+}
+
+async function digest(bytes: Uint8Array): Promise<string> {
+  const { createHash } = await import('node:crypto');
+  return createHash('sha256').update(bytes).digest('hex');
+}

@@ -1,0 +1,186 @@
+// The backend, as this Mac: axios over mutual TLS. What goes wrong on the way has a name; nothing ever falls back.
+import type { KeyObject } from 'node:crypto';
+import type { z } from 'zod';
+import type { BeginReply, CheckInReply, enrolReply, enrolRequest, Receipt } from '../protocol/messages.ts';
+import { isProblemCode, Problem } from '../protocol/problems.ts';
+import { type Connections, openConnections } from './connection.ts';
+import { Passing, type Retries, readRetryAfter, retry, usualRetries } from './retry.ts';
+import type { Settings } from './settings.ts';
+import type { Ask, Runner } from './world.ts';
+
+export type EnrolRequest = z.infer<typeof enrolRequest>;
+export type EnrolReply = z.infer<typeof enrolReply>;
+
+export interface Server extends Ask {
+  nonce(): Promise<string>;
+  enrol(request: EnrolRequest): Promise<EnrolReply>;
+  /** Lets go of the open connections. */
+  close(): void;
+}
+
+export interface ServerOptions {
+  settings: Pick<Settings, 'serverUrl' | 'trustedCertificates' | 'trust' | 'proxy'>;
+  /** Null before the Mac has enrolled. */
+  identity: { certificatePem: string; privateKey: KeyObject } | null;
+  /** For the proxy of the network settings. */
+  runner: Runner;
+  agentVersion?: string;
+  retries?: Partial<Retries>;
+  /** Until the connection stands, and for the whole of one try. */
+  connectSeconds?: number;
+  totalSeconds?: number;
+}
+
+/** Bytes. A check-in reply with all it can hold is a tenth of it. */
+const mostReply = 256 * 1024;
+
+type Messages = typeof import('../protocol/messages.ts');
+type Schema<T> = (messages: Messages) => { safeParse(value: unknown): { success: true; data: T } | { success: false } };
+
+export function openServer(options: ServerOptions): Server {
+  const { connectSeconds = 10, totalSeconds = 30 } = options;
+  const retries: Retries = { ...usualRetries, ...options.retries };
+  const connections = openConnections(options, connectSeconds);
+
+  async function call<T>(method: 'POST' | 'PUT', path: string, body: unknown, schema: Schema<T>): Promise<T> {
+    const messages = await import('../protocol/messages.ts');
+    const bytes = Buffer.from(JSON.stringify(body));
+    return retry(async () => {
+      const answered = await send(connections, {
+        method,
+        path,
+        bytes,
+        version: messages.protocolVersion,
+        header: messages.protocolHeader,
+        seconds: totalSeconds,
+        userAgent: options.agentVersion,
+      });
+      const read = schema(messages).safeParse(readJson(answered));
+      if (read.success) return read.data;
+      const theirs = answered.headers[messages.protocolHeader];
+      throw new Problem(
+        'REPLY_UNREADABLE',
+        `${path}: it has another form than protocol ${messages.protocolVersion} says${theirs ? ` (the backend speaks ${theirs.slice(0, 8)})` : ''}`,
+      );
+    }, retries);
+  }
+
+  return {
+    checkIn: (request) => call<CheckInReply>('POST', '/v1/check-in', request, (messages) => messages.checkInReply),
+    begin: (request) => call<BeginReply>('POST', '/v1/rotations', request, (messages) => messages.beginReply),
+    async deliver(envelopeId, request) {
+      const receipt = await call<Receipt>('PUT', `/v1/keys/${envelopeId}`, request, (messages) => messages.receipt);
+      if (receipt.envelopeId !== envelopeId) throw new Problem('REPLY_UNREADABLE', 'a receipt for another envelope');
+      return receipt;
+    },
+    grant: async (request) => (await call('POST', '/v1/grants', request, (messages) => messages.grantReply)).jwe,
+    nonce: async () => (await call('POST', '/v1/nonce', {}, (messages) => messages.nonceReply)).nonce,
+    enrol: (request) => call<EnrolReply>('POST', '/v1/enroll', request, (messages) => messages.enrolReply),
+    close: () => connections.close(),
+  };
+}
+
+interface Asked {
+  method: 'POST' | 'PUT';
+  path: string;
+  bytes: Buffer;
+  version: number;
+  header: string;
+  seconds: number;
+  userAgent: string | undefined;
+}
+interface Answered {
+  status: number;
+  headers: Record<string, string | undefined>;
+  body: Buffer;
+}
+
+async function send(connections: Connections, asked: Asked): Promise<Answered> {
+  const { default: axios } = await import('axios');
+  const agent = await connections.agent();
+  let answered: Answered;
+  try {
+    const response = await axios.request<ArrayBuffer>({
+      url: `${connections.origin}${asked.path}`,
+      method: asked.method,
+      data: asked.bytes,
+      headers: {
+        'content-type': 'application/json',
+        accept: 'application/json, application/problem+json',
+        'accept-encoding': 'identity',
+        'user-agent': `sparekey/${asked.userAgent ?? '0'}`,
+        [asked.header]: String(asked.version),
+      },
+      httpsAgent: agent,
+      // The environment's proxy variables are not asked: the setting is.
+      proxy: false,
+      maxRedirects: 0,
+      decompress: false,
+      responseType: 'arraybuffer',
+      maxContentLength: mostReply,
+      signal: AbortSignal.timeout(asked.seconds * 1000),
+      transformRequest: [(data: unknown) => data],
+      transformResponse: [(data: unknown) => data],
+      validateStatus: () => true,
+    });
+    const headers = Object.fromEntries(
+      Object.entries(response.headers).map(([name, value]) => [name.toLowerCase(), typeof value === 'string' ? value : undefined]),
+    );
+    answered = { status: response.status, headers, body: Buffer.from(response.data) };
+  } catch (error) {
+    throw whyNotSent(error, asked.seconds);
+  }
+  if (answered.status >= 200 && answered.status < 300 && isJson(answered)) return answered;
+  throw await whyRefused(answered);
+}
+
+function whyNotSent(error: unknown, seconds: number): Problem | Passing {
+  // A problem of the connection comes wrapped: by the socket's error, and that by axios.
+  for (let inner = error as { cause?: unknown } | undefined; inner; inner = inner.cause as typeof inner) {
+    if (inner instanceof Problem || inner instanceof Passing) return inner;
+  }
+  const { code = '', message = '' } = error as { code?: string; message?: string };
+  if (code === 'ERR_CANCELED') return new Passing(new Problem('SERVER_UNREACHABLE', `no answer in ${seconds} s`));
+  if (/maxContentLength/.test(message)) return new Problem('REPLY_UNREADABLE', `more than ${mostReply} bytes`);
+  // An alert comes after the handshake in TLS 1.3, so it ends the request and not the connecting.
+  if (/ALERT_CERTIFICATE_EXPIRED/.test(code)) return new Problem('CERTIFICATE_EXPIRED');
+  if (/ALERT_CERTIFICATE_REVOKED/.test(code)) return new Problem('CERTIFICATE_REVOKED');
+  if (/ALERT_(?:CERTIFICATE_REQUIRED|CERTIFICATE_UNKNOWN|BAD_CERTIFICATE|UNKNOWN_CA|NO_CERTIFICATE|UNSUPPORTED_CERTIFICATE)/.test(code))
+    return new Problem('CERTIFICATE_UNKNOWN', code);
+  if (code.startsWith('HPE_')) return new Problem('REPLY_UNREADABLE', 'it is not HTTP');
+  return new Passing(new Problem('SERVER_UNREACHABLE', code || 'the connection broke'));
+}
+
+async function whyRefused({ status, headers, body }: Answered): Promise<Problem | Passing> {
+  const retryAfterSeconds = readRetryAfter(headers['retry-after'], headers['date']);
+  const more = retryAfterSeconds === undefined ? {} : { retryAfterSeconds };
+  const passing = (problem: Problem) => (problem.kind.retry === 'never' || problem.kind.retry === 'after-help' ? problem : new Passing(problem));
+  if (status === 407) return new Problem('PROXY_REFUSED');
+  if (isJson({ headers })) {
+    const { problemReply } = await import('../protocol/messages.ts');
+    const read = problemReply.safeParse(readJson({ body }));
+    if (read.success && isProblemCode(read.data.code)) {
+      const problem = new Problem(read.data.code, read.data.detail?.slice(0, 256), more);
+      // The daily limits of a Mac are a 429 too, and no wait within a run ends them.
+      return problem.code === 'TOO_MANY_REQUESTS' || status >= 500 ? passing(problem) : problem;
+    }
+    if (read.success) return new Problem('REPLY_UNREADABLE', `${status} with the unknown code ${read.data.code.replace(/[^\w-]/g, '?')}`, more);
+  }
+  if (status === 429) return passing(new Problem('TOO_MANY_REQUESTS', undefined, more));
+  // A gateway of the backend's own says so in HTML, too.
+  if (status >= 500) return passing(new Problem('SERVER_UNREACHABLE', `something in its place answered ${status}`, more));
+  if (status >= 300 && status < 400) return new Problem('CAPTIVE_PORTAL', `it led to ${hostOf(headers['location'])}`);
+  if (/html/i.test(headers['content-type'] ?? '')) return new Problem('CAPTIVE_PORTAL', `a page (${status})`);
+  return new Problem('REPLY_UNREADABLE', `${status} without a problem in it`);
+}
+
+const hostOf = (location: string | undefined): string => URL.parse(location ?? '')?.host ?? 'elsewhere';
+const isJson = ({ headers }: Pick<Answered, 'headers'>): boolean => /^application\/(?:problem\+)?json\b/i.test(headers['content-type'] ?? '');
+
+function readJson({ body }: Pick<Answered, 'body'>): unknown {
+  try {
+    return JSON.parse(body.toString('utf8'));
+  } catch {
+    return undefined;
+  }
+}

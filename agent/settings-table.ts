@@ -1,0 +1,252 @@
+// One line per setting: the table that docs/settings.md repeats, and that a test compares with it.
+import { X509Certificate } from 'node:crypto';
+import { type EnrolmentTicket, readTicket } from '../protocol/enrolment.ts';
+import type { LogLevel } from './log.ts';
+
+export interface Settings {
+  /** Origin of the backend, as `serverAddress` writes it. */
+  serverUrl: string;
+  /** DER: where new keys are sealed to. */
+  escrowCertificate: Buffer;
+  /** PEM, beside the public roots that the runtime brings. */
+  trustedCertificates: string[];
+  trust: 'bundled' | 'system';
+  identityCertificateFile: string | null;
+  identityKeyFile: string | null;
+  identityPkcs12File: string | null;
+  identityPkcs12PasswordFile: string | null;
+  identityIssuer: string | null;
+  identitySubject: string | null;
+  /** Its secret is not enumerable: it is in no dump and in no JSON. */
+  enrolmentTicket: EnrolmentTicket | null;
+  checkInMinutes: number;
+  custody: 'auto' | 'server' | 'keychain';
+  escrowOwner: 'auto' | 'sparekey' | 'mdm';
+  rotator: 'sparekey' | 'mdm';
+  settleSeconds: number;
+  holdDeadlineHours: number;
+  /** `none`, `system`, or the URL of a proxy. */
+  proxy: string;
+  logLevel: LogLevel;
+  pilot: boolean;
+}
+
+/** What a value in the profile means, or in words what is wrong with it (it follows the setting's name). `but`: usable, with something to say. */
+type Reading<T> = { value: T; but?: string } | { wrong: string; value?: T };
+
+export interface Setting<T> {
+  unit: string;
+  range: string;
+  /** As the documents write it. */
+  default: string;
+  meaning: string;
+  /** Without it there is nothing to do. */
+  essential?: true;
+  /** Never kept in a file of ours, never repeated in words. */
+  secret?: true;
+  initial: T | undefined;
+  /** What counts in place of a wrong value, where that is not the default: the careful one. */
+  careful?: T;
+  read(value: unknown): Reading<T>;
+}
+
+export const describe = (value: unknown): string => {
+  if (typeof value === 'string') return value.length > 60 ? 'a long text' : `“${value.replace(/[^\x20-\x7E\u00A0-\uFFFD]/g, '?')}”`;
+  if (typeof value === 'number' || typeof value === 'boolean') return String(value);
+  return value instanceof Uint8Array ? 'data' : Array.isArray(value) ? 'a list' : value instanceof Date ? 'a date' : 'a dictionary';
+};
+
+function wholeNumber(
+  unit: string,
+  least: number,
+  most: number,
+  initial: number,
+  meaning: string,
+  warnUnder?: { number: number; but: string },
+): Setting<number> {
+  return {
+    unit,
+    range: `${least}–${most}`,
+    default: String(initial),
+    meaning,
+    initial,
+    read(value) {
+      if (typeof value !== 'number' || !Number.isInteger(value) || value < least || value > most) {
+        return { wrong: `is ${describe(value)}; it must be a whole number of ${unit} from ${least} to ${most}` };
+      }
+      return warnUnder && value < warnUnder.number ? { value, but: warnUnder.but } : { value };
+    },
+  };
+}
+
+function oneOf<T extends string>(words: readonly T[], initial: T, meaning: string, careful: T = initial): Setting<T> {
+  return {
+    unit: 'word',
+    range: words.join(', '),
+    default: initial,
+    meaning,
+    initial,
+    careful,
+    read: (value) => {
+      const word = words.find((one) => one === value);
+      return word === undefined ? { wrong: `is ${describe(value)}; it must be one of ${words.join(', ')}` } : { value: word };
+    },
+  };
+}
+
+function filePath(meaning: string): Setting<string | null> {
+  return {
+    unit: 'path',
+    range: 'absolute',
+    default: 'none',
+    meaning,
+    initial: null,
+    read: (value) =>
+      typeof value === 'string' && /^\/[^\0]{1,1000}$/.test(value) && !value.split('/').includes('..')
+        ? { value }
+        : { wrong: `is ${describe(value)}; it must be the absolute path of a file` },
+  };
+}
+
+function name(meaning: string): Setting<string | null> {
+  return {
+    unit: 'text',
+    range: '1–256 characters',
+    default: 'none',
+    meaning,
+    initial: null,
+    read: (value) =>
+      typeof value === 'string' && /^[^\0\r\n]{1,256}$/.test(value) ? { value } : { wrong: `is ${describe(value)}; it must be a text of 1 to 256 characters` },
+  };
+}
+
+function certificateOf(value: unknown): X509Certificate | null {
+  try {
+    return typeof value === 'string' || value instanceof Uint8Array ? new X509Certificate(value) : null;
+  } catch {
+    return null;
+  }
+}
+
+const serverUrl: Setting<string> = {
+  unit: 'URL',
+  range: 'https, no path',
+  default: 'none',
+  meaning: 'the backend',
+  essential: true,
+  initial: undefined,
+  read(value) {
+    const url = typeof value === 'string' ? URL.parse(value) : null;
+    if (!url) return { wrong: `is ${describe(value)}; it must be an address such as https://keys.example.org` };
+    if (url.protocol !== 'https:') return { wrong: `begins with ${url.protocol}//; it must begin with https://, there is no other way` };
+    if (url.username || url.password || url.pathname !== '/' || url.search || url.hash)
+      return { wrong: 'has more than a host and a port; it must be an address such as https://keys.example.org:8443' };
+    return { value: url.origin };
+  },
+};
+
+const escrowCertificate: Setting<Buffer> = {
+  unit: 'certificate',
+  range: 'RSA, 2048 bits or more',
+  default: 'none',
+  meaning: 'new keys are sealed to it: data (DER) or text (PEM), the same as in the escrow payload',
+  essential: true,
+  initial: undefined,
+  read(value) {
+    const certificate = certificateOf(value);
+    if (!certificate) return { wrong: 'is not a certificate; it must be data (DER) or text (PEM)' };
+    const { asymmetricKeyType: type, asymmetricKeyDetails: key } = certificate.publicKey;
+    if (type !== 'rsa') return { wrong: `has a key of the kind ${type}; it must be RSA` };
+    if ((key?.modulusLength ?? 0) < 2048) return { wrong: `has a key of ${key?.modulusLength} bits; it must have 2048 or more` };
+    return { value: certificate.raw };
+  },
+};
+
+const trustedCertificates: Setting<string[]> = {
+  unit: 'list of certificates',
+  range: '0–20',
+  default: 'empty',
+  meaning: 'CAs of the backend, beside the public ones that the runtime brings; a list, so that a CA changes without a gap',
+  initial: [],
+  read(value) {
+    if (!Array.isArray(value)) return { wrong: `is ${describe(value)}; it must be a list of certificates` };
+    const read = value.slice(0, 20).map(certificateOf);
+    const bad = read.flatMap((one, at) => (one ? [] : [at + 1]));
+    const good = read.flatMap((one) => (one ? [one.toString()] : []));
+    if (value.length > 20) return { wrong: `has ${value.length} entries; it may have 20`, value: good };
+    return bad.length > 0
+      ? { wrong: `has entries that are no certificates (number ${bad.join(', ')}); each must be data (DER) or text (PEM)`, value: good }
+      : { value: good };
+  },
+};
+
+const enrolmentTicket: Setting<EnrolmentTicket | null> = {
+  unit: 'ticket',
+  range: 'id.secret',
+  default: 'none',
+  meaning: 'lets a Mac without a device certificate enrol; weaker: every local user can read it',
+  secret: true,
+  initial: null,
+  read(value) {
+    const ticket = typeof value === 'string' ? readTicket(value) : null;
+    if (!ticket) return { wrong: 'is not a ticket; it must be written as `sparekey-server ticket new` printed it' };
+    return { value: Object.defineProperty({ id: ticket.id } as EnrolmentTicket, 'secret', { value: ticket.secret, enumerable: false }) };
+  },
+};
+
+const proxy: Setting<string> = {
+  unit: 'word or URL',
+  range: 'none, system, http://host:port',
+  default: 'none',
+  meaning: 'the way to the backend; `system` takes the fixed entries of the network settings, never a script (PAC)',
+  initial: 'none',
+  read(value) {
+    if (value === 'none' || value === 'system') return { value };
+    const url = typeof value === 'string' ? URL.parse(value) : null;
+    if (url?.protocol !== 'http:' || url.pathname !== '/' || url.search || url.hash)
+      return { wrong: `is ${describe(value)}; it must be none, system, or a URL such as http://proxy.example.org:8080` };
+    // The managed settings can be read by every local user.
+    if (url.username || url.password) return { wrong: 'has a name or a password in it; a proxy that demands a sign-in cannot be used' };
+    return { value: url.origin };
+  },
+};
+
+const pilot: Setting<boolean> = {
+  unit: 'yes or no',
+  range: 'true, false',
+  default: 'false',
+  meaning: 'this Mac may be the first of its build of macOS to try whether the key itself authorizes its change',
+  initial: false,
+  read: (value) => (typeof value === 'boolean' ? { value } : { wrong: `is ${describe(value)}; it must be true or false` }),
+};
+
+export const settingsTable: { [Name in keyof Settings]: Setting<Settings[Name]> } = {
+  serverUrl,
+  escrowCertificate,
+  trustedCertificates,
+  trust: oneOf(['bundled', 'system'], 'bundled', "`system` adds this Mac's own trust store, whose reading can take many seconds"),
+  identityCertificateFile: filePath('client certificate, PEM, its CAs behind it'),
+  identityKeyFile: filePath('private key of that certificate, PEM'),
+  identityPkcs12File: filePath('client certificate and private key in one file, PKCS #12'),
+  identityPkcs12PasswordFile: filePath('file whose first line is the password of the PKCS #12 file'),
+  identityIssuer: name("issuer of the profile's identity in the System keychain: common name, or a part of the whole name"),
+  identitySubject: name("subject of the profile's identity in the System keychain: common name, or a part of the whole name"),
+  enrolmentTicket,
+  checkInMinutes: wholeNumber('minutes', 5, 1440, 60, 'between two check-ins'),
+  custody: oneOf(
+    ['auto', 'server', 'keychain'],
+    'auto',
+    'where the current key is kept besides: on this Mac too (`keychain`), nowhere (`server`), or as the escrow payload demands',
+    'server',
+  ),
+  escrowOwner: oneOf(['auto', 'sparekey', 'mdm'], 'auto', 'whose escrow payload seals new keys; under a foreign one `auto` observes and reports'),
+  rotator: oneOf(['sparekey', 'mdm'], 'sparekey', 'who alone replaces keys', 'mdm'),
+  settleSeconds: wholeNumber('seconds', 1, 7200, 600, 'a session must last before its user counts as back in', {
+    number: 300,
+    but: 'is under 300 seconds: a key could be replaced while the sign-in with it is still going on',
+  }),
+  holdDeadlineHours: wholeNumber('hours', 1, 168, 24, 'after the first disclosure the key is replaced even if nobody has signed in'),
+  proxy,
+  logLevel: oneOf(['error', 'warn', 'info', 'debug'], 'info', 'how much goes into the log'),
+  pilot,
+};

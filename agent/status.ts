@@ -1,0 +1,53 @@
+import type { CustodyState, Facts, RotationReason } from '../protocol/messages.ts';
+import type { ProblemCode } from '../protocol/problems.ts';
+import { paths } from './paths.ts';
+import type { Disk } from './world.ts';
+
+/*
+ * What any user of the Mac may know without sudo: written by the job at the end of each run, world-readable, and free of
+ * secrets. Everything in it may be old, so each answer carries its time.
+ */
+
+const mostBytes = 64 * 1024;
+
+export interface PublicStatus {
+  version: 1;
+  agentVersion: string;
+  /** ISO 8601, the Mac's clock: when the run ended that wrote this. */
+  at: string;
+  /** What that run did, in words; also `asleep`, and why nothing was done. */
+  lastRun: { did: string; code: ProblemCode | null };
+  /** The last time that the backend answered, by the Mac's clock; null when it never did. */
+  lastAnswerAt: string | null;
+  server: string | null;
+  serial: string;
+  macosVersion: string;
+  macosBuild: string;
+  fileVault: Facts['fileVault'];
+  custody: { state: CustodyState; because: string } | null;
+  /** Under way, waiting for its gates, or null. */
+  rotation: { because: RotationReason; state: 'waiting' | 'intended' | 'changing' | 'sealed' | 'unresolved'; says: string } | null;
+  hold: { since: string; until: string } | null;
+  /** Whose escrow payload was found, what the settings chose, and what follows: one sentence. */
+  escrow: { payload: Facts['escrow']['payload']; owner: Facts['escrowOwner']; rotator: Facts['rotator']; says: string };
+  identity: { way: Facts['identityWay']; notAfter: string; enrolmentId: string | null } | null;
+  custodyMode: { mode: Facts['custodyMode']; because: string };
+  settings: { managed: boolean; unmanagedSince: string | null; problems: { name: string; says: string }[] };
+  capability: Facts['capability'];
+  problems: { code: ProblemCode; detail?: string }[];
+}
+
+export function writeStatus(disk: Disk, status: PublicStatus): void {
+  disk.replace(paths.status, `${JSON.stringify(status)}\n`, 0o644);
+}
+
+/** Null where there is none yet, or one that this version does not understand. */
+export function readStatus(disk: Disk): PublicStatus | null {
+  try {
+    const bytes = disk.read(paths.status, mostBytes);
+    const it = bytes ? (JSON.parse(bytes.toString('utf8')) as PublicStatus) : null;
+    return it?.version === 1 ? it : null;
+  } catch {
+    return null;
+  }
+}

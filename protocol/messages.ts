@@ -1,0 +1,271 @@
+import { z } from 'zod';
+
+/**
+ * What the two sides say to each other. One integer names the version; each change has its dated line here.
+ * Every version ever released is accepted for check-in and delivery; only `begin` may be refused to an agent that is too old.
+ *
+ * 1  2026-11-22  the first: nonce, enrol, check-in, begin, deliver, grant
+ */
+export const protocolVersion = 1;
+/** The oldest version that may begin a rotation. */
+export const oldestForBegin = 1;
+/* Requests are strict, so that a mistake is told. Replies are not: an older agent passes over what a newer backend adds. */
+
+/** The header that carries the version, in both directions. */
+export const protocolHeader = 'sparekey-protocol';
+
+/** Bytes. */
+export const limits = { envelopeBytes: 16 * 1024, deliveryBodyBytes: 64 * 1024, bodyBytes: 64 * 1024, offers: 12 } as const;
+
+const hex64 = z.string().regex(/^[0-9a-f]{64}$/);
+const uuid = z.string().regex(/^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$/);
+const id = z.string().regex(/^[A-Za-z0-9_-]{1,64}$/);
+const text = (most: number) => z.string().max(most);
+const base64 = z.base64().max(96 * 1024);
+/** ISO 8601, UTC. */
+const time = z.iso.datetime();
+
+/** macOS answers with three values: `unknown` is never read as `no`. */
+export const answer = z.enum(['yes', 'no', 'unknown']);
+/** What `fdesetup validaterecovery` said of a key; `unknown` = could not check. */
+export const validation = z.enum(['true', 'false', 'unknown']);
+export const rotationReason = z.enum(['used', 'ordered', 'disclosed', 'granted', 'aged', 'doubtful', 'never-escrowed', 'interrupted']);
+export const deliverySource = z.enum(['rotation', 'escrow-file', 'agent']);
+export const recordState = z.enum(['candidate', 'held', 'superseded', 'quarantined', 'destroyed']);
+export const custodyState = z.enum(['foreign', 'none', 'lost', 'doubtful', 'held']);
+
+export type Answer = z.infer<typeof answer>;
+export type Validation = z.infer<typeof validation>;
+export type RotationReason = z.infer<typeof rotationReason>;
+export type DeliverySource = z.infer<typeof deliverySource>;
+export type RecordState = z.infer<typeof recordState>;
+export type CustodyState = z.infer<typeof custodyState>;
+
+// ——— enrolment (rules 6)
+
+export const nonceReply = z.object({ nonce: text(128), expiresInSeconds: z.int() });
+
+export const enrolRequest = z.strictObject({
+  /** PKCS #10, DER, base64. Its names are ignored. */
+  csr: base64,
+  /** The enrolment statement, UTF-8 with LF; see enrolment.ts. */
+  statement: text(2048),
+  proof: z.discriminatedUnion('kind', [
+    /** CMS SignedData over the statement by the profile's identity, DER, base64. */
+    z.strictObject({ kind: z.literal('profile'), signedData: base64 }),
+    /** The TLS client certificate of this connection is of a device CA. */
+    z.strictObject({ kind: z.literal('tls') }),
+    /** HMAC-SHA-256 of the statement under an enrolment ticket, base64. */
+    z.strictObject({ kind: z.literal('ticket'), ticketId: id, mac: text(64) }),
+  ]),
+  /** ECDSA P-256 with SHA-256 over the statement by the identity key of the enrolment that goes on, DER, base64. */
+  continuation: z.strictObject({ enrolmentId: id, signature: text(256) }).optional(),
+});
+export const enrolReply = z.object({
+  enrolmentId: id,
+  /** PEM: the client certificate, then its CA. */
+  certificate: text(16 * 1024),
+  notAfter: time,
+  /** How the Mac was known: a weaker way is said to be weaker. */
+  serialProved: z.boolean(),
+  confirmed: z.boolean(),
+});
+
+// ——— check-in (rules 5.1)
+
+export const recipient = z.string().regex(/^(issuer-serial:[0-9a-f]{64}:[0-9a-f]{1,64}|key-id:[0-9a-f]{1,128})$/);
+
+export const facts = z.strictObject({
+  agentVersion: text(32),
+  runtimeVersion: text(32),
+  runtimeSigned: z.boolean(),
+  serial: text(64),
+  hardwareUuid: uuid,
+  volume: uuid,
+  model: text(64).optional(),
+  chip: text(64).optional(),
+  macosVersion: text(32),
+  macosBuild: text(32),
+  fileVault: z.strictObject({
+    state: z.enum(['on', 'off', 'encrypting', 'decrypting', 'unknown']),
+    percent: z.number().min(0).max(100).optional(),
+    deferredFor: text(256).optional(),
+    hasRecoveryKey: answer,
+  }),
+  usingRecoveryKey: answer,
+  unlockedBy: z.enum(['recovery', 'user', 'unknown']),
+  /** The boot session: `kern.bootsessionuuid`. */
+  boot: uuid,
+  /** Seconds of uptime now, and at the job's first run of this boot session. */
+  uptimeSeconds: z.number().min(0),
+  firstRunUptimeSeconds: z.number().min(0),
+  consoleUser: text(256).nullable(),
+  consoleUserHasSecureToken: answer,
+  /** The user of a settled session (rules 1), or null. */
+  settledUser: text(256).nullable(),
+  secureTokenUsers: z.int().min(0).max(1000).nullable(),
+  /** A claim of the Mac's own clock. */
+  passwordChangedAt: time.nullable(),
+  darkWake: answer,
+  power: z.strictObject({ source: z.enum(['mains', 'battery', 'unknown']), percent: z.number().min(0).max(100).nullable() }),
+  escrow: z.strictObject({
+    payload: z.enum(['ours', 'foreign', 'none', 'several', 'unknown']),
+    location: text(512).nullable(),
+    /** macOS's own escrow file, as it lies there now. */
+    file: z.strictObject({ digest: hex64, recipient: recipient.nullable(), ours: z.boolean() }).nullable(),
+  }),
+  settings: z.strictObject({ managed: z.boolean(), unmanagedSince: time.nullable(), digest: hex64 }),
+  custodyMode: z.enum(['server', 'keychain']),
+  escrowOwner: z.enum(['auto', 'sparekey', 'mdm']),
+  rotator: z.enum(['sparekey', 'mdm']),
+  /** Whether the key itself authorizes its change on this build of macOS. */
+  capability: z.enum(['unknown', 'works', 'refused']),
+  identityWay: z.enum(['files', 'profile', 'ticket']),
+  keyboardLayout: text(128).nullable(),
+  language: text(64).nullable(),
+});
+export type Facts = z.infer<typeof facts>;
+
+export const agentDebt = z.strictObject({ id, because: rotationReason, envelopeId: hex64.nullable(), boot: uuid, reason: text(256).optional() });
+export const proofAnswer = z.strictObject({
+  id,
+  /** The key, by one of its envelopes. */
+  envelopeId: hex64,
+  orderId: id.nullable(),
+  answer: validation,
+  /** Whether it was given in a settled session; a `false` outside one proves nothing. */
+  settled: z.boolean(),
+  boot: uuid,
+  uptimeSeconds: z.number().min(0),
+});
+export const rotationEnding = z.strictObject({ rotationId: id, as: z.enum(['not-changed', 'not-known', 'exhausted']), detail: text(256) });
+
+export const checkInRequest = z.strictObject({
+  facts,
+  offers: z.array(hex64).max(limits.offers),
+  debts: z.array(agentDebt).max(16),
+  proofs: z.array(proofAnswer).max(16),
+  endings: z.array(rotationEnding).max(8),
+  /** The agent's own open rotation, so that both sides see when they disagree. */
+  rotation: z.strictObject({ id, state: z.enum(['intended', 'changing', 'sealed', 'unresolved']), because: rotationReason }).nullable(),
+  /** R9: nothing that anybody has opens this Mac. */
+  exhausted: z.boolean(),
+  /** What the agent could not do, by code; the words come from the table. */
+  problems: z.array(z.strictObject({ code: text(64), detail: text(256).optional() })).max(16),
+});
+export type CheckInRequest = z.infer<typeof checkInRequest>;
+
+export const openDebt = z.strictObject({
+  id,
+  because: rotationReason,
+  since: time,
+  orderId: id.nullable(),
+  /** An admin's order for a Mac where nobody logs in. */
+  withoutLogin: z.boolean(),
+});
+export type OpenDebt = z.infer<typeof openDebt>;
+export const keyNamed = z.strictObject({ recordId: id, envelopeIds: z.array(hex64), state: recordState });
+
+export const checkInReply = z.object({
+  serverTime: time,
+  macId: id,
+  /** The enrolment that the client certificate stands for: what a grant request names. */
+  enrolmentId: id,
+  custody: custodyState,
+  /** One sentence. */
+  because: text(512),
+  /** Those of `offers` for which the server has no row: only these are delivered. */
+  wanted: z.array(hex64),
+  held: keyNamed.nullable(),
+  candidates: z.array(keyNamed),
+  confirmed: z.strictObject({ debts: z.array(id), proofs: z.array(id), endings: z.array(id) }),
+  /** All open debts of the Mac's present volume, oldest first. */
+  debts: z.array(openDebt),
+  /** While it is there nothing is replaced, for whatever reason. */
+  hold: z.strictObject({ since: time, until: time, because: text(256) }).nullable(),
+  proofOrders: z.array(z.strictObject({ id, recordId: id, envelopeIds: z.array(hex64) })),
+  /** SHA-256 of the escrow certificates (DER) that the server can answer for. */
+  recipients: z.array(hex64),
+  rotation: z.strictObject({ id, begunAt: time }).nullable(),
+  /** For one grant, five minutes. */
+  grantNonce: text(128),
+  alarms: z.array(text(64)),
+  nextCheckInSeconds: z.int().min(1),
+});
+export type CheckInReply = z.infer<typeof checkInReply>;
+
+// ——— grants (rules 7)
+
+export const grantPurpose = z.enum(['rotate', 'resolve', 'prove']);
+export type GrantPurpose = z.infer<typeof grantPurpose>;
+/** What the agent signs with its identity key, and what the grant repeats in its protected header; see grant.ts. */
+export const grantRequest = z.strictObject({
+  purpose: grantPurpose,
+  recordId: id,
+  /** The rotation (`rotate`, `resolve`) or the proof order (`prove`). */
+  forId: id,
+  boot: uuid,
+  /** P-256, made for this run; x and y base64url. */
+  publicKey: z.strictObject({ x: text(64), y: text(64) }),
+  grantNonce: text(128),
+  enrolmentId: id,
+  /** The identity key's signature over `grantStatement(request)`, DER, base64: ECDSA with SHA-256, or RSA PKCS #1 v1.5 with SHA-256. */
+  signature: text(1024),
+});
+export type GrantRequest = z.infer<typeof grantRequest>;
+export const grantReply = z.object({ jwe: text(4096) });
+
+// ——— begin (rules 4.3 step 2)
+
+export const beginRequest = z.strictObject({
+  id,
+  because: rotationReason,
+  debtIds: z.array(id).max(16),
+  hardwareUuid: uuid,
+  volume: uuid,
+  boot: uuid,
+  /** SHA-256 of the escrow certificate (DER) that the new key will be sealed to. */
+  recipient: hex64,
+  /** The payload under which it happens (C9). */
+  escrowPayload: z.enum(['ours', 'foreign', 'none', 'several', 'unknown']),
+  /** Asked when no key on the Mac answers `true`. */
+  grant: grantRequest.nullable(),
+});
+export type BeginRequest = z.infer<typeof beginRequest>;
+export const beginReply = z.object({ rotationId: id, begunAt: time, grant: grantReply.nullable() });
+export type BeginReply = z.infer<typeof beginReply>;
+
+// ——— delivery (rules 5.2, 5.3)
+
+export const deliveryRequest = z.strictObject({
+  envelope: base64,
+  source: deliverySource,
+  hardwareUuid: uuid,
+  volume: uuid,
+  madeAt: time,
+  validated: validation,
+  rotationId: id.nullable(),
+});
+export type DeliveryRequest = z.infer<typeof deliveryRequest>;
+export const receipt = z.object({
+  envelopeId: hex64,
+  recordId: id,
+  receivedAt: time,
+  /** SHA-256 of the certificate (DER) it is sealed to. */
+  recipient: hex64,
+  readable: z.enum(['yes', 'no', 'not-tried']),
+  state: recordState,
+  held: keyNamed.nullable(),
+  requestId: text(64),
+});
+export type Receipt = z.infer<typeof receipt>;
+
+// ——— problems on the wire: application/problem+json
+
+export const problemReply = z.object({
+  code: text(64),
+  title: text(512),
+  fix: text(512).optional(),
+  detail: text(512).optional(),
+  requestId: text(64).optional(),
+});

@@ -1,0 +1,317 @@
+/**
+ * Every failure once: what happened, what one named person can do about it, and how the two sides behave.
+ * Codes are never renamed or reused. `retry` decides the agent's behaviour; nothing ever depends on the words.
+ */
+export type Retry = 'now' | 'next-check-in' | 'after-help' | 'never';
+
+export interface ProblemKind {
+  /** What happened, lower case, no full stop. */
+  title: string;
+  /** What somebody can do, and who. */
+  fix: string;
+  /** HTTP status where the backend answers with it. */
+  status: number;
+  /** Exit status of a command that ends with it: 64 usage, 69 server, 70 bug, 75 try later, 77 needs a person, 78 settings. */
+  exit: 64 | 69 | 70 | 75 | 77 | 78;
+  retry: Retry;
+}
+
+const kind = (title: string, fix: string, status: number, exit: ProblemKind['exit'], retry: Retry): ProblemKind => ({ title, fix, status, exit, retry });
+
+export const problems = {
+  // ——— the agent on its Mac
+  NOT_ROOT: kind('this needs root', 'run it again with sudo', 403, 77, 'never'),
+  ALREADY_RUNNING: kind('another run of the agent is under way', 'nothing: it finishes by itself; look with `sparekey status`', 409, 75, 'next-check-in'),
+  JOB_NOT_LOADED: kind('the launchd job is not there to do the work', 'install the package again, or allow Sparekey in Login Items', 503, 77, 'after-help'),
+  JOB_NO_ANSWER: kind('the job has not answered in time', 'look with `sparekey status`; the request stays in the queue', 504, 75, 'next-check-in'),
+  REQUEST_INVALID: kind('a request in the queue cannot be read', 'nothing: it was set aside in the folder `failed`; ask again', 400, 64, 'never'),
+  SETTINGS_MISSING: kind(
+    'there are no managed settings for this Mac',
+    'an MDM admin assigns the Sparekey settings profile to this Mac',
+    500,
+    78,
+    'next-check-in',
+  ),
+  SETTINGS_INVALID: kind('the managed settings have mistakes', 'an MDM admin corrects the named settings in the profile', 500, 78, 'next-check-in'),
+  SETTINGS_UNREADABLE: kind('the managed settings cannot be read', 'an MDM admin sends the settings profile again', 500, 78, 'next-check-in'),
+  MACOS_UNEXPECTED: kind(
+    'macOS answered with words that are not known',
+    'send the output of `sparekey doctor --json` to whoever looks after Sparekey',
+    500,
+    77,
+    'next-check-in',
+  ),
+  MACOS_SILENT: kind('a macOS command did not answer in time', 'nothing: it is tried again; if it stays, restart the Mac', 504, 75, 'next-check-in'),
+  UNLOCK_REFUSED: kind(
+    'macOS refused the credential used to replace the recovery key',
+    'an admin looks at this Mac in the console: its key must be imported or adopted',
+    403,
+    77,
+    'after-help',
+  ),
+  KEY_NOT_ON_MAC: kind(
+    'nothing on this Mac or at the backend can authorize a new recovery key',
+    'an admin imports the key, or has a FileVault user adopt it',
+    409,
+    77,
+    'after-help',
+  ),
+  CHANGE_FAILED: kind('macOS did not change the recovery key', 'nothing yet: the old key still opens this Mac; it is tried again', 500, 75, 'next-check-in'),
+  CHANGE_STUCK: kind(
+    'a change of the recovery key has been running for more than 30 minutes',
+    'restart the Mac; the next run finds out which key is valid',
+    504,
+    77,
+    'next-check-in',
+  ),
+  CHANGE_UNRESOLVED: kind(
+    'it is not known yet which recovery key is valid',
+    'nothing: the next runs ask macOS again; keep the Mac online',
+    409,
+    75,
+    'next-check-in',
+  ),
+  KEY_EXHAUSTED: kind(
+    'no known recovery key opens this Mac any more',
+    'have a FileVault user of this Mac give a password so that a new key can be made, before that password is lost too',
+    410,
+    77,
+    'after-help',
+  ),
+  JOURNAL_TOO_NEW: kind('the journal was written by a newer agent', 'install the newer package again; nothing was changed', 500, 77, 'after-help'),
+  JOURNAL_UNREADABLE: kind('the journal cannot be read', 'nothing: it was set aside, and the agent finds out the state anew', 500, 75, 'now'),
+  JOURNAL_NOT_OURS: kind(
+    'the journal belongs to another user or can be changed by others',
+    'an admin looks who changed the files in the state folder',
+    500,
+    77,
+    'after-help',
+  ),
+  JOURNAL_NOT_WRITTEN: kind('the journal cannot be written', 'free disk space on this Mac; nothing was changed', 507, 75, 'next-check-in'),
+  MOVED_FROM_OTHER_MAC: kind('the state here was made on another Mac', 'nothing: it was set aside and this Mac enrols anew', 409, 75, 'now'),
+  KEYCHAIN_LOCKED: kind(
+    'the System keychain cannot be opened',
+    'nothing: the key is kept at the server instead; a restart usually mends the keychain',
+    503,
+    75,
+    'next-check-in',
+  ),
+  ESCROW_FILE_UNREADABLE: kind("macOS's escrow file is not a complete envelope", 'nothing: it is read again at the next run', 422, 75, 'next-check-in'),
+  ESCROW_FILE_FOREIGN: kind(
+    "macOS's escrow file is sealed for somebody else",
+    'an admin decides in the settings who owns escrow on this Mac',
+    409,
+    77,
+    'after-help',
+  ),
+  IDENTITY_MISSING: kind('no device identity can be used on this Mac', 'an MDM admin assigns the identity profile to this Mac', 401, 77, 'next-check-in'),
+  IDENTITY_NOT_USABLE: kind(
+    'the device identity is there, but its key cannot be used',
+    'an MDM admin sets AllowAllAppsAccess to true in the identity payload',
+    401,
+    77,
+    'next-check-in',
+  ),
+  IDENTITY_FILE_INVALID: kind('the device identity file cannot be used', 'an MDM admin renews the file named in the settings', 401, 78, 'next-check-in'),
+  NEEDS_NEWER_NODE: kind('this version of Node is too old', 'run it by the scripts in package.json, which bring Node 26', 500, 78, 'never'),
+  // ——— between the two
+  SERVER_UNREACHABLE: kind(
+    'the backend cannot be reached',
+    'nothing: it is tried again; if it stays, look at network, name and firewall',
+    503,
+    69,
+    'next-check-in',
+  ),
+  SERVER_NOT_TRUSTED: kind(
+    'the certificate of the backend is not trusted',
+    'an MDM admin adds the CA of the backend to `trustedCertificates` in the settings',
+    526,
+    69,
+    'next-check-in',
+  ),
+  TLS_INTERCEPTED: kind(
+    'something between this Mac and the backend replaces its certificate',
+    'a network admin exempts the host of the backend from TLS inspection',
+    526,
+    69,
+    'next-check-in',
+  ),
+  CAPTIVE_PORTAL: kind(
+    'a sign-in page of the network answered instead of the backend',
+    'somebody signs in to the network on this Mac',
+    511,
+    69,
+    'next-check-in',
+  ),
+  PROXY_REFUSED: kind('the proxy demands a sign-in', 'a network admin lets this host pass without sign-in', 407, 69, 'next-check-in'),
+  PROXY_UNSUPPORTED: kind(
+    'the proxy is chosen by a script (PAC), which the agent does not run',
+    'an MDM admin sets `proxy` to a URL or to `none` in the settings',
+    502,
+    78,
+    'next-check-in',
+  ),
+  REPLY_UNREADABLE: kind(
+    'the backend answered with something that is not understood',
+    'an operator compares the versions of agent and backend',
+    502,
+    69,
+    'next-check-in',
+  ),
+  PROTOCOL_TOO_OLD: kind('this agent is too old for the backend', 'an admin installs the current package', 426, 69, 'after-help'),
+  PROTOCOL_TOO_NEW: kind('this agent is newer than the backend', 'the operator upgrades the backend', 426, 69, 'next-check-in'),
+  // ——— the backend to a Mac
+  MESSAGE_INVALID: kind(
+    'the message is not what this version of the protocol has',
+    'nothing: it is not repeated; compare the versions of agent and backend',
+    400,
+    70,
+    'never',
+  ),
+  BODY_TOO_LARGE: kind('the message is too large', 'nothing: it is not repeated', 413, 70, 'never'),
+  REQUEST_TOO_SLOW: kind('the message did not arrive in time', 'nothing: it is tried again', 408, 75, 'next-check-in'),
+  NOT_FOUND: kind('there is no such thing here', 'look at the address', 404, 64, 'never'),
+  METHOD_NOT_ALLOWED: kind('this cannot be asked that way', 'look at docs/protocol.md', 405, 64, 'never'),
+  TOO_MANY_REQUESTS: kind('too many requests from this Mac', 'nothing: it is tried again later', 429, 75, 'next-check-in'),
+  CERTIFICATE_MISSING: kind('no client certificate was presented', 'the agent enrols first', 401, 77, 'now'),
+  CERTIFICATE_UNKNOWN: kind(
+    'the client certificate is of no CA that is known here',
+    'the agent enrols again; an operator looks at the device CAs',
+    401,
+    77,
+    'now',
+  ),
+  CERTIFICATE_EXPIRED: kind('the client certificate has expired', 'nothing: the agent renews it', 401, 77, 'now'),
+  CERTIFICATE_REPLACED: kind('the client certificate was replaced by a newer one', 'nothing: the agent enrols again', 401, 77, 'now'),
+  CERTIFICATE_REVOKED: kind('the client certificate was revoked', 'an MDM admin issues a new device identity', 403, 77, 'after-help'),
+  ENROLMENT_REVOKED: kind(
+    'the enrolment of this Mac was ended by an admin',
+    'an admin looks why in the audit; the Mac may be enrolled anew',
+    403,
+    77,
+    'after-help',
+  ),
+  IDENTITY_MOVED: kind('this identity belongs to other hardware', 'nothing: the agent sets it aside and enrols anew', 409, 77, 'now'),
+  PROOF_REFUSED: kind(
+    'the proof of identity was not accepted',
+    'an MDM admin compares the identity profile with the device CAs of the backend',
+    403,
+    77,
+    'after-help',
+  ),
+  NONCE_REFUSED: kind('the nonce is too old, or was used before', 'nothing: the agent asks for another', 409, 75, 'now'),
+  STATEMENT_REFUSED: kind(
+    'the enrolment statement is not the one the backend would have made',
+    'an MDM admin compares `serverUrl` in the settings with the address of the backend',
+    400,
+    78,
+    'after-help',
+  ),
+  CSR_REFUSED: kind('the certificate request was not accepted', 'nothing: the agent makes a new key', 400, 70, 'after-help'),
+  TICKET_REFUSED: kind('the enrolment ticket was not accepted', 'an admin makes a new ticket, or adds this serial number to it', 403, 77, 'after-help'),
+  KEY_ID_MISMATCH: kind('the envelope is not the one that its id names', 'nothing: it is not repeated', 400, 70, 'never'),
+  FOREIGN_RECIPIENT: kind('the envelope is sealed for somebody else', 'nothing: the backend has noted whom it is for, and keeps no copy', 422, 77, 'never'),
+  DELIVERY_QUARANTINED: kind(
+    'the envelope was kept, but it counts for nothing until an admin has looked',
+    'an admin looks at this Mac in the console',
+    403,
+    77,
+    'after-help',
+  ),
+  ROTATION_WAIT: kind(
+    'no key may be replaced now: somebody may be typing it',
+    'nothing: the hold ends when that person is back in, or after its deadline',
+    409,
+    75,
+    'next-check-in',
+  ),
+  ROTATION_OPEN: kind('another rotation of this Mac has not ended', 'nothing: it is resolved first', 409, 75, 'next-check-in'),
+  ROTATION_LIMIT: kind('this Mac has begun as many rotations today as it may', 'nothing: it goes on tomorrow', 429, 75, 'next-check-in'),
+  ROTATION_NOT_OWED: kind('this Mac owes no rotation', 'nothing: the key stays', 409, 75, 'next-check-in'),
+  ROTATION_ALARM: kind('an alarm for this Mac stops rotations and grants', 'an admin judges the alarm', 409, 77, 'after-help'),
+  RECIPIENT_NOT_ACCEPTED: kind(
+    'the escrow certificate of the settings is not one of this backend',
+    'an MDM admin compares `escrowCertificate` in the settings with the one of the backend',
+    409,
+    78,
+    'after-help',
+  ),
+  GRANT_REFUSED: kind(
+    'the backend does not give this Mac its key',
+    'an admin looks why in the console: confirm the enrolment, or adopt the key',
+    403,
+    77,
+    'after-help',
+  ),
+  GRANT_LIMIT: kind('this Mac was given its key for another reason today', 'nothing: it goes on tomorrow', 429, 75, 'next-check-in'),
+  CANNOT_OPEN: kind('the backend cannot open envelopes now', 'an operator gives the backend its passphrase, or mends the opener', 503, 69, 'next-check-in'),
+  STORE_FAILED: kind(
+    'the backend could not store this',
+    'an operator looks at disk space and database; nothing is lost, the Mac repeats it',
+    503,
+    69,
+    'next-check-in',
+  ),
+  SERVER_STOPPING: kind('the backend is being restarted', 'nothing: it is tried again', 503, 69, 'next-check-in'),
+  SERVER_BUG: kind('the backend met something unforeseen', 'an operator looks for the request id in the log', 500, 70, 'next-check-in'),
+  AGENT_BUG: kind(
+    'the agent met something unforeseen',
+    'send the output of `sparekey doctor --json` to whoever looks after Sparekey',
+    500,
+    70,
+    'next-check-in',
+  ),
+  // ——— the backend to its operator
+  USAGE: kind('the command was not understood', 'look at `--help`', 400, 64, 'never'),
+  DATA_FOLDER_MISSING: kind(
+    'there is no data folder of a backend here',
+    'run `sparekey-server init` first, or name another folder with --dir',
+    500,
+    78,
+    'never',
+  ),
+  DATA_FOLDER_EXISTS: kind('there is a data folder of a backend here already', 'nothing was changed; choose another folder with --dir', 409, 78, 'never'),
+  SERVER_SETTINGS_INVALID: kind('the settings of the backend have mistakes', 'correct the named settings', 500, 78, 'never'),
+  PASSPHRASE_WRONG: kind('the passphrase does not open the escrow key', 'give the passphrase that was chosen at init', 403, 77, 'never'),
+  PASSPHRASE_MISSING: kind('the passphrase of the escrow key is needed', 'give it at the prompt, by --passphrase-fd or by --passphrase-file', 400, 64, 'never'),
+  FILE_TOO_OPEN: kind('a private file can be read by others', 'chmod 600 the named file', 500, 78, 'never'),
+  MAC_UNKNOWN: kind('no Mac with this serial number is known here', 'look at `sparekey-server status`', 404, 64, 'never'),
+  MAC_AMBIGUOUS: kind('more than one Mac has this serial number', 'name the Mac by its id, as `sparekey-server status` shows it', 409, 64, 'never'),
+  KEY_UNKNOWN: kind('no key is held for this Mac', 'see with `sparekey-server status SERIAL` why', 404, 77, 'never'),
+  REASON_MISSING: kind('a reason is needed: it goes into the audit', 'give --reason "…"', 400, 64, 'never'),
+  AUDIT_BROKEN: kind('the audit chain is broken', 'stop, keep a copy of the data folder, and find out who changed the database', 500, 77, 'never'),
+  ROW_TAMPERED: kind(
+    'a stored key was changed behind the back of the backend',
+    'keep a copy of the data folder and find out who changed the database',
+    500,
+    77,
+    'never',
+  ),
+  BACKUP_INVALID: kind('the backup cannot be used', 'use another backup; nothing was changed', 422, 77, 'never'),
+  DATABASE_TOO_NEW: kind('the database was written by a newer backend', 'install the newer backend again; nothing was changed', 500, 78, 'never'),
+  PORT_IN_USE: kind('the port is in use', 'choose another port in the settings, or end the other program', 500, 78, 'never'),
+} as const satisfies Record<string, ProblemKind>;
+
+export type ProblemCode = keyof typeof problems;
+
+/** A failure from the table. `detail` says what was found here; it never holds a secret or a body. */
+export class Problem extends Error {
+  readonly code: ProblemCode;
+  readonly detail: string | undefined;
+  /** Seconds after which it may be tried again, where the other side said so. */
+  readonly retryAfterSeconds: number | undefined;
+
+  constructor(code: ProblemCode, detail?: string, more: { retryAfterSeconds?: number; cause?: unknown } = {}) {
+    super(detail ? `${problems[code].title}: ${detail}` : problems[code].title, more.cause === undefined ? {} : { cause: more.cause });
+    this.name = 'Problem';
+    this.code = code;
+    this.detail = detail;
+    this.retryAfterSeconds = more.retryAfterSeconds;
+  }
+
+  get kind(): ProblemKind {
+    return problems[this.code];
+  }
+}
+
+export const isProblemCode = (code: unknown): code is ProblemCode => typeof code === 'string' && Object.hasOwn(problems, code);

@@ -1,0 +1,148 @@
+import { spawn } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { cpus, tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as wait } from 'node:timers/promises';
+import { parseArgs } from 'node:util';
+import type { FakeMac } from '../test/fake-mac/fake-mac.ts';
+import { bundle, openStage } from './stage.ts';
+
+/*
+ * What a Mac pays for the agent: wall time and peak memory of its commonest runs, as ratios to `node -e 0` in the same run.
+ * Each case is the bundle that ships, as a process of its own, against a fake Mac's folder and a real backend on loopback.
+ * The rounds are interleaved, so that a busy moment falls on all of them alike; the median counts.
+ */
+
+const help = `npm run bench:agent [-- --rounds N] [--json]
+
+  --rounds N   how often each case is run (default 15)
+  --json       the last line is one JSON object
+`;
+const { values } = parseArgs({ options: { rounds: { type: 'string', default: '15' }, json: { type: 'boolean' }, help: { type: 'boolean', short: 'h' } } });
+if (values.help) {
+  process.stdout.write(help);
+  process.exit(0);
+}
+const rounds = Number(values.rounds);
+if (!Number.isInteger(rounds) || rounds < 3 || rounds > 200) {
+  process.stderr.write('bench:agent: error: --rounds must be a whole number from 3 to 200\n');
+  process.exit(64);
+}
+
+interface Case {
+  name: 'baseline' | 'version' | 'status' | 'quietWakeUp' | 'quietCheckIn';
+  args: string[];
+  env: NodeJS.ProcessEnv;
+  before?: () => void;
+}
+
+const aims: Partial<Record<Case['name'], number>> = { quietWakeUp: 2, quietCheckIn: 4 };
+
+/** A process of its own; its peak memory is read from /proc while it still is there, so it is measured in a run apart. */
+function run(one: Case, withMemory: boolean, folder: string): Promise<{ milliseconds: number; peakMiB: number }> {
+  one.before?.();
+  const note = join(folder, 'peak');
+  const hook = join(folder, 'peak.cjs');
+  const args = withMemory ? ['--require', hook, ...one.args] : one.args;
+  return new Promise((resolve, reject) => {
+    const began = process.hrtime.bigint();
+    const child = spawn(process.execPath, args, { env: { ...one.env, PEAK_NOTE: note }, stdio: ['ignore', 'ignore', 'pipe'] });
+    const said: Buffer[] = [];
+    child.stderr.on('data', (chunk: Buffer) => said.push(chunk));
+    child.on('error', reject);
+    child.on('exit', (code) => {
+      const milliseconds = Number(process.hrtime.bigint() - began) / 1e6;
+      if (code !== 0) return reject(new Error(`${one.name} ended with ${code}: ${Buffer.concat(said)}`));
+      resolve({ milliseconds, peakMiB: withMemory ? Number(readNote(note)) / 1024 : 0 });
+    });
+  });
+}
+
+const readNote = (file: string): string => {
+  const text = readFileSync(file, 'utf8');
+  rmSync(file, { force: true });
+  return text;
+};
+
+const median = (numbers: number[]): number => {
+  const sorted = [...numbers].sort((a, b) => a - b);
+  const middle = Math.floor(sorted.length / 2);
+  return sorted.length % 2 === 1 ? (sorted[middle] ?? 0) : ((sorted[middle - 1] ?? 0) + (sorted[middle] ?? 0)) / 2;
+};
+
+const folder = mkdtempSync(join(tmpdir(), 'sparekey-bench-'));
+const stage = await openStage(folder, { settleSeconds: 7200, killSeconds: 0, offlineCopy: false });
+try {
+  // Resource use is read where the process knows it best: by itself, at its end. Kilobytes.
+  writeFileSync(
+    join(folder, 'peak.cjs'),
+    "process.on('exit',()=>require('node:fs').writeFileSync(process.env.PEAK_NOTE,String(process.resourceUsage().maxRSS)));",
+  );
+  const mac = stage.newMac('mac', { user: 'ada', serial: 'C02BENCH0001', escrow: 'ours' });
+  for (let tries = 0; tries < 3; tries++) {
+    const ended = await stage.runJob(mac);
+    if (ended.code !== 0) throw new Error(`the Mac could not enrol: ${ended.stderr}`);
+    await wait(50);
+  }
+  const results = await measure(casesFor(mac));
+  print(results);
+} finally {
+  await stage.stop();
+  rmSync(folder, { recursive: true, force: true });
+}
+
+function casesFor(mac: FakeMac): Case[] {
+  const person = { PATH: '/usr/bin:/bin:/usr/sbin:/sbin' };
+  const job = { ...person, XPC_SERVICE_NAME: 'io.sparekey.agent' };
+  const installed = mac.path('/Library/Sparekey/lib/sparekey.mjs');
+  const root = ['--root', mac.root];
+  return [
+    { name: 'baseline', args: ['-e', '0'], env: person },
+    { name: 'version', args: [installed, 'version'], env: person },
+    { name: 'status', args: [installed, 'status', '--json', ...root], env: person },
+    { name: 'quietWakeUp', args: [installed, 'check-in', ...root], env: job },
+    // Without the note of the last run, the same job asks its Mac and the backend everything.
+    {
+      name: 'quietCheckIn',
+      args: [installed, 'check-in', ...root],
+      env: job,
+      before: () => rmSync(mac.path('/var/run/io.sparekey.agent.quiet'), { force: true }),
+    },
+  ];
+}
+
+type Results = Record<Case['name'], { milliseconds: number; peakMiB: number }>;
+
+async function measure(cases: Case[]): Promise<Results> {
+  const taken = new Map<Case['name'], { milliseconds: number[]; peakMiB: number[] }>(cases.map((one) => [one.name, { milliseconds: [], peakMiB: [] }]));
+  for (let round = 0; round < rounds; round++) {
+    process.stderr.write(`\rround ${round + 1} of ${rounds}`);
+    for (const one of cases) taken.get(one.name)?.milliseconds.push((await run(one, false, folder)).milliseconds);
+    if (round < 5) for (const one of cases) taken.get(one.name)?.peakMiB.push((await run(one, true, folder)).peakMiB);
+  }
+  process.stderr.write('\n');
+  return Object.fromEntries(
+    [...taken].map(([name, { milliseconds, peakMiB }]) => [name, { milliseconds: median(milliseconds), peakMiB: median(peakMiB) }]),
+  ) as Results;
+}
+
+function print(results: Results): void {
+  const { baseline } = results;
+  process.stdout.write(`${rounds} rounds, median; node ${process.version}, ${cpus()[0]?.model ?? 'unknown processor'}; bundle ${bundle.split('/').at(-1)}\n\n`);
+  process.stdout.write('case             wall ms   ratio   peak MiB   aim\n');
+  const round = (value: number, digits: number) => Number(value.toFixed(digits));
+  for (const [name, { milliseconds, peakMiB }] of Object.entries(results)) {
+    const ratio = milliseconds / baseline.milliseconds;
+    const aim = aims[name as Case['name']];
+    process.stdout.write(
+      `${name.padEnd(15)} ${milliseconds.toFixed(1).padStart(8)} ${ratio.toFixed(2).padStart(7)} ${peakMiB.toFixed(1).padStart(10)}   ${aim ? `≤ ${aim}${ratio <= aim ? '' : ' missed'}` : ''}\n`,
+    );
+  }
+  if (!values.json) return;
+  const json = Object.fromEntries(
+    Object.entries(results)
+      .filter(([name]) => name !== 'baseline')
+      .map(([name, { milliseconds, peakMiB }]) => [name, { wallRatio: round(milliseconds / baseline.milliseconds, 2), peakMiB: round(peakMiB, 1) }]),
+  );
+  process.stdout.write(`${JSON.stringify(json)}\n`);
+}

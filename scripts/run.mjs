@@ -1,0 +1,113 @@
+// What the scripts of package.json call: sets the clone up when that is needed, then runs one of the commands below on
+// the runtime that we ship. Plain JavaScript for Node ≥ 20. stdout belongs to the command; what is said here goes to stderr.
+import { spawn } from 'node:child_process';
+import { constants } from 'node:os';
+import { delimiter, dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { SetUpFailed, setUp } from './setup.mjs';
+
+const root = dirname(dirname(fileURLToPath(import.meta.url)));
+const inRoot = (...parts) => join(root, ...parts);
+
+const jestArguments = ['--experimental-vm-modules', '--disable-warning=ExperimentalWarning', inRoot('node_modules/jest/bin/jest.js')];
+const biome = [inRoot('node_modules/@biomejs/biome/bin/biome'), 'check', '.'];
+const tsc = [inRoot('node_modules/typescript/bin/tsc'), '-p', '.'];
+const lockCheck = [inRoot('scripts/lock-check.mjs')];
+const bundle = [inRoot('scripts/bundle.ts')];
+
+/** `bundled`: needs the agent's bundle, which is built first when it is stale. `here`: paths are relative to where npm was called. */
+const commands = {
+  start: { run: [inRoot('scripts/start.ts')], bundled: true },
+  sparekey: { run: [inRoot('dist/agent/sparekey.mjs')], bundled: true, here: true },
+  server: { run: [inRoot('server/main.ts')], here: true },
+  'fake-mac': { run: [inRoot('test/fake-mac/main.ts')], bundled: true, here: true },
+  'bench:agent': { run: [inRoot('scripts/bench-agent.ts')], bundled: true },
+  profiles: { run: [inRoot('profiles/make.ts')], here: true },
+  jest: { run: jestArguments, bundled: true },
+  lint: { run: biome },
+  format: { run: [...biome, '--write'] },
+  typecheck: { run: tsc },
+  unused: { run: [inRoot('node_modules/knip/bin/knip.js')] },
+};
+
+/** Ends as a shell would report it: the exit status, or 128 and the signal's number. */
+const statusOf = (code, signal) => code ?? 128 + (constants.signals[signal] ?? 0);
+
+let running = null;
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'])
+  process.on(signal, () => {
+    // A terminal has already sent its Ctrl-C to the whole process group; a second one would mean "at once".
+    if (running === null) process.exit(statusOf(null, signal));
+    if (signal !== 'SIGINT' || !process.stdin.isTTY) running.kill(signal);
+  });
+
+function environment(runtime) {
+  // node_modules/.bin is first on npm's PATH; whatever a command starts by the name `node` gets the runtime that was tried.
+  return { ...process.env, PATH: `${dirname(runtime)}${delimiter}${process.env.PATH ?? ''}` };
+}
+
+function runCommand(runtime, args, cwd = root) {
+  return new Promise((resolve, reject) => {
+    running = spawn(runtime, args, { cwd, stdio: 'inherit', env: environment(runtime) });
+    running.on('error', reject);
+    running.on('exit', (code, signal) => {
+      running = null;
+      resolve(statusOf(code, signal));
+    });
+  });
+}
+
+/** One check of `npm test`: its own words only when it fails, otherwise one short line. */
+function check(runtime, name, args) {
+  const started = Date.now();
+  return new Promise((resolve, reject) => {
+    const child = spawn(runtime, args, { cwd: root, stdio: ['ignore', 'pipe', 'pipe'], env: environment(runtime) });
+    const said = [];
+    child.stdout.on('data', (data) => said.push(data));
+    child.stderr.on('data', (data) => said.push(data));
+    child.on('error', reject);
+    child.on('close', (code, signal) => {
+      const status = statusOf(code, signal);
+      process.stderr.write(`${name}: ${status === 0 ? 'ok' : 'FAILED'} (${((Date.now() - started) / 1000).toFixed(1)} s)\n`);
+      if (status !== 0) process.stderr.write(Buffer.concat(said));
+      resolve(status);
+    });
+  });
+}
+
+/** Lint, types, lock file, then the tests. With arguments only the tests, which get them: `npm test -- custody`. */
+async function test(runtime, args) {
+  if (args.length === 0) {
+    const checks = [check(runtime, 'lint', biome), check(runtime, 'types', tsc), check(runtime, 'lock file', lockCheck)];
+    const failed = (await Promise.all(checks)).find((status) => status !== 0);
+    if (failed !== undefined) return failed;
+  }
+  const status = await runCommand(runtime, bundle);
+  if (status !== 0) return status;
+  // For a program that reads the counts, such as .ci/run: the whole run, and its results in that file.
+  const results = process.env.SPAREKEY_TEST_RESULTS;
+  return runCommand(runtime, [...jestArguments, ...(results === undefined ? [] : ['--json', `--outputFile=${results}`]), ...args]);
+}
+
+async function main([name, ...args]) {
+  const command = commands[name];
+  if (command === undefined && name !== 'test') {
+    process.stderr.write(`usage: node scripts/run.mjs ${['test', ...Object.keys(commands)].join(' | ')} [arguments]\n`);
+    return 64;
+  }
+  const runtime = await setUp(root);
+  if (name === 'test') return test(runtime, args);
+  if (command.bundled) {
+    const status = await runCommand(runtime, bundle);
+    if (status !== 0) return status;
+  }
+  return runCommand(runtime, [...command.run, ...args], command.here ? (process.env.INIT_CWD ?? root) : root);
+}
+
+try {
+  process.exitCode = await main(process.argv.slice(2));
+} catch (error) {
+  if (!(error instanceof SetUpFailed)) throw error;
+  process.stderr.write(`sparekey: error: ${error.message}\nsparekey: fix: ${error.fix}\n`);
+  process.exitCode = error.exit;
+}

@@ -1,0 +1,179 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { mkdirSync, readdirSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
+import { fileURLToPath } from 'node:url';
+import { makePair } from '../test/fake-mac/certificates.ts';
+import { FakeMac } from '../test/fake-mac/fake-mac.ts';
+import { freePort } from '../test/ports.ts';
+
+/*
+ * A backend and some fake Macs on this machine, all of them real processes: what the story, the benchmarks and whoever
+ * tries Sparekey out stand on.
+ */
+
+export const repository = join(dirname(fileURLToPath(import.meta.url)), '..');
+export const bundle = join(repository, 'dist', 'agent', 'sparekey.mjs');
+const job = join(repository, 'launchd', 'io.sparekey.agent.plist');
+
+export interface Ended {
+  code: number | null;
+  stdout: string;
+  stderr: string;
+}
+
+/** Runs a program of this repository to its end. Secrets, where there are any, stay in this process's memory. */
+export function runNode(script: string, args: readonly string[], options: { env?: NodeJS.ProcessEnv; input?: string } = {}): Promise<Ended> {
+  return new Promise((resolve, reject) => {
+    const child = spawn(process.execPath, [script, ...args], { cwd: repository, env: options.env ?? process.env, stdio: ['pipe', 'pipe', 'pipe'] });
+    const out: Buffer[] = [];
+    const err: Buffer[] = [];
+    child.stdout.on('data', (chunk: Buffer) => out.push(chunk));
+    child.stderr.on('data', (chunk: Buffer) => err.push(chunk));
+    child.on('error', reject);
+    child.on('close', (code) => resolve({ code, stdout: Buffer.concat(out).toString(), stderr: Buffer.concat(err).toString() }));
+    child.stdin.on('error', () => undefined);
+    child.stdin.end(options.input ?? '');
+  });
+}
+
+export interface Stage {
+  folder: string;
+  /** The backend's data folder. */
+  data: string;
+  passphraseFile: string;
+  url: string;
+  settleSeconds: number;
+  /** Seconds that the fake fdesetup takes after its change, so that there is a middle to kill the agent in. */
+  killSeconds: number;
+  /** The escrow key as it lies in the data folder: encrypted. */
+  escrowKeyFile: string;
+  escrowCertificateFile: string;
+  /** The backend's database, to be looked at and not to be changed. */
+  openDatabase(): DatabaseSync;
+  /** Runs a command of the backend on its data folder. */
+  server(...args: string[]): Promise<Ended>;
+  /** A new Mac, enrolled by nobody yet, with everything that an MDM would have brought. */
+  newMac(name: string, options: { user: string; serial: string; escrow: 'ours' | 'foreign' | 'none'; custody?: string }): FakeMac;
+  /** What launchd does at its interval: runs the job to its end. */
+  runJob(mac: FakeMac): Promise<Ended>;
+  startJob(mac: FakeMac): ChildProcess;
+  stop(): Promise<void>;
+}
+
+const serverMain = join(repository, 'server', 'main.ts');
+
+export async function openStage(folder: string, options: { settleSeconds: number; killSeconds: number; offlineCopy: boolean }): Promise<Stage> {
+  mkdirSync(folder, { recursive: true, mode: 0o700 });
+  const temporary = join(folder, 'tmp');
+  mkdirSync(temporary, { recursive: true, mode: 0o700 });
+  const data = join(folder, 'backend');
+  const passphraseFile = join(folder, 'passphrase');
+  writeFileSync(passphraseFile, `${randomBytes(24).toString('base64url')}\n`, { mode: 0o600 });
+  // Whatever a child leaves in a temporary folder is looked through at the end.
+  const env = { PATH: process.env['PATH'], HOME: folder, TMPDIR: temporary, NO_COLOR: '1' };
+
+  // Stands for the organisation's SCEP, whose certificates an MDM would have put into each Mac's System keychain.
+  const deviceCa = makePair({ subject: { CN: 'Example Device CA', O: 'Example' }, kind: 'ca' });
+  const caFile = join(folder, 'device-ca.pem');
+  writeFileSync(caFile, deviceCa.certificate);
+  const port = await freePort();
+  const server = (...args: string[]): Promise<Ended> => runNode(serverMain, args, { env });
+  const copy = options.offlineCopy ? ['--copy', join(folder, 'offline-copy.pem')] : ['--no-copy'];
+  const made = await server(
+    'init',
+    '--dir',
+    data,
+    '--name',
+    'localhost',
+    '--devices-port',
+    String(port),
+    '--passphrase-file',
+    passphraseFile,
+    ...copy,
+    '--device-ca',
+    caFile,
+    '--organisation',
+    'Example',
+    '--json',
+  );
+  if (made.code !== 0) throw new Error(`the backend could not be set up (${made.code}):\n${made.stderr}`);
+  const values = JSON.parse((await server('profile-values', '--dir', data, '--json')).stdout) as {
+    serverUrl: string;
+    escrowCertificate: string;
+    trustedCertificates: string[];
+  };
+
+  const serving = spawn(process.execPath, [serverMain, 'serve', '--dir', data, '--passphrase-file', passphraseFile], {
+    cwd: repository,
+    env,
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  const log: Buffer[] = [];
+  await new Promise<void>((resolve, reject) => {
+    const note = (chunk: Buffer) => {
+      log.push(chunk);
+      if (/ready|listening|server-started/i.test(chunk.toString())) resolve();
+    };
+    serving.stdout.on('data', note);
+    serving.stderr.on('data', note);
+    serving.on('exit', (code) => reject(new Error(`the backend ended (${code}):\n${Buffer.concat(log).toString()}`)));
+  });
+  writeFileSync(join(folder, 'backend.pid'), String(serving.pid));
+
+  const jobOf = (mac: FakeMac) => [join(mac.root, 'Library/Sparekey/lib/sparekey.mjs'), 'check-in', '--root', mac.root] as const;
+  const jobEnv = { PATH: '/usr/bin:/bin:/usr/sbin:/sbin', XPC_SERVICE_NAME: 'io.sparekey.agent', TMPDIR: temporary };
+  return {
+    folder,
+    data,
+    passphraseFile,
+    url: values.serverUrl,
+    settleSeconds: options.settleSeconds,
+    killSeconds: options.killSeconds,
+    ...escrowFiles(data),
+    openDatabase: () => new DatabaseSync(join(data, 'sparekey.sqlite'), { readOnly: true }),
+    server: (...args) => server(...args, '--dir', data),
+    newMac: (name, it) =>
+      FakeMac.create({
+        root: join(folder, name),
+        folder: true,
+        user: it.user,
+        serial: it.serial,
+        escrowProfile: it.escrow,
+        escrowCertificate: values.escrowCertificate,
+        deviceCa,
+        agent: { bundle, job },
+        settings: {
+          serverUrl: values.serverUrl,
+          escrowCertificate: values.escrowCertificate,
+          trustedCertificates: values.trustedCertificates,
+          settleSeconds: options.settleSeconds,
+          checkInMinutes: 5,
+          identityIssuer: 'Example Device CA',
+          ...(it.custody ? { custody: it.custody } : {}),
+        },
+      }),
+    runJob: async (mac) => {
+      const [script, ...args] = jobOf(mac);
+      return runNode(script, args, { env: jobEnv });
+    },
+    startJob: (mac) => {
+      const [script, ...args] = jobOf(mac);
+      return spawn(process.execPath, [script, ...args], { cwd: repository, env: jobEnv, stdio: 'ignore', detached: true });
+    },
+    stop: () =>
+      new Promise((resolve) => {
+        if (serving.exitCode !== null) return resolve();
+        serving.once('exit', () => resolve());
+        serving.removeAllListeners('exit').once('exit', () => resolve());
+        serving.kill('SIGTERM');
+      }),
+  };
+}
+
+function escrowFiles(data: string): { escrowKeyFile: string; escrowCertificateFile: string } {
+  const folder = join(data, 'escrow');
+  const named = (end: string) => join(folder, readdirSync(folder).find((name) => name.endsWith(end)) ?? '');
+  return { escrowKeyFile: named('.key.pem'), escrowCertificateFile: named('.certificate.pem') };
+}

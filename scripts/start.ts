@@ -1,0 +1,157 @@
+import { appendFileSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { parseArgs } from 'node:util';
+import { openStage, repository, type Stage } from './stage.ts';
+import { type Measured, type Telling, tellStory } from './story.ts';
+
+/*
+ * `npm start`: a backend, four Macs that are made up, the agent that ships, and the story that joins them. With `--once` it
+ * ends after the story; without, the backend goes on running and everything can be tried by hand.
+ */
+
+const help = `npm start                     the story, then a backend to try things on (Ctrl-C ends it)
+npm start -- --once           the story, then the end; exit 1 if anything in it was untrue
+npm start -- --once --json    the same; the last line is one JSON object
+
+  --dir DIR    where everything is kept (default: try-out; an earlier try-out there is removed)
+`;
+const marker = '.sparekey-try-out';
+
+const { values } = parseArgs({
+  options: { once: { type: 'boolean' }, json: { type: 'boolean' }, dir: { type: 'string' }, help: { type: 'boolean', short: 'h' } },
+});
+if (values.help) {
+  process.stdout.write(help);
+  process.exit(0);
+}
+process.exitCode = await start(values.once === true, values.json === true, values.dir);
+
+async function start(once: boolean, json: boolean, dir: string | undefined): Promise<number> {
+  // With --json, stdout is for programs: what people read goes to stderr.
+  const screen = json ? process.stderr : process.stdout;
+  const folder = prepareFolder(once, dir);
+  const file = join(folder, 'story.log');
+  const note = (line: string) => appendFileSync(file, `${line}\n`);
+  const interactive = !once && process.stdin.isTTY === true;
+  screen.write('Setting up a backend and the first of four Macs …\n');
+  const began = Date.now();
+  const stage = await openStage(folder, { settleSeconds: 2, killSeconds: interactive ? 8 : 2, offlineCopy: true });
+  let sentences = 0;
+  const telling: Telling = {
+    say: (sentence, byHand) => {
+      sentences++;
+      screen.write(`\n${sentences}. ${sentence}\n`);
+      note(`${sentences}. ${sentence}`);
+      for (const line of byHand) {
+        note(`   ${line}`);
+        if (!once) screen.write(`     ${line}\n`);
+      }
+    },
+    note,
+    killWanted: interactive ? (until) => askForKill(screen, until) : async () => true,
+  };
+  let measured: Measured;
+  try {
+    measured = await tellStory(stage, telling);
+  } catch (cause) {
+    await stage.stop();
+    screen.write(`\nThe story could not be told to its end: ${(cause as Error).message}\nMore in ${file}\n`);
+    return 1;
+  }
+  const seconds = Math.round((Date.now() - began) / 100) / 10;
+  const untrue = Object.entries(measured).filter(([name, value]) => (name === 'plaintextFound' ? value !== 0 : value === false));
+  for (const [name, value] of untrue) screen.write(`\nUntrue: ${name} is ${value}. The log says more: ${file}\n`);
+  if (once) {
+    await stage.stop();
+    if (untrue.length === 0)
+      screen.write(
+        `\nAll of it was true, in ${seconds} seconds.${measured.opensslOpensEnvelope === null ? ' (Opening an envelope with openssl was not tried: there is none here.)' : ''}\n`,
+      );
+    if (untrue.length === 0 && dir === undefined) rmSync(folder, { recursive: true, force: true });
+    if (json) process.stdout.write(`${JSON.stringify({ ...measured, seconds, untrue: untrue.map(([name]) => name) })}\n`);
+    return untrue.length === 0 ? 0 : 1;
+  }
+  screen.write(afterwards(stage, folder, file));
+  await endOfTrying();
+  await stage.stop();
+  screen.write('\nThe backend has ended. `npm start` begins a new try-out.\n');
+  return untrue.length === 0 ? 0 : 1;
+}
+
+/** A folder of our own: an earlier try-out is replaced, anything else is refused. */
+function prepareFolder(once: boolean, dir: string | undefined): string {
+  if (once && dir === undefined) return mkdtempSync(join(tmpdir(), 'sparekey-story-'));
+  const folder = resolve(dir ?? join(repository, 'try-out'));
+  if (existsSync(folder) && !existsSync(join(folder, marker))) {
+    process.stderr.write(`npm start: error: ${folder} is there already, and is no try-out\nnpm start: fix: name another folder with --dir\n`);
+    process.exit(64);
+  }
+  const pid = runningBackend(folder);
+  if (pid !== null) {
+    process.stderr.write(
+      `npm start: error: the backend of the last try-out is still running (process ${pid})\nnpm start: fix: end it with Ctrl-C where it runs\n`,
+    );
+    process.exit(75);
+  }
+  rmSync(folder, { recursive: true, force: true });
+  mkdirSync(folder, { recursive: true, mode: 0o700 });
+  writeFileSync(join(folder, marker), 'Made by `npm start`, which may remove this folder.\n');
+  return folder;
+}
+
+function runningBackend(folder: string): number | null {
+  try {
+    const pid = Number(readFileSync(join(folder, 'backend.pid'), 'utf8'));
+    process.kill(pid, 0);
+    return pid;
+  } catch {
+    return null;
+  }
+}
+
+function askForKill(screen: NodeJS.WritableStream, until: Promise<unknown>): Promise<boolean> {
+  screen.write('\n   Ada’s Mac is replacing its key right now: press K to kill the agent in the middle of it … ');
+  const { stdin } = process;
+  stdin.setRawMode(true);
+  stdin.resume();
+  return new Promise((done) => {
+    const end = (killed: boolean) => {
+      stdin.off('data', pressed);
+      stdin.setRawMode(false);
+      stdin.pause();
+      screen.write(killed ? 'killed.\n' : 'nobody pressed it.\n');
+      done(killed);
+    };
+    const pressed = (data: Buffer) => {
+      if (data.includes(3)) process.kill(process.pid, 'SIGINT');
+      if (/k/i.test(data.toString())) end(true);
+    };
+    stdin.on('data', pressed);
+    void until.then(() => end(false));
+  });
+}
+
+const afterwards = (stage: Stage, folder: string, file: string): string => `
+The backend goes on running at ${stage.url}; the lines under each sentence repeat that step by hand.
+
+  What can be done now
+    npm run -s server -- status --dir ${stage.data}
+    npm run -s server -- audit verify --dir ${stage.data}
+    npm run -s server -- backup /tmp/sparekey-backup --dir ${stage.data}
+    npm run -s fake-mac -- ${join(folder, 'bob')} show
+    npm run -s fake-mac -- --help
+
+  Where things are
+    ${stage.data}   the backend's data
+    ${folder}/{ada,bob,cem,dora}   the Macs
+    ${file}   everything that happened
+
+  To start over: Ctrl-C, then npm start.
+`;
+
+function endOfTrying(): Promise<void> {
+  return new Promise((done) => {
+    for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => done());
+  });
+}

@@ -1,0 +1,204 @@
+import { randomUUID } from 'node:crypto';
+import type { RecordState, Validation } from '../protocol/messages.ts';
+import { RecoveryKey } from '../protocol/recovery-key.ts';
+import type { CustodyParts } from './custody-parts.ts';
+import { type NewKeyRule, ruleForNewKey, ruleWords } from './key-rules.ts';
+import type { Tx } from './parts.ts';
+import { becameHeld, orderProof, provedTrue, takeProof } from './proofs.ts';
+import { rowMac } from './row-mac.ts';
+import {
+  insertEnvelope,
+  insertRecord,
+  type KeyRecord,
+  noteKeyBlocks,
+  recordById,
+  recordsOfVolume,
+  recordWithKey,
+  setRecordState,
+  updateRecord,
+} from './store/keys.ts';
+import { endProofOrders } from './store/proofs.ts';
+import { openRotationOf } from './store/rotations.ts';
+import { waitsToBeOpened } from './unopened.ts';
+
+/** An envelope that is to be stored, with what looking into it found. */
+export interface Arrived {
+  macId: string;
+  hardwareUuid: string;
+  volume: string;
+  /** Null where it was not brought by an enrolment of the Mac. */
+  enrolmentId: string | null;
+  envelopeId: string;
+  bytes: Uint8Array;
+  recipient: string;
+  blocks: readonly string[];
+  source: string;
+  rotationId: string | null;
+  validated: Validation;
+  madeAt: number;
+  found: RecoveryKey | { kind: 'not-tried' } | { kind: 'unreadable' | 'unopened'; cause: string };
+}
+
+export interface AcceptedKey {
+  rule: NewKeyRule | 'K1' | 'K2' | 'later';
+  recordId: string;
+}
+
+/** Rules 2.1, K1 to K6: one envelope finds its record and its state. */
+export async function acceptKey(parts: CustodyParts, tx: Tx, at: number, arrived: Arrived): Promise<AcceptedKey> {
+  const { found } = arrived;
+  if (!(found instanceof RecoveryKey)) {
+    if (found.kind === 'unreadable') return quarantine(parts, tx, at, arrived, 'no', 'K1: it cannot be read, or is no key');
+    if (found.kind === 'unopened') return quarantine(parts, tx, at, arrived, 'not-tried', found.cause);
+    if (parts.canOpen) {
+      const record = await addRecord(parts, tx, at, arrived, 'candidate', waitsToBeOpened, 'not-tried', null);
+      return { rule: 'later', recordId: record.id };
+    }
+  }
+  const fingerprint = found instanceof RecoveryKey ? found.fingerprint(parts.secrets.fingerprint) : null;
+  const readable = fingerprint === null ? 'not-tried' : 'yes';
+  const same = fingerprint === null ? await witnessed(tx, arrived) : await recordWithKey(tx, arrived.macId, arrived.volume, fingerprint);
+  if (same) {
+    await addEnvelope(parts, tx, at, arrived, same, readable);
+    await takeWitness(parts, tx, at, same.id, arrived.validated, arrived.enrolmentId, arrived.envelopeId);
+    return { rule: 'K2', recordId: same.id };
+  }
+  const record = await addRecord(parts, tx, at, arrived, 'candidate', 'new', readable, fingerprint);
+  return { rule: await applyRule(parts, tx, at, record, arrived.validated), recordId: record.id };
+}
+
+async function quarantine(parts: CustodyParts, tx: Tx, at: number, arrived: Arrived, readable: 'no' | 'not-tried', because: string): Promise<AcceptedKey> {
+  const record = await addRecord(parts, tx, at, arrived, 'quarantined', because, readable, null);
+  return { rule: 'K1', recordId: record.id };
+}
+
+/**
+ * A server that can never open cannot compare: what the Mac ties to one rotation, macOS's file and the agent's envelope,
+ * is taken for one key. It is *not compared* for as long as its envelope is `not-tried`.
+ */
+async function witnessed(tx: Tx, arrived: Arrived): Promise<KeyRecord | undefined> {
+  if (arrived.rotationId === null) return undefined;
+  return (await recordsOfVolume(tx, arrived.macId, arrived.volume)).find(
+    (record) =>
+      record.rotation_id === arrived.rotationId &&
+      ['candidate', 'held', 'superseded'].includes(record.state) &&
+      (arrived.source === 'escrow-file' || record.source === 'escrow-file'),
+  );
+}
+
+/** K2: the state stays, and `true` is a proof. A key that retention had destroyed is here again. */
+export async function takeWitness(
+  parts: CustodyParts,
+  tx: Tx,
+  at: number,
+  recordId: string,
+  validated: Validation,
+  enrolmentId: string | null,
+  envelopeId: string,
+): Promise<void> {
+  const record = await recordById(tx, recordId);
+  if (!record) return;
+  if (record.state === 'destroyed') await setRecordState(tx, record.id, 'superseded', 'K2: its key was delivered again', at);
+  if (validated !== 'true') return;
+  const id = `delivery-${envelopeId.slice(0, 48)}`;
+  if (enrolmentId === null) await provedTrue(parts, tx, at, record.id, at, 'a delivery');
+  else {
+    const present = (await recordById(tx, record.id)) ?? record;
+    await takeProof(parts, tx, at, { id, record: present, enrolmentId, answer: 'true', settled: false, boot: '', answeredAt: at, run: id });
+  }
+}
+
+/** K3 to K6 for a record that is here as a candidate. */
+export async function applyRule(parts: CustodyParts, tx: Tx, at: number, record: KeyRecord, validated: Validation): Promise<NewKeyRule> {
+  const open = await openRotationOf(tx, record.mac_id);
+  const others = (await recordsOfVolume(tx, record.mac_id, record.volume)).filter((other) => other.id !== record.id);
+  const held = others.find((other) => other.state === 'held');
+  const rule = ruleForNewKey({
+    source: record.source,
+    ofOpenRotation: open !== undefined && record.rotation_id === open.id && open.volume === record.volume,
+    validated,
+    byTheMac: record.enrolment_id !== null,
+    anotherHeld: held !== undefined,
+  });
+  const become = (state: RecordState, more: Partial<KeyRecord> = {}) =>
+    updateRecord(tx, record.id, { state, state_at: at, state_because: ruleWords[rule], ...more });
+
+  if (rule === 'K3' && open) {
+    // A key that came after begin was not replaced by this rotation: if one is held, only a proof can tell.
+    const replaced = others.filter((other) => (other.state === 'held' || other.state === 'candidate') && other.received_at <= open.begun_at);
+    for (const other of replaced) {
+      await setRecordState(tx, other.id, 'superseded', `K3: replaced by ${record.id} in rotation ${open.id}`, at);
+      await endProofOrders(tx, other.id, at);
+    }
+    if (!held || replaced.includes(held)) {
+      await become('held', { proved_at: at, proved_by: `rotation ${open.id}` });
+      await becameHeld(tx, at, { ...record, state: 'held' }, 'K3');
+      return rule;
+    }
+  }
+  await become(rule === 'K5' ? 'held' : 'candidate');
+  // R4: where macOS said false to the new key, the old one is what a proof can confirm.
+  const due = rule === 'K4' && validated === 'false' && held ? held : record;
+  await orderProof(parts, tx, at, due, ruleWords[rule]);
+  return rule;
+}
+
+async function addRecord(
+  parts: CustodyParts,
+  tx: Tx,
+  at: number,
+  arrived: Arrived,
+  state: RecordState,
+  because: string,
+  readable: 'yes' | 'no' | 'not-tried',
+  fingerprint: string | null,
+): Promise<KeyRecord> {
+  const record: KeyRecord = {
+    id: randomUUID(),
+    mac_id: arrived.macId,
+    hardware_uuid: arrived.hardwareUuid,
+    volume: arrived.volume,
+    fingerprint,
+    state,
+    source: arrived.source,
+    enrolment_id: arrived.enrolmentId,
+    rotation_id: arrived.rotationId,
+    received_at: at,
+    opened: fingerprint === null ? 0 : 1,
+    state_at: at,
+    state_because: because,
+    proved_at: null,
+    proved_by: null,
+    disclosed_at: null,
+    first_false_at: null,
+    first_false_run: null,
+    refuted_at: null,
+    legal_hold: 0,
+  };
+  await insertRecord(tx, record);
+  await addEnvelope(parts, tx, at, arrived, record, readable);
+  return record;
+}
+
+async function addEnvelope(parts: CustodyParts, tx: Tx, at: number, arrived: Arrived, record: KeyRecord, readable: 'yes' | 'no' | 'not-tried'): Promise<void> {
+  const names = { macId: arrived.macId, volume: record.volume, recordId: record.id, envelopeId: arrived.envelopeId };
+  await insertEnvelope(tx, {
+    id: arrived.envelopeId,
+    mac_id: arrived.macId,
+    record_id: record.id,
+    bytes: arrived.bytes,
+    recipient: arrived.recipient,
+    source: arrived.source,
+    made_at: arrived.madeAt,
+    received_at: at,
+    readable,
+    enrolment_id: arrived.enrolmentId,
+    rotation_id: arrived.rotationId,
+    validated: arrived.validated,
+    row_mac: rowMac(parts.secrets, names),
+  });
+  await noteKeyBlocks(
+    tx,
+    arrived.blocks.map((digest) => ({ digest, mac_id: arrived.macId, envelope_id: arrived.envelopeId })),
+  );
+}

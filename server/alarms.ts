@@ -1,0 +1,84 @@
+import { randomUUID } from 'node:crypto';
+import { Problem } from '../protocol/problems.ts';
+import { audit } from './audit.ts';
+import type { CustodyParts } from './custody-parts.ts';
+import type { Tx } from './parts.ts';
+import { type Alarm, alarmById, alarmLike, insertAlarm, judge, openAlarmsOf } from './store/alarms.ts';
+import { updateMac } from './store/macs.ts';
+import { releaseUnopened } from './unopened.ts';
+
+interface AlarmKind {
+  /** One sentence for whoever has to judge it. */
+  says: string;
+  /** Rotations and grants of the Mac wait until it has been judged. */
+  stops: boolean;
+  /** One of rules 6.8: the Mac's custody is in doubt while it is open. */
+  identity: boolean;
+}
+
+const identity = (says: string): AlarmKind => ({ says, stops: true, identity: true });
+const stopping = (says: string): AlarmKind => ({ says, stops: true, identity: false });
+const telling = (says: string): AlarmKind => ({ says, stops: false, identity: false });
+
+/** Every alarm that there is. */
+const alarms = {
+  IDENTITY_MOVED: identity('the identity of this Mac was used on other hardware'),
+  IDENTITY_CLONED: identity('two machines use the identity of this Mac in turn'),
+  TWO_ENROLMENTS: identity('two enrolments of this Mac are in use at once'),
+  SERIAL_CONFLICT: identity('more than one Mac says it has this serial number or this hardware'),
+  ROW_TAMPERED: stopping('a stored key was changed behind the back of the backend'),
+  ENVELOPE_REUSED: telling('the sealed block of one envelope came again in another'),
+  UNREADABLE_DELIVERIES: telling('this Mac delivered several envelopes that cannot be read; its further ones are kept unopened'),
+  WITNESS_DIFFERS: telling('two envelopes that were taken for one key hold two'),
+  SUPERSEDED_PROVED: telling('a key that had been superseded opens this Mac'),
+  ROTATION_SILENT: telling('a rotation was begun and nothing of it has come'),
+  GRANT_NOT_CLOSED: telling('this Mac was given its key and neither replaced nor proved it'),
+  GRANTS_STOPPED: telling('so many Macs asked for their keys in one hour that no more are given'),
+} as const satisfies Record<string, AlarmKind>;
+export type AlarmCode = keyof typeof alarms;
+
+const kindOf = (code: string): AlarmKind | undefined => (Object.hasOwn(alarms, code) ? alarms[code as AlarmCode] : undefined);
+
+export const stopsTheMac = (open: readonly Alarm[]): Alarm | undefined => open.find((alarm) => kindOf(alarm.code)?.stops ?? true);
+export const isOfIdentity = (alarm: Alarm): boolean => kindOf(alarm.code)?.identity ?? true;
+
+/** Raises an alarm once: not while it is open, and not again with the same words after it was judged. */
+export async function raise(parts: CustodyParts, tx: Tx, at: number, macId: string | null, code: AlarmCode, detail: string): Promise<void> {
+  if (await alarmLike(tx, macId, code, detail)) return;
+  const id = randomUUID();
+  await insertAlarm(tx, { id, mac_id: macId, code, detail, opened_at: at, judged_at: null, judged_by: null, judgement: null });
+  await audit(tx, { at, actor: 'server', act: 'alarm.raised', macId, details: { alarmId: id, code, detail } });
+  parts.log.warn('alarm-raised', { macId, code, detail });
+}
+
+/** What an alarm warned of in these words has come to its good end by itself. */
+export async function settle(tx: Tx, at: number, macId: string, code: AlarmCode, detail: string, judgement: string): Promise<void> {
+  for (const alarm of await openAlarmsOf(tx, macId)) {
+    if (alarm.code !== code || alarm.detail !== detail) continue;
+    await judge(tx, alarm.id, 'server', judgement, at);
+    await audit(tx, { at, actor: 'server', act: 'alarm.settled', macId, details: { alarmId: alarm.id, code, judgement } });
+  }
+}
+
+export interface Judgement {
+  alarmId: string;
+  actor: string;
+  /** In the admin's words. */
+  judgement: string;
+}
+
+export async function judgeAlarm(parts: CustodyParts, { alarmId, actor, judgement }: Judgement): Promise<void> {
+  if (judgement.trim() === '') throw new Problem('REASON_MISSING');
+  await parts.act(async (tx, at) => {
+    const alarm = await alarmById(tx, alarmId);
+    if (!alarm) throw new Problem('NOT_FOUND', `there is no alarm ${alarmId}`);
+    if (alarm.judged_at !== null) return;
+    await judge(tx, alarmId, actor, judgement, at);
+    await audit(tx, { at, actor, act: 'alarm.judged', macId: alarm.mac_id, details: { alarmId, code: alarm.code, judgement } });
+    parts.log.info('alarm-judged', { macId: alarm.mac_id, code: alarm.code });
+    if (alarm.code === ('UNREADABLE_DELIVERIES' satisfies AlarmCode) && alarm.mac_id !== null) {
+      await updateMac(tx, alarm.mac_id, { unreadable_since: at, unreadable_count: 0 });
+      await releaseUnopened(tx, alarm.mac_id, at);
+    }
+  });
+}

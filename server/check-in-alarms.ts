@@ -1,0 +1,63 @@
+import { Problem } from '../protocol/problems.ts';
+import { raise } from './alarms.ts';
+import { audit } from './audit.ts';
+import { type CustodyParts, day, sameCase } from './custody-parts.ts';
+import type { Caller, Tx } from './parts.ts';
+import { judgedSince } from './store/alarms.ts';
+import { type Mac, macsLike } from './store/macs.ts';
+import { activeEnrolmentsOf, latestSessionOf, sessionOf, updateEnrolment } from './store/sessions.ts';
+
+/** Rules 6.8: the identity is used on other hardware. Nothing of the message is accepted; only the alarm is stored. */
+export async function movedAway(parts: CustodyParts, caller: Caller, hardwareUuid: string, by: string): Promise<Problem> {
+  const detail = `enrolment ${caller.enrolmentId} on hardware ${sameCase(hardwareUuid)}`;
+  await parts.act((tx, at) => raise(parts, tx, at, caller.macId, 'IDENTITY_MOVED', detail));
+  parts.log.warn('request-refused', { code: 'IDENTITY_MOVED', macId: caller.macId, by, requestId: caller.requestId });
+  return new Problem('IDENTITY_MOVED');
+}
+
+/** A boot session that comes back after another one: two machines with one identity. Asked before the session is stored. */
+export async function watchSessions(parts: CustodyParts, tx: Tx, at: number, caller: Caller, boot: string): Promise<void> {
+  const latest = await latestSessionOf(tx, caller.enrolmentId);
+  const before = await sessionOf(tx, caller.enrolmentId, boot);
+  if (!latest || !before || before.last_seen_at >= latest.last_seen_at) return;
+  await raise(parts, tx, at, caller.macId, 'IDENTITY_CLONED', `enrolment ${caller.enrolmentId}: boot session ${boot} came back after ${latest.boot}`);
+}
+
+/**
+ * An older enrolment that shows itself after the Mac was set up again is not replaced, and both in use within a day are an
+ * alarm. The one that was merely used before the new one was made is no alarm: that is what setting up again looks like.
+ */
+export async function watchEnrolments(parts: CustodyParts, tx: Tx, at: number, caller: Caller): Promise<void> {
+  const active = await activeEnrolmentsOf(tx, caller.macId);
+  const own = active.find((enrolment) => enrolment.id === caller.enrolmentId);
+  if (own && own.replaced_after !== null) {
+    await updateEnrolment(tx, own.id, { replaced_after: null });
+    await audit(tx, {
+      at,
+      actor: 'mac',
+      act: 'enrolment.kept',
+      macId: caller.macId,
+      details: { enrolmentId: own.id, because: 'it checked in after the Mac was set up again' },
+    });
+  }
+  for (const other of active.filter((enrolment) => enrolment.id !== caller.enrolmentId)) {
+    const bothMade = Math.max(other.created_at, own?.created_at ?? 0);
+    if (other.last_seen_at !== null && other.last_seen_at > bothMade && other.last_seen_at > at - day)
+      await raise(parts, tx, at, caller.macId, 'TWO_ENROLMENTS', [caller.enrolmentId, other.id].toSorted().join(' and '));
+  }
+}
+
+/** Where one of the two is only claimed, the alarm is the claimer's: nobody may stop another's Mac by a claim. */
+export async function watchOtherMacs(parts: CustodyParts, tx: Tx, at: number, mac: Mac): Promise<void> {
+  for (const other of await macsLike(tx, mac)) {
+    // Seen in a year is in use; a Mac that is gone conflicts with nobody.
+    if (other.last_seen_at === null || other.last_seen_at < at - 365 * day) continue;
+    const detail = `${mac.id} and ${other.id}: ${mac.serial === other.serial ? `serial ${mac.serial}` : `hardware ${mac.hardware_uuid}`}`;
+    const accused = mac.serial_proved === other.serial_proved ? [mac.id, other.id] : [mac.serial_proved === 0 ? mac.id : other.id];
+    for (const id of accused) {
+      // What an admin judged when the second one enrolled is judged.
+      if (await judgedSince(tx, id, 'SERIAL_CONFLICT', Math.max(mac.created_at, other.created_at))) continue;
+      await raise(parts, tx, at, id, 'SERIAL_CONFLICT', detail);
+    }
+  }
+}

@@ -1,0 +1,106 @@
+import type { CheckInReply, CheckInRequest, Facts } from '../protocol/messages.ts';
+import { settle } from './alarms.ts';
+import { audit } from './audit.ts';
+import { type CustodyParts, minute, sameCase } from './custody-parts.ts';
+import { closeIfPaid, closeOne, oweRotation } from './debts.ts';
+import type { Caller, Tx } from './parts.ts';
+import { takeProof } from './proofs.ts';
+import { debtById } from './store/debts.ts';
+import { grantsOf } from './store/grants.ts';
+import { envelopeOfMac, recordById, recordsOfVolume, setRecordState } from './store/keys.ts';
+import { type Mac, updateMac } from './store/macs.ts';
+import { endProofOrders } from './store/proofs.ts';
+import { endRotation, rotationById } from './store/rotations.ts';
+import { type Session, sessionOf } from './store/sessions.ts';
+
+/** A run that was given a key for a proof answers within this, or it was another run (7.4). */
+const sameRun = 10 * minute;
+
+interface Reported {
+  mac: Mac;
+  caller: Caller;
+  facts: Facts;
+  session: Session;
+  request: CheckInRequest;
+}
+
+/** What the agent reports until it is confirmed: answers of macOS first, because an ending and a debt are judged by them. */
+export async function takeReports(parts: CustodyParts, tx: Tx, at: number, reported: Reported): Promise<CheckInReply['confirmed']> {
+  const { request } = reported;
+  for (const proof of request.proofs) await takeAnswer(parts, tx, at, reported, proof);
+  for (const debt of request.debts) await takeDebt(tx, at, reported, debt);
+  for (const ending of request.endings) await takeEnding(tx, at, reported, ending);
+  if (request.exhausted) await takeExhausted(tx, at, reported);
+  const ids = (reports: readonly { id: string }[]) => reports.map((report) => report.id);
+  return { debts: ids(request.debts), proofs: ids(request.proofs), endings: request.endings.map((ending) => ending.rotationId) };
+}
+
+/** When macOS answered, in the server's time: by the uptime of a boot session that is known here; otherwise now. */
+async function answeredAt(tx: Tx, at: number, { caller, facts }: Reported, proof: CheckInRequest['proofs'][number]): Promise<number> {
+  const boot = sameCase(proof.boot);
+  if (boot === facts.boot) return Math.min(at, Math.floor(at - (facts.uptimeSeconds - proof.uptimeSeconds) * 1000));
+  const session = await sessionOf(tx, caller.enrolmentId, boot);
+  return session ? Math.min(at, Math.floor(session.booted_at + proof.uptimeSeconds * 1000)) : at;
+}
+
+async function takeAnswer(parts: CustodyParts, tx: Tx, at: number, reported: Reported, proof: CheckInRequest['proofs'][number]): Promise<void> {
+  const { caller, mac } = reported;
+  const envelope = await envelopeOfMac(tx, mac.id, proof.envelopeId);
+  const record = envelope ? await recordById(tx, envelope.record_id) : undefined;
+  if (!record) return;
+  const when = await answeredAt(tx, at, reported, proof);
+  const boot = sameCase(proof.boot);
+  const run = `${boot}@${Math.floor(proof.uptimeSeconds)}`;
+  await takeProof(parts, tx, at, {
+    id: proof.id,
+    record,
+    enrolmentId: caller.enrolmentId,
+    answer: proof.answer,
+    settled: proof.settled,
+    boot,
+    answeredAt: when,
+    run,
+  });
+  // 7.4: the key that was given for this proof was used for it and is gone from the Mac again.
+  for (const grant of await grantsOf(tx, mac.id, when - sameRun)) {
+    if (grant.purpose !== 'prove' || grant.for_id !== proof.orderId || grant.record_id !== record.id || grant.boot !== boot) continue;
+    const debt = await debtById(tx, mac.id, grant.id);
+    if (debt && debt.closed_at === null) await closeOne(tx, at, debt, `proof ${proof.id}`);
+  }
+}
+
+/** A debt for a key that the server does not know names none; one that was seen for `used` is owed for the held key. */
+async function takeDebt(tx: Tx, at: number, { mac, facts }: Reported, debt: CheckInRequest['debts'][number]): Promise<void> {
+  const envelope = debt.envelopeId === null ? undefined : await envelopeOfMac(tx, mac.id, debt.envelopeId);
+  const held = (await recordsOfVolume(tx, mac.id, facts.volume)).find((record) => record.state === 'held');
+  const recordId = envelope?.record_id ?? (debt.because === 'never-escrowed' ? null : (held?.id ?? null));
+  await oweRotation(tx, at, { id: debt.id, macId: mac.id, volume: facts.volume, because: debt.because, recordId, actor: 'mac', ...(debt.reason === undefined ? {} : { reason: debt.reason }) });
+  await closeIfPaid(tx, at, mac.id, debt.id, held);
+}
+
+async function takeEnding(tx: Tx, at: number, { mac }: Reported, ending: CheckInRequest['endings'][number]): Promise<void> {
+  const rotation = await rotationById(tx, mac.id, ending.rotationId);
+  if (rotation?.state !== 'begun') return;
+  await endRotation(tx, mac.id, rotation.id, ending.as, ending.detail, at);
+  await settle(tx, at, mac.id, 'ROTATION_SILENT', `rotation ${rotation.id}`, `the Mac ended it: ${ending.as}`);
+  await audit(tx, { at, actor: 'mac', act: 'rotation.ended', macId: mac.id, details: { rotationId: rotation.id, as: ending.as, because: ending.detail } });
+  if (ending.as === 'exhausted') await updateMac(tx, mac.id, { exhausted_at: at, exhausted_volume: rotation.volume });
+  if (ending.as !== 'not-changed') return;
+  // The doubt that the rotation itself made ends with it, if the held key answered `true` after it was begun (2.2).
+  const records = await recordsOfVolume(tx, mac.id, rotation.volume);
+  const held = records.find((record) => record.state === 'held');
+  if (!held || held.proved_at === null || held.proved_at < rotation.begun_at) return;
+  for (const candidate of records.filter((record) => record.state === 'candidate' && record.rotation_id === rotation.id)) {
+    await setRecordState(tx, candidate.id, 'superseded', `rotation ${rotation.id} ended not-changed, and macOS said true to ${held.id}`, at);
+    await endProofOrders(tx, candidate.id, at);
+  }
+}
+
+/** The flag is older than what it answers: a key that came since it was first said is not covered by repeating it, unless that key is refuted too. */
+async function takeExhausted(tx: Tx, at: number, { mac, facts }: Reported): Promise<void> {
+  const first = mac.exhausted_volume !== facts.volume ? null : mac.exhausted_at;
+  const living = (await recordsOfVolume(tx, mac.id, facts.volume)).filter((record) => record.state === 'held' || record.state === 'candidate');
+  if (first !== null && !living.every((record) => record.refuted_at !== null)) return;
+  await updateMac(tx, mac.id, { exhausted_at: at, exhausted_volume: facts.volume });
+  if (first === null) await audit(tx, { at, actor: 'mac', act: 'key.exhausted', macId: mac.id, details: { volume: facts.volume } });
+}

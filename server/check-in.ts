@@ -1,0 +1,181 @@
+import type { CheckInReply, CheckInRequest, Facts } from '../protocol/messages.ts';
+import { Problem } from '../protocol/problems.ts';
+import { audit } from './audit.ts';
+import { movedAway, watchEnrolments, watchOtherMacs, watchSessions } from './check-in-alarms.ts';
+import { takeReports } from './check-in-reports.ts';
+import { type CustodyParts, day, isoTime, minute, sameCase } from './custody-parts.ts';
+import { custodyNow, isFileOurs, lastFacts } from './custody-state.ts';
+import { endIfBackIn, presentHold } from './holds.ts';
+import { makeNonce } from './nonce.ts';
+import { expireOrders } from './orders.ts';
+import type { Caller, Tx } from './parts.ts';
+import { orderProof } from './proofs.ts';
+import { nameHeld, nameKey } from './replies.ts';
+import { openAlarmsOf, openFleetAlarms } from './store/alarms.ts';
+import { openDebtsOf, orderById } from './store/debts.ts';
+import { envelopesAmong, envelopesOfRecord, recordsOfVolume } from './store/keys.ts';
+import { foreignAmong, type Mac, macById, noteForeignFile, updateMac } from './store/macs.ts';
+import { openProofOrdersOf } from './store/proofs.ts';
+import { endRotation, openRotationOf, rotationDoneSince } from './store/rotations.ts';
+import { forgetOldSessions, keepSession, type Session, sessionOf, updateEnrolment } from './store/sessions.ts';
+
+/** Boot sessions that are remembered of one enrolment. */
+const sessionsKept = 64;
+
+/** The server's answer to a check-in (rules 5.1): what the Mac said is stored and the answer read in one act. */
+export async function checkIn(parts: CustodyParts, caller: Caller, request: CheckInRequest): Promise<CheckInReply> {
+  if (caller.standing !== 'active') throw new Problem('ENROLMENT_REVOKED');
+  if (sameCase(request.facts.hardwareUuid) !== sameCase(caller.hardwareUuid)) throw await movedAway(parts, caller, request.facts.hardwareUuid, 'a check-in');
+  const reply = await parts.act(async (tx, at) => {
+    const mac = await macById(tx, caller.macId);
+    if (!mac) throw new Problem('MAC_UNKNOWN');
+    const facts: Facts = { ...request.facts, volume: sameCase(request.facts.volume), boot: sameCase(request.facts.boot) };
+
+    await watchSessions(parts, tx, at, caller, facts.boot);
+    const session = await rememberSession(tx, at, caller, facts);
+    await watchEnrolments(parts, tx, at, caller);
+    await updateEnrolment(tx, caller.enrolmentId, { last_seen_at: at });
+    await rememberFacts(parts, tx, at, mac, facts, request);
+    const present = (await macById(tx, mac.id)) ?? mac;
+    await watchOtherMacs(parts, tx, at, present);
+
+    await leaveOtherVolume(tx, at, present);
+    await endIfBackIn(tx, at, mac.id, facts.volume, { ...facts, sessionStart: session.session_start });
+    const confirmed = await takeReports(parts, tx, at, { mac: present, caller, facts, session, request });
+    await expireOrders(tx, at);
+    await orderDueProofs(parts, tx, at, mac, facts);
+    return answer(parts, tx, at, caller, facts.volume, request.offers, confirmed);
+  });
+  parts.log.info('check-in', { macId: caller.macId, custody: reply.custody, requestId: caller.requestId });
+  return reply;
+}
+
+/** Reckoned by uptime alone; of several reckonings of one boot session the earliest holds, so that sleep never moves it past a disclosure. */
+async function rememberSession(tx: Tx, at: number, caller: Caller, facts: Facts): Promise<Session> {
+  const before = await sessionOf(tx, caller.enrolmentId, facts.boot);
+  const bootedAt = Math.floor(at - facts.uptimeSeconds * 1000);
+  const start = Math.floor(at - Math.max(0, facts.uptimeSeconds - facts.firstRunUptimeSeconds) * 1000);
+  const session = {
+    enrolment_id: caller.enrolmentId,
+    boot: facts.boot,
+    booted_at: Math.min(bootedAt, before?.booted_at ?? bootedAt),
+    session_start: Math.min(start, before?.session_start ?? start),
+    first_seen_at: before?.first_seen_at ?? at,
+    last_seen_at: at,
+  };
+  await keepSession(tx, session);
+  if (!before) await forgetOldSessions(tx, caller.enrolmentId, sessionsKept);
+  return session;
+}
+
+async function rememberFacts(parts: CustodyParts, tx: Tx, at: number, mac: Mac, facts: Facts, request: CheckInRequest): Promise<void> {
+  const { file } = facts.escrow;
+  const before = lastFacts(mac);
+  const changed = mac.last_seen_at !== null && file !== null && file.digest !== (before?.escrow.file?.digest ?? null);
+  // Our own rotation makes macOS write a new file: then that is why, and the key was proved with it.
+  const explained = changed && mac.last_seen_at !== null ? await rotationDoneSince(tx, mac.id, mac.last_seen_at) : undefined;
+  await updateMac(tx, mac.id, {
+    last_seen_at: at,
+    present_volume: facts.volume,
+    facts: JSON.stringify(facts),
+    agent_rotation: request.rotation ? JSON.stringify(request.rotation) : null,
+    ...(changed ? { escrow_changed_at: explained ? explained.begun_at : at } : {}),
+  });
+  if (file && !isFileOurs(parts, file) && (await noteForeignFile(tx, mac.id, file.digest, file.recipient, at)))
+    await audit(tx, { at, actor: 'mac', act: 'key.foreign', macId: mac.id, details: { envelopeId: file.digest, recipient: file.recipient } });
+}
+
+/** The Mac started from another volume: what is open on the one before can only be found out there. Nothing is lost by that: its key would come as a candidate. */
+async function leaveOtherVolume(tx: Tx, at: number, mac: Mac): Promise<void> {
+  const open = await openRotationOf(tx, mac.id);
+  if (!open || open.volume === mac.present_volume) return;
+  await endRotation(tx, mac.id, open.id, 'not-known', 'the Mac started from another volume', at);
+  await audit(tx, { at, actor: 'server', act: 'rotation.ended', macId: mac.id, details: { rotationId: open.id, as: 'not-known', because: 'another volume' } });
+}
+
+/** Rules 8.2: on schedule, and when something changed that an old answer says nothing about. `mac` is as it was before. */
+async function orderDueProofs(parts: CustodyParts, tx: Tx, at: number, mac: Mac, facts: Facts): Promise<void> {
+  const held = (await recordsOfVolume(tx, mac.id, facts.volume)).find((record) => record.state === 'held');
+  if (!held || held.refuted_at !== null) return;
+  const before = lastFacts(mac);
+  const file = facts.escrow.file?.digest ?? null;
+  const isWitness = file !== null && (await envelopesOfRecord(tx, held.id)).some((envelope) => envelope.id === file);
+  const fileChanged = before !== null && file !== null && file !== (before.escrow.file?.digest ?? null) && !isWitness;
+  const provedSince = mac.last_seen_at !== null && (held.proved_at ?? 0) >= mac.last_seen_at;
+  const because =
+    before && before.macosBuild !== facts.macosBuild
+      ? 'another build of macOS'
+      : before && before.fileVault.state === 'off' && facts.fileVault.state === 'on'
+        ? 'FileVault is on again'
+        : before && before.volume !== facts.volume
+          ? 'another volume'
+          : fileChanged && !provedSince
+            ? 'another escrow file'
+            : at - (held.proved_at ?? held.received_at) >= parts.settings.proveEveryDays * day
+              ? 'its time has come'
+              : null;
+  if (because) await orderProof(parts, tx, at, held, because);
+}
+
+async function answer(
+  parts: CustodyParts,
+  tx: Tx,
+  at: number,
+  { macId, enrolmentId }: Caller,
+  volume: string,
+  offers: readonly string[],
+  confirmed: CheckInReply['confirmed'],
+): Promise<CheckInReply> {
+  const mac = await macById(tx, macId);
+  if (!mac) throw new Error('a Mac that has just checked in is not there');
+  const known = new Set([...(await envelopesAmong(tx, macId, offers)), ...(await foreignAmong(tx, macId, offers))]);
+  const custody = await custodyNow(parts, tx, mac, at);
+  const hold = await presentHold(parts, tx, at, macId, volume);
+  const rotation = await openRotationOf(tx, macId);
+  const records = await recordsOfVolume(tx, macId, volume);
+  return {
+    serverTime: isoTime(at),
+    macId,
+    enrolmentId,
+    custody: custody.state,
+    because: custody.because,
+    wanted: [...new Set(offers)].filter((id) => !known.has(id)),
+    held: await nameHeld(tx, macId, volume),
+    candidates: await Promise.all(records.filter((record) => record.state === 'candidate').map((record) => nameKey(tx, record))),
+    confirmed,
+    debts: await debtsFor(tx, macId, volume),
+    hold: hold && { since: isoTime(hold.since), until: isoTime(hold.until), because: hold.because },
+    proofOrders: await proofOrdersFor(tx, at, macId, records),
+    recipients: parts.certificates.map((certificate) => certificate.digest),
+    rotation: rotation ? { id: rotation.id, begunAt: isoTime(rotation.begun_at) } : null,
+    grantNonce: makeNonce(parts.secrets.nonce, 'grant', at, macId),
+    alarms: [...(await openAlarmsOf(tx, macId)), ...(await openFleetAlarms(tx))].map((alarm) => alarm.code),
+    nextCheckInSeconds: (parts.settings.checkInMinutes * minute) / 1000,
+  };
+}
+
+async function debtsFor(tx: Tx, macId: string, volume: string): Promise<CheckInReply['debts']> {
+  const debts: CheckInReply['debts'] = [];
+  for (const debt of await openDebtsOf(tx, macId, volume)) {
+    const order = debt.order_id === null ? undefined : await orderById(tx, debt.order_id);
+    debts.push({
+      id: debt.id,
+      because: debt.because as CheckInReply['debts'][number]['because'],
+      since: isoTime(debt.opened_at),
+      orderId: debt.order_id,
+      withoutLogin: order?.without_login === 1,
+    });
+  }
+  return debts;
+}
+
+async function proofOrdersFor(tx: Tx, at: number, macId: string, records: Awaited<ReturnType<typeof recordsOfVolume>>): Promise<CheckInReply['proofOrders']> {
+  const orders: CheckInReply['proofOrders'] = [];
+  for (const order of await openProofOrdersOf(tx, macId)) {
+    const record = records.find((one) => one.id === order.record_id && (one.state === 'held' || one.state === 'candidate'));
+    if (!record || order.not_before > at) continue;
+    const { recordId, envelopeIds } = await nameKey(tx, record);
+    orders.push({ id: order.id, recordId, envelopeIds });
+  }
+  return orders;
+}

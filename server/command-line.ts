@@ -1,0 +1,294 @@
+import { Command, CommanderError, InvalidArgumentError } from 'commander';
+import { Problem } from '../protocol/problems.ts';
+import type { Backend } from './backend.ts';
+import { type CommandResult, confirmed, type GivenOptions, neededReason, print } from './command.ts';
+import { serverVersion } from './settings.ts';
+
+const wholeNumber = (least: number, most: number) => (text: string) => {
+  const value = Number(text);
+  if (!Number.isInteger(value) || value < least || value > most) throw new InvalidArgumentError(`a whole number from ${least} to ${most} is needed`);
+  return value;
+};
+const collect = (value: string, before: string[]): string[] => [...before, value];
+
+/** The commands of `sparekey-server`. Each loads what it needs when it is asked for. Resolves with the exit status. */
+export async function commandLine({ argv, operator }: { argv: readonly string[]; operator: string }): Promise<number> {
+  let exit = 0;
+  const program = new Command('sparekey-server')
+    .description('keeps the FileVault recovery keys of managed Macs')
+    .version(serverVersion())
+    .showHelpAfterError(false);
+
+  /** A command with what it needs: `reason` brings the actor with it. */
+  const add = (parent: Command, name: string, description: string, example: string, ...needs: ('folder' | 'passphrase' | 'reason' | 'actor')[]): Command => {
+    const command = parent.command(name).description(description).option('--json', 'print the result as one line of JSON');
+    if (needs.includes('folder')) command.requiredOption('--dir <folder>', 'the data folder');
+    if (needs.includes('passphrase')) {
+      command.option('--passphrase-file <file>', 'file with the passphrase of the escrow key, readable by its owner only');
+      command.option('--passphrase-fd <number>', 'descriptor to read the passphrase from', wholeNumber(0, 1023));
+    }
+    if (needs.includes('reason')) command.option('--reason <text>', 'why, for the audit (needed)');
+    if (needs.includes('reason') || needs.includes('actor')) command.option('--as <name>', 'who does this, for the audit', operator);
+    const where = needs.includes('folder') ? ' --dir /var/lib/sparekey' : '';
+    return command.addHelpText('after', `\nExample:\n  sparekey-server ${example.replace(/(?=$| >)/, where)}`);
+  };
+  const inBackend = async (
+    options: GivenOptions,
+    work: (backend: Backend, actor: string) => Promise<CommandResult>,
+    passphrase: string | null = null,
+  ): Promise<void> => {
+    const { openBackend } = await import('./backend.ts');
+    const backend = await openBackend({ dir: options.dir, passphrase });
+    try {
+      exit = print(await work(backend, options.as ?? operator), options.json);
+    } finally {
+      await backend.close();
+    }
+  };
+  const passphraseOf = async (options: GivenOptions): Promise<string> => (await import('./passphrase.ts')).readPassphrase(options);
+  const onMacs = () => import('./mac-commands.ts');
+
+  add(program, 'init', 'makes the data folder of a new backend', 'init --name keys.example.org --copy /media/usb/escrow-key.txt', 'folder', 'passphrase')
+    .requiredOption('--name <host,…>', 'names under which the Macs reach it, the first is its address')
+    .option('--organisation <name>', 'name of the organisation', 'This organisation')
+    .option('--devices-port <port>', 'port of the Macs’ listener', wholeNumber(1, 65_535), 8443)
+    .option('--copy <file>', 'where the offline copy of the escrow key goes: a disk that is put away')
+    .option('--no-copy', 'make no offline copy')
+    .option('--device-ca <file>', 'CA of device certificates, PEM (more than once)', collect, [])
+    .option('--tls-certificate <file>', 'certificate of your own for the listener, PEM with its chain')
+    .option('--tls-key <file>', 'its key, PEM')
+    .option('--admin <name>', 'the first admin', operator)
+    .action(async (options) => {
+      exit = print(await (await import('./init-command.ts')).init(options), options.json);
+    });
+
+  add(program, 'serve', 'runs the backend: the listener for Macs', 'serve --passphrase-file "$CREDENTIALS_DIRECTORY/passphrase"', 'folder', 'passphrase')
+    .option('--sealed', 'keep keys without being able to open any: no passphrase')
+    .option('--json-ready', 'say that it is ready in one line of JSON')
+    .action(async (options) => (await import('./serve-command.ts')).serveUntilStopped(options));
+
+  add(
+    program,
+    'show <mac>',
+    'shows the recovery key of a Mac: a disclosure, audited',
+    'show C02XK1ZJJGH5 --reason "ticket 4711, called back"',
+    'folder',
+    'passphrase',
+    'reason',
+  )
+    .option('--refused <record>', 'a key that was shown and did not open the Mac (more than once)', collect, [])
+    .action(async (mac: string, options) => {
+      const reason = neededReason(options.reason);
+      const passphrase = await passphraseOf(options);
+      const { show } = await import('./show.ts');
+      await inBackend(options, (backend, actor) => show(backend, { mac, reason, actor, refused: options.refused }), passphrase);
+    });
+
+  add(program, 'rotate <mac>', 'orders a Mac to replace its recovery key', 'rotate C02XK1ZJJGH5 --reason "left in a taxi"', 'folder', 'reason')
+    .option('--override-hold', 'also while somebody may be typing the key')
+    .option('--without-login', 'for a Mac where nobody logs in')
+    .option('--yes', 'do not ask')
+    .action(async (mac: string, options) => {
+      const reason = neededReason(options.reason);
+      if (options.overrideHold) await confirmed('Whoever is typing this key now will be locked out.', options.yes);
+      const { rotate } = await onMacs();
+      await inBackend(options, (backend, actor) =>
+        rotate(backend, { mac, reason, actor, withoutLogin: options.withoutLogin === true, overrideHold: options.overrideHold === true }),
+      );
+    });
+
+  add(
+    program,
+    'end-hold <mac>',
+    'ends the time in which no key is replaced',
+    'end-hold C02XK1ZJJGH5 --because back-in --reason "called, is logged in"',
+    'folder',
+    'reason',
+  )
+    .requiredOption('--because <why>', 'back-in: the person is in again; not-me: somebody else saw the key')
+    .action(async (mac: string, options) => {
+      const reason = neededReason(options.reason);
+      const { because } = options;
+      if (because !== 'back-in' && because !== 'not-me') throw new Problem('USAGE', '--because is back-in or not-me');
+      const { endHold } = await onMacs();
+      await inBackend(options, (backend, actor) => endHold(backend, { mac, reason, actor, because }));
+    });
+
+  add(program, 'confirm <mac>', 'confirms the enrolment of a Mac', 'confirm C02XK1ZJJGH5 --reason "on my desk"', 'folder', 'reason')
+    .option('--enrolment <id>', 'which one, where several wait')
+    .action(async (mac: string, options) => {
+      const reason = neededReason(options.reason);
+      const { confirm } = await onMacs();
+      await inBackend(options, (backend, actor) => confirm(backend, { mac, reason, actor, enrolmentId: options.enrolment ?? null }));
+    });
+
+  add(
+    program,
+    'revoke [mac-or-enrolment]',
+    'ends the enrolments of a Mac, and their profile certificates',
+    'revoke C02XK1ZJJGH5 --reason stolen',
+    'folder',
+    'reason',
+  )
+    .option('--keep-certificate', 'the profile certificate may enrol again')
+    .option('--certificate <file>', 'a profile certificate instead, PEM')
+    .action(async (target: string | undefined, options) => {
+      const reason = neededReason(options.reason);
+      if ((target === undefined) === (options.certificate === undefined)) throw new Problem('USAGE', 'name a Mac, an enrolment, or a --certificate');
+      const { revoke, revokeCertificateFile } = await onMacs();
+      const { readGiven } = await import('./init.ts');
+      await inBackend(options, (backend, actor) =>
+        target === undefined
+          ? revokeCertificateFile(backend, { pem: readGiven(options.certificate), reason, actor })
+          : revoke(backend, { target, reason, actor, keepCertificate: options.keepCertificate === true }),
+      );
+    });
+
+  add(program, 'revocations', 'prints what was revoked, for `restore`', 'revocations --since 2026-11-01 > revocations.json', 'folder')
+    .option('--since <time>', 'ISO date or time', '1970-01-01')
+    .action(async (options) => {
+      const since = Date.parse(options.since);
+      if (Number.isNaN(since)) throw new Problem('USAGE', '--since is no ISO date');
+      const { revocations } = await onMacs();
+      await inBackend(options, (backend) => revocations(backend, since));
+    });
+
+  const ticket = program.command('ticket').description('enrolment tickets, for Macs without a device certificate');
+  add(ticket, 'new', 'makes a ticket and prints it, this once', 'ticket new --serials-file inventory.txt --days 7', 'folder', 'actor')
+    .option('--serial <serial>', 'a serial number that may use it (more than once)', collect, [])
+    .option('--serials-file <file>', 'file with serial numbers, one a line')
+    .option('--days <days>', 'how long it may be used', wholeNumber(1, 365), 7)
+    .action(async (options) => {
+      const { readGiven } = await import('./init.ts');
+      const listed =
+        options.serialsFile === undefined
+          ? []
+          : readGiven(options.serialsFile)
+              .toString('utf8')
+              .split(/[\s,;]+/);
+      const serials: string[] = [...options.serial, ...listed].filter((serial: string) => serial !== '');
+      const { ticketNew } = await onMacs();
+      await inBackend(options, (backend, actor) => ticketNew(backend, { serials, days: options.days, actor }));
+    });
+  add(ticket, 'list', 'lists the tickets', 'ticket list', 'folder').action(async (options) => {
+    const { ticketList } = await onMacs();
+    await inBackend(options, ticketList);
+  });
+  add(ticket, 'end <id>', 'ends a ticket', 'ticket end bX3kQ9sLw2Ta', 'folder', 'actor').action(async (id: string, options) => {
+    await inBackend(options, async (backend, actor) => {
+      await backend.tickets.end(id, actor);
+      return { json: { id, ended: true }, text: `ticket ${id} has ended; Macs that enrolled with it stay enrolled` };
+    });
+  });
+  add(
+    ticket,
+    'allow <id> <serial>',
+    'lets a serial use a ticket once, or once more',
+    'ticket allow bX3kQ9sLw2Ta C02XK1ZJJGH5 --reason "erased today"',
+    'folder',
+    'reason',
+  ).action(async (id: string, serial: string, options) => {
+    const reason = neededReason(options.reason);
+    await inBackend(options, async (backend, actor) => {
+      await backend.tickets.allow({ id, serial, actor, reason });
+      return { json: { id, serial, allowed: true }, text: `${serial} may enrol once with ticket ${id}` };
+    });
+  });
+
+  const alarm = program.command('alarm').description('alarms that wait for a person');
+  add(alarm, 'list', 'lists the open alarms', 'alarm list', 'folder').action(async (options) => {
+    const { alarmList } = await import('./status-command.ts');
+    await inBackend(options, alarmList);
+  });
+  add(alarm, 'judge <id>', 'says what an alarm was, and closes it', 'alarm judge 0b9c… --reason "logic board replaced, seen it"', 'folder', 'reason').action(
+    async (alarmId: string, options) => {
+      const judgement = neededReason(options.reason);
+      const { judgeAlarm } = await onMacs();
+      await inBackend(options, (backend, actor) => judgeAlarm(backend, { alarmId, judgement, actor }));
+    },
+  );
+
+  add(program, 'status [mac]', 'the fleet, or one Mac', 'status', 'folder').action(async (mac: string | undefined, options) => {
+    const { status } = await import('./status-command.ts');
+    await inBackend(options, (backend) => status(backend, mac ?? null));
+  });
+
+  const auditing = program.command('audit').description('the record of who did what');
+  add(auditing, 'verify', 'checks the chain of the whole audit', 'audit verify', 'folder').action(async (options) => {
+    const { auditVerdict } = await onMacs();
+    await inBackend(options, auditVerdict);
+  });
+
+  add(
+    program,
+    'backup <file>',
+    'writes everything into one private file, while the backend runs',
+    'backup /backup/sparekey-2026-11-22.tar',
+    'folder',
+    'actor',
+  ).action(async (file: string, options) => {
+    const { backUp } = await import('./backup.ts');
+    const result = await backUp({ dir: options.dir, file, actor: options.as });
+    const text = `${result.file}: ${result.bytes} bytes, ${result.macs} Mac(s), ${result.keys} key(s)\ntry it: sparekey-server verify-backup ${file}`;
+    exit = print(
+      { json: result, text, warnings: ['the escrow key in it is encrypted; the secrets of the server are not: keep it as the data folder itself'] },
+      options.json,
+    );
+  });
+
+  add(program, 'verify-backup <file>', 'opens one envelope from a backup alone', 'verify-backup /backup/sparekey-2026-11-22.tar', 'passphrase').action(
+    async (file: string, options) => {
+      const { verifyBackup } = await import('./backup.ts');
+      const result = await verifyBackup({ file, passphrase: await passphraseOf(options) });
+      const opened = result.opened
+        ? `the newest key, of ${result.opened.serial}, opens from it`
+        : 'it holds no key yet; a trial envelope opens with its escrow key';
+      exit = print(
+        { json: result, text: `${result.file} is good: ${opened}; ${result.macs} Mac(s), ${result.keys} key(s), ${result.auditRows} audit entries` },
+        options.json,
+      );
+    },
+  );
+
+  add(program, 'restore <file>', 'makes a data folder from a backup', 'restore sparekey.tar --revocations revocations.json', 'folder', 'actor')
+    .option('--revocations <file>', 'what was revoked since the backup, as `revocations` prints it')
+    .option('--without-revocations', 'go on although whoever was revoked since the backup is let in again')
+    .option('--spread-days <days>', 'days over which the keys of before are replaced', wholeNumber(1, 90), 7)
+    .action(async (file: string, options) => {
+      if ((options.revocations === undefined) === (options.withoutRevocations === undefined))
+        throw new Problem('USAGE', 'give the revocations since the backup (--revocations FILE), or say that you go on --without-revocations');
+      const { restore } = await import('./restore.ts');
+      const result = await restore({ file, dir: options.dir, revocationsFile: options.revocations ?? null, spreadDays: options.spreadDays, actor: options.as });
+      const text = [
+        `made ${result.dir} from the backup of ${result.backupMadeAt}; ${result.gapHours} h are missing`,
+        `${result.keysToReplace} key(s) may have been shown meanwhile: each is replaced within ${result.replacedWithinDays} days`,
+        'Macs that enrolled meanwhile enrol again by themselves, and deliver what is missing at their next check-in',
+        `next: sparekey-server serve --dir ${result.dir}`,
+      ].join('\n');
+      exit = print({ json: result, text }, options.json);
+    });
+
+  add(program, 'profile-values', 'what the settings profile for the Macs needs, as JSON', 'profile-values', 'folder').action(async (options) => {
+    const { profileValues } = await import('./profile-values.ts');
+    exit = print(profileValues(options.dir), options.json);
+  });
+
+  return run(program, argv, () => exit);
+}
+
+/** Commander's own refusals become ours; asking for help is no failure. */
+async function run(program: Command, argv: readonly string[], exit: () => number): Promise<number> {
+  const quiet = (command: Command): void => {
+    command.exitOverride().configureOutput({ outputError: () => {} });
+    for (const below of command.commands) quiet(below);
+  };
+  quiet(program);
+  try {
+    await program.parseAsync([...argv]);
+    return exit();
+  } catch (error) {
+    if (!(error instanceof CommanderError)) throw error;
+    if (error.exitCode === 0) return 0;
+    throw new Problem('USAGE', error.code === 'commander.help' ? 'name a command' : error.message.replace(/^error: /, '').replace(/\s*\n\s*/g, ' '));
+  }
+}

@@ -1,0 +1,69 @@
+import { createInterface } from 'node:readline/promises';
+import { Problem, type ProblemKind } from '../protocol/problems.ts';
+import type { PassphraseSource } from './passphrase.ts';
+
+/** Options that many commands have. */
+export interface GivenOptions extends PassphraseSource {
+  dir: string;
+  json?: boolean;
+  as?: string;
+}
+
+/** What a command has to say: for programs, for people, and beside the result. */
+export interface CommandResult {
+  json: unknown;
+  /** Standard output. */
+  text: string;
+  /** Standard error, in words. */
+  warnings?: readonly string[];
+  /** When the result itself is bad news, such as a broken audit. */
+  exit?: ProblemKind['exit'];
+}
+
+/** Returns the exit status. */
+export function print(result: CommandResult, json: boolean | undefined): number {
+  for (const warning of result.warnings ?? []) process.stderr.write(`sparekey-server: note: ${warning}\n`);
+  process.stdout.write(json ? `${JSON.stringify(result.json)}\n` : `${result.text}\n`);
+  return result.exit ?? 0;
+}
+
+/** A dangerous act is confirmed by a person at a terminal, or by `--yes` in a script. */
+export async function confirmed(question: string, yes: boolean | undefined): Promise<void> {
+  if (yes) return;
+  if (!process.stdin.isTTY) throw new Problem('USAGE', 'this has to be confirmed: add --yes');
+  const lines = createInterface({ input: process.stdin, output: process.stderr });
+  const answer = await lines.question(`${question} Type yes to go on: `);
+  lines.close();
+  if (answer.trim() !== 'yes') throw new Problem('USAGE', 'it was not confirmed; nothing was changed');
+}
+
+/** The three lines of every failure: what, what to do, and its code. */
+export function problemLines(problem: Problem): string {
+  const { title, fix } = problem.kind;
+  const what = problem.detail ? `${title}: ${problem.detail}` : title;
+  return `sparekey-server: error: ${what}\nsparekey-server: fix: ${fix}\nsparekey-server: ${problem.code}; more: docs/errors.md\n`;
+}
+
+export function neededReason(reason: string | undefined): string {
+  const text = reason?.trim() ?? '';
+  if (text === '') throw new Problem('REASON_MISSING');
+  if (text.length > 500) throw new Problem('USAGE', 'the reason has more than 500 characters');
+  return text;
+}
+
+const pad = (text: string, width: number) => text + ' '.repeat(Math.max(0, width - text.length));
+
+/** Columns for people; `--json` is for programs. */
+export function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
+  const widths = head.map((title, column) => Math.max(title.length, ...rows.map((row) => (row[column] ?? '').length)));
+  return [head, ...rows]
+    .map((row) =>
+      row
+        .map((cell, column) => pad(cell, widths[column] ?? 0))
+        .join('  ')
+        .trimEnd(),
+    )
+    .join('\n');
+}
+
+export const when = (milliseconds: number | null): string => (milliseconds === null ? '–' : new Date(milliseconds).toISOString().replace(/\.\d+Z$/, 'Z'));

@@ -1,0 +1,196 @@
+import type { CustodyState, RecordState } from '../protocol/messages.ts';
+import { Problem } from '../protocol/problems.ts';
+import { type CustodyParts, isoTime } from './custody-parts.ts';
+import { custodyNow, lastFacts } from './custody-state.ts';
+import { type Hold, type RotationDue, rotationDue } from './rotation-due.ts';
+import { openAlarms, openAlarmsOf } from './store/alarms.ts';
+import { openDebtsOf, ordersOf } from './store/debts.ts';
+import { disclosuresOf, episodeOf } from './store/disclosures.ts';
+import { envelopesOfRecord, recordsOfMac } from './store/keys.ts';
+import { allMacs, foreignFilesOf, type Mac, macById, macsWithSerial } from './store/macs.ts';
+import { openProofOrdersOf } from './store/proofs.ts';
+import { openRotationOf, rotationsOf } from './store/rotations.ts';
+
+export interface MacCustody {
+  state: CustodyState;
+  because: string;
+  unopened: boolean;
+  volume: string | null;
+  heldRecordId: string | null;
+  /** When macOS last said `true` to the held key. */
+  provedAt: string | null;
+  candidates: number;
+  hold: Hold | null;
+  openRotation: { id: string; begunAt: string } | null;
+  rotation: Pick<RotationDue, 'owed' | 'because'>;
+}
+
+async function macOf(parts: CustodyParts, macId: string): Promise<Mac> {
+  const mac = await macById(parts.store.db, macId);
+  if (!mac) throw new Problem('MAC_UNKNOWN');
+  return mac;
+}
+
+export const custodyOf = async (parts: CustodyParts, macId: string): Promise<MacCustody> => describe(parts, await macOf(parts, macId));
+
+async function describe(parts: CustodyParts, mac: Mac): Promise<MacCustody> {
+  const { db } = parts.store;
+  const now = parts.clock.now();
+  const volume = mac.present_volume;
+  const custody = await custodyNow(parts, db, mac, now);
+  const records = (await recordsOfMac(db, mac.id)).filter((record) => record.volume === volume);
+  const held = records.find((record) => record.state === 'held');
+  const open = await openRotationOf(db, mac.id);
+  const debts = volume === null ? [] : await openDebtsOf(db, mac.id, volume);
+  const episode = volume === null ? [] : await episodeOf(db, mac.id, volume);
+  const due = rotationDue(debts, episode, parts.settings.holdDeadlineHours, now);
+  return {
+    ...custody,
+    volume,
+    heldRecordId: held?.id ?? null,
+    provedAt: held?.proved_at ? isoTime(held.proved_at) : null,
+    candidates: records.filter((record) => record.state === 'candidate').length,
+    hold: due.hold,
+    openRotation: open ? { id: open.id, begunAt: isoTime(open.begun_at) } : null,
+    rotation: { owed: due.owed, because: due.because },
+  };
+}
+
+/** The Mac that a person means: by its id, or by a serial number that only one has. */
+export async function findMac(parts: CustodyParts, serialOrId: string): Promise<string> {
+  const byId = await macById(parts.store.db, serialOrId);
+  if (byId) return byId.id;
+  const [mac, ...more] = await macsWithSerial(parts.store.db, serialOrId.trim().toUpperCase());
+  if (!mac) throw new Problem('MAC_UNKNOWN', serialOrId);
+  if (more.length > 0) throw new Problem('MAC_AMBIGUOUS', [mac, ...more].map((one) => one.id).join(', '));
+  return mac.id;
+}
+
+export interface FleetLine extends MacCustody {
+  macId: string;
+  serial: string;
+  serialProved: boolean;
+  lastSeenAt: string | null;
+  alarms: string[];
+}
+
+export interface Fleet {
+  macs: FleetLine[];
+  /** How many Macs are in each state; `held, unopened` is counted apart. */
+  counts: Record<CustodyState | 'held, unopened', number>;
+  alarms: { id: string; macId: string | null; code: string; detail: string; since: string }[];
+}
+
+async function lineOf(parts: CustodyParts, mac: Mac): Promise<FleetLine> {
+  return {
+    macId: mac.id,
+    serial: mac.serial,
+    serialProved: mac.serial_proved === 1,
+    lastSeenAt: mac.last_seen_at === null ? null : isoTime(mac.last_seen_at),
+    alarms: (await openAlarmsOf(parts.store.db, mac.id)).map((alarm) => alarm.code),
+    ...(await describe(parts, mac)),
+  };
+}
+
+export async function fleet(parts: CustodyParts): Promise<Fleet> {
+  const macs: FleetLine[] = [];
+  const counts: Fleet['counts'] = { foreign: 0, none: 0, lost: 0, doubtful: 0, held: 0, 'held, unopened': 0 };
+  for (const mac of await allMacs(parts.store.db)) {
+    const line = await lineOf(parts, mac);
+    macs.push(line);
+    counts[line.unopened ? 'held, unopened' : line.state] += 1;
+  }
+  const alarms = (await openAlarms(parts.store.db)).map(({ id, mac_id: macId, code, detail, opened_at: openedAt }) => ({
+    id,
+    macId,
+    code,
+    detail,
+    since: isoTime(openedAt),
+  }));
+  return { macs, counts, alarms };
+}
+
+interface KeyLine {
+  recordId: string;
+  volume: string;
+  state: RecordState;
+  because: string;
+  source: string;
+  receivedAt: string;
+  provedAt: string | null;
+  disclosedAt: string | null;
+  refutedAt: string | null;
+  envelopeIds: string[];
+}
+
+export interface MacReport extends FleetLine {
+  hardwareUuid: string;
+  macosVersion: string | null;
+  agentVersion: string | null;
+  /** Of all volumes, newest first. */
+  keys: KeyLine[];
+  debts: { id: string; because: string; since: string }[];
+  orders: { id: string; reason: string; actor: string; createdAt: string; state: string }[];
+  rotations: { id: string; because: string; begunAt: string; state: string; endedBecause: string | null }[];
+  disclosures: { at: string; actor: string; person: string | null; reason: string; shown: boolean }[];
+  proofOrders: { id: string; recordId: string; because: string }[];
+  /** Envelopes that are somebody else's: never keys here. */
+  foreign: { digest: string; recipient: string | null; lastSeenAt: string }[];
+  unreadableDeliveries: number;
+}
+
+const timeOrNull = (time: number | null): string | null => (time === null ? null : isoTime(time));
+
+export async function macReport(parts: CustodyParts, macId: string): Promise<MacReport> {
+  const { db } = parts.store;
+  const mac = await macOf(parts, macId);
+  const facts = lastFacts(mac);
+  const keys: KeyLine[] = [];
+  for (const record of await recordsOfMac(db, macId)) {
+    keys.push({
+      recordId: record.id,
+      volume: record.volume,
+      state: record.state,
+      because: record.state_because,
+      source: record.source,
+      receivedAt: isoTime(record.received_at),
+      provedAt: timeOrNull(record.proved_at),
+      disclosedAt: timeOrNull(record.disclosed_at),
+      refutedAt: timeOrNull(record.refuted_at),
+      envelopeIds: (await envelopesOfRecord(db, record.id)).map((envelope) => envelope.id),
+    });
+  }
+  const debts = mac.present_volume === null ? [] : await openDebtsOf(db, macId, mac.present_volume);
+  return {
+    ...(await lineOf(parts, mac)),
+    hardwareUuid: mac.hardware_uuid,
+    macosVersion: facts?.macosVersion ?? null,
+    agentVersion: facts?.agentVersion ?? null,
+    keys,
+    debts: debts.map((debt) => ({ id: debt.id, because: debt.because, since: isoTime(debt.opened_at) })),
+    orders: (await ordersOf(db, macId)).map((order) => ({
+      id: order.id,
+      reason: order.reason,
+      actor: order.actor,
+      createdAt: isoTime(order.created_at),
+      state: order.state,
+    })),
+    rotations: (await rotationsOf(db, macId, 20)).map(({ id, because, begun_at: at, state, ended_because: endedBecause }) => ({
+      id,
+      because,
+      begunAt: isoTime(at),
+      state,
+      endedBecause,
+    })),
+    disclosures: (await disclosuresOf(db, macId)).map(({ at, actor, person, reason, shown }) => ({
+      at: isoTime(at),
+      actor,
+      person,
+      reason,
+      shown: shown === 1,
+    })),
+    proofOrders: (await openProofOrdersOf(db, macId)).map(({ id, record_id: recordId, because }) => ({ id, recordId, because })),
+    foreign: (await foreignFilesOf(db, macId)).map(({ digest, recipient, last_seen_at: at }) => ({ digest, recipient, lastSeenAt: isoTime(at) })),
+    unreadableDeliveries: mac.unreadable_count,
+  };
+}

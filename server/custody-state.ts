@@ -1,0 +1,111 @@
+import type { Kysely } from 'kysely';
+import { type Facts, facts as factsSchema } from '../protocol/messages.ts';
+import { isOfIdentity } from './alarms.ts';
+import { type CustodyParts, isoTime, minute } from './custody-parts.ts';
+import { isRowWhole } from './row-mac.ts';
+import { openAlarmsOf } from './store/alarms.ts';
+import { envelopesAmong, envelopesOfRecord, type KeyRecord, recordsOfVolume } from './store/keys.ts';
+import type { Mac } from './store/macs.ts';
+import { openRotationOf, rotationById } from './store/rotations.ts';
+import type { Custody, Tables } from './tables.ts';
+
+/** After this long without an ending, an open rotation puts custody in doubt. */
+export const rotationDoubtAfter = 5 * minute;
+
+export interface CustodyFacts {
+  held: KeyRecord | null;
+  /** One of the held record's rows fails 8.3. */
+  heldTampered: boolean;
+  /** Newest first. */
+  candidates: readonly KeyRecord[];
+  /** The installed payload or the last escrow file is somebody else's. */
+  foreign: boolean;
+  /** R9 was reported for this volume. */
+  exhaustedAt: number | null;
+  openRotation: { begunAt: number } | null;
+  /** The agent says so of a rotation that has not ended here. */
+  unresolved: boolean;
+  /** macOS's escrow file is another one since then, and has not been delivered. */
+  escrowChangedAt: number | null;
+  /** Codes of open alarms of rules 6.8. */
+  identityAlarms: readonly string[];
+}
+
+export interface CustodyNow extends Custody {
+  /** Counted apart: stored and well addressed, but nobody here has opened it. */
+  unopened: boolean;
+}
+
+/** Rules 2.2: the first row that fits. */
+function judgeCustody(found: CustodyFacts, now: number): CustodyNow {
+  const { held, candidates } = found;
+  const living = held ? [held, ...candidates] : candidates;
+  const says = (state: Custody['state'], because: string): CustodyNow => ({ state, because, unopened: state === 'held' && held?.opened === 0 });
+
+  if (living.length === 0) {
+    return found.foreign
+      ? says('foreign', 'new keys of this Mac are sealed for somebody else, and none of its keys is here')
+      : says('none', 'no key of this volume has come');
+  }
+  const { exhaustedAt, escrowChangedAt } = found;
+  if (exhaustedAt !== null && !living.some((record) => record.received_at > exhaustedAt || (record.proved_at ?? 0) > exhaustedAt))
+    return says('lost', `the Mac said on ${isoTime(exhaustedAt)} that no known key opens it any more`);
+
+  if (candidates.length > 0) return says('doubtful', held ? 'another key than the held one may be valid' : 'a key is here that has not been proved');
+  if (held?.refuted_at) return says('doubtful', 'the Mac answered twice that the held key does not open it');
+  if (found.heldTampered) return says('doubtful', 'a stored row of the held key is not as it was written');
+  if (found.openRotation && now - found.openRotation.begunAt > rotationDoubtAfter)
+    return says('doubtful', `a rotation begun on ${isoTime(found.openRotation.begunAt)} has not ended`);
+  if (found.unresolved) return says('doubtful', 'a rotation was interrupted and the Mac does not know yet which key is valid');
+  if (escrowChangedAt !== null && !living.some((record) => (record.proved_at ?? 0) >= escrowChangedAt))
+    return says('doubtful', "macOS's escrow file changed and what it holds has not come");
+  if (found.identityAlarms.length > 0) return says('doubtful', `an alarm waits for an admin: ${found.identityAlarms.join(', ')}`);
+
+  if (held?.opened === 0) return says('held', 'a key is held, unopened');
+  return says('held', held?.proved_at ? `the held key was proved on ${isoTime(held.proved_at)}` : 'a key is held, not proved yet');
+}
+
+/** The facts of the Mac's last check-in. */
+export function lastFacts(mac: Mac): Facts | null {
+  if (mac.facts === null) return null;
+  const read = factsSchema.safeParse(JSON.parse(mac.facts));
+  return read.success ? read.data : null;
+}
+
+interface AgentRotation {
+  id: string;
+  state: string;
+  because: string;
+}
+const agentRotationOf = (mac: Mac): AgentRotation | null => (mac.agent_rotation === null ? null : (JSON.parse(mac.agent_rotation) as AgentRotation));
+
+/** By whoever knows it: the agent knows only the certificate of its settings, the server all of its own. */
+export const isFileOurs = (parts: Pick<CustodyParts, 'certificates'>, file: NonNullable<Facts['escrow']['file']>): boolean =>
+  file.ours || parts.certificates.some((certificate) => file.recipient !== null && certificate.names.includes(file.recipient));
+
+async function gatherCustody(parts: CustodyParts, db: Kysely<Tables>, mac: Mac): Promise<CustodyFacts> {
+  const volume = mac.present_volume;
+  const records = volume === null ? [] : await recordsOfVolume(db, mac.id, volume);
+  const held = records.find((record) => record.state === 'held') ?? null;
+  const rows = held ? await envelopesOfRecord(db, held.id) : [];
+  const facts = lastFacts(mac);
+  const file = facts?.escrow.file ?? null;
+  const agent = agentRotationOf(mac);
+  const open = await openRotationOf(db, mac.id);
+  const ended = agent ? await rotationById(db, mac.id, agent.id) : undefined;
+  const delivered = file !== null && (await envelopesAmong(db, mac.id, [file.digest])).length > 0;
+  return {
+    held,
+    heldTampered: held !== null && !rows.every((row) => isRowWhole(parts.secrets, held, row)),
+    candidates: records.filter((record) => record.state === 'candidate'),
+    foreign: facts?.escrow.payload === 'foreign' || (file !== null && !isFileOurs(parts, file)),
+    exhaustedAt: mac.exhausted_volume === volume ? mac.exhausted_at : null,
+    openRotation: open && open.volume === volume ? { begunAt: open.begun_at } : null,
+    unresolved: agent?.state === 'unresolved' && (ended === undefined || ended.state === 'begun'),
+    escrowChangedAt: file !== null && !delivered ? mac.escrow_changed_at : null,
+    identityAlarms: (await openAlarmsOf(db, mac.id)).filter(isOfIdentity).map((alarm) => alarm.code),
+  };
+}
+
+export const custodyNow = async (parts: CustodyParts, db: Kysely<Tables>, mac: Mac, now: number): Promise<CustodyNow> =>
+  judgeCustody(await gatherCustody(parts, db, mac), now);

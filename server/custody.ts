@@ -1,0 +1,151 @@
+import type { BeginReply, BeginRequest, CheckInReply, CheckInRequest, DeliveryRequest, GrantRequest } from '../protocol/messages.ts';
+import { Problem } from '../protocol/problems.ts';
+import type { RecoveryKey } from '../protocol/recovery-key.ts';
+import { type Judgement, judgeAlarm, raise } from './alarms.ts';
+import { audit } from './audit.ts';
+import { begin } from './begin.ts';
+import { checkIn } from './check-in.ts';
+import type { ServerClock } from './clock.ts';
+import type { CustodyParts, NotOpened } from './custody-parts.ts';
+import { custodyOf, type Fleet, findMac, fleet, type MacCustody, type MacReport, macReport } from './custody-report.ts';
+import { type Delivered, deliver } from './delivery.ts';
+import { type Disclosed, type Disclosing, disclose } from './disclosures.ts';
+import { grant } from './grants.ts';
+import { endHoldIn, type HoldEnding } from './holds.ts';
+import { type Log, silentLog } from './log.ts';
+import { type OpenedLater, openLater } from './open-later.ts';
+import { orderRotation, type RotationOrdered } from './orders.ts';
+import type { Caller, CustodySettings, EscrowKeys, ServerSecrets, Store } from './parts.ts';
+import { isRowWhole } from './row-mac.ts';
+import { envelopesOfRecord, recordById } from './store/keys.ts';
+import { enrolmentForCustody, updateEnrolment } from './store/sessions.ts';
+import { retire, sweepTimers } from './timers.ts';
+
+/**
+ * The rules for keys, as acts. Each act is one transaction with its audit; where a key is opened, that comes after the
+ * commit which says so. Only this file opens envelopes.
+ */
+export interface Custody {
+  checkIn(caller: Caller, request: CheckInRequest): Promise<CheckInReply>;
+  begin(caller: Caller, request: BeginRequest): Promise<BeginReply>;
+  deliver(caller: Caller, envelopeId: string, request: DeliveryRequest): Promise<Delivered>;
+  grant(caller: Caller, request: GrantRequest): Promise<{ jwe: string }>;
+
+  disclose(disclosing: Disclosing): Promise<Disclosed>;
+  orderRotation(order: RotationOrdered): Promise<{ orderId: string; expiresAt: number }>;
+  /** False where there is no hold. */
+  endHold(ending: HoldEnding): Promise<boolean>;
+  judgeAlarm(judgement: Judgement): Promise<void>;
+  confirmEnrolment(confirmation: { enrolmentId: string; actor: string; reason: string }): Promise<void>;
+
+  findMac(serialOrId: string): Promise<string>;
+  custodyOf(macId: string): Promise<MacCustody>;
+  fleet(): Promise<Fleet>;
+  macReport(macId: string): Promise<MacReport>;
+
+  openLater(): Promise<OpenedLater>;
+  retire(): Promise<{ destroyed: number }>;
+  sweepTimers(): Promise<void>;
+}
+
+export interface CustodyNeeds {
+  store: Store;
+  clock: ServerClock;
+  escrowKeys: EscrowKeys;
+  secrets: ServerSecrets;
+  settings: CustodySettings;
+  log?: Log;
+}
+
+export function createCustody({ store, clock, escrowKeys, secrets, settings, log = silentLog }: CustodyNeeds): Custody {
+  const parts: CustodyParts = {
+    store,
+    clock,
+    secrets,
+    settings,
+    log,
+    certificates: escrowKeys.certificates,
+    canOpen: escrowKeys.canOpen,
+    act: (work) => store.write(async (tx) => work(tx, await clock.persist(tx))),
+    openBytes: (bytes) => openInTime(escrowKeys, bytes),
+    openRecord: (recordId) => openRecord(parts, recordId),
+  };
+  const oneByOne = inTurn();
+  return {
+    checkIn: (caller, request) => checkIn(parts, caller, request),
+    begin: (caller, request) => begin(parts, caller, request),
+    deliver: (caller, envelopeId, request) => oneByOne(caller.macId, () => deliver(parts, caller, envelopeId, request)),
+    grant: (caller, request) => grant(parts, caller, request),
+    disclose: (disclosing) => disclose(parts, disclosing),
+    orderRotation: (order) => orderRotation(parts, order),
+    endHold: (ending) => parts.act((tx, at) => endHoldIn(parts, tx, at, ending)),
+    judgeAlarm: (judgement) => judgeAlarm(parts, judgement),
+    confirmEnrolment: (confirmation) => confirmEnrolment(parts, confirmation),
+    findMac: (serialOrId) => findMac(parts, serialOrId),
+    custodyOf: (macId) => custodyOf(parts, macId),
+    fleet: () => fleet(parts),
+    macReport: (macId) => macReport(parts, macId),
+    openLater: () => openLater(parts),
+    retire: () => retire(parts),
+    sweepTimers: () => sweepTimers(parts),
+  };
+}
+
+/** Rules 2.3. Milliseconds. */
+const openerTime = 5000;
+
+async function openInTime(escrowKeys: EscrowKeys, bytes: Uint8Array): Promise<RecoveryKey | 'unreadable' | 'no-opener'> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<'no-opener'>((resolve) => {
+    timer = setTimeout(() => resolve('no-opener'), openerTime);
+  });
+  // An opener that fails is one that does not answer.
+  const answer = escrowKeys.open(bytes).catch((): 'no-opener' => 'no-opener');
+  try {
+    return await Promise.race([answer, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/** Rows are looked at before anything is opened (8.3), and the key afterwards: it has to be the one that the record was made for. */
+async function openRecord(parts: CustodyParts, recordId: string): Promise<RecoveryKey | NotOpened> {
+  const record = await recordById(parts.store.db, recordId);
+  if (!record) return 'unreadable';
+  let answer: NotOpened = 'unreadable';
+  for (const envelope of await envelopesOfRecord(parts.store.db, recordId)) {
+    if (!envelope.bytes || envelope.readable === 'no') continue;
+    const whole = isRowWhole(parts.secrets, record, envelope);
+    const opened = whole ? await parts.openBytes(envelope.bytes) : 'tampered';
+    const key = typeof opened === 'string' ? null : opened;
+    const right = key !== null && (record.fingerprint === null || record.fingerprint === key.fingerprint(parts.secrets.fingerprint));
+    if (key && right) return key;
+    if (opened === 'no-opener') return 'no-opener';
+    if (opened !== 'tampered' && !key) continue;
+    answer = 'tampered';
+    await parts.act((tx, at) => raise(parts, tx, at, record.mac_id, 'ROW_TAMPERED', `envelope ${envelope.id} of record ${record.id}`));
+  }
+  return answer;
+}
+
+/** Runs what is for one Mac one after another, in this process; the database does it between processes. */
+function inTurn(): <T>(macId: string, work: () => Promise<T>) => Promise<T> {
+  const last = new Map<string, Promise<unknown>>();
+  return (macId, work) => {
+    const mine = (last.get(macId) ?? Promise.resolve()).then(work, work);
+    const settled = mine.catch(() => {}).finally(() => last.get(macId) === settled && last.delete(macId));
+    last.set(macId, settled);
+    return mine;
+  };
+}
+
+async function confirmEnrolment(parts: CustodyParts, { enrolmentId, actor, reason }: { enrolmentId: string; actor: string; reason: string }): Promise<void> {
+  if (reason.trim() === '') throw new Problem('REASON_MISSING');
+  await parts.act(async (tx, at) => {
+    const enrolment = await enrolmentForCustody(tx, enrolmentId);
+    if (!enrolment) throw new Problem('NOT_FOUND', `there is no enrolment ${enrolmentId}`);
+    if (enrolment.status !== 'active') throw new Problem('ENROLMENT_REVOKED', `it is ${enrolment.status}`);
+    await updateEnrolment(tx, enrolmentId, { confirmed: 1 });
+    await audit(tx, { at, actor, act: 'enrolment.confirmed', macId: enrolment.mac_id, details: { enrolmentId, reason } });
+  });
+}

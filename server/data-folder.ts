@@ -1,0 +1,61 @@
+import { existsSync, readdirSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { Problem } from '../protocol/problems.ts';
+
+/** What lies where in the data folder. Everything in it is private (0600, folders 0700). */
+export interface FolderPaths {
+  dir: string;
+  settings: string;
+  secrets: string;
+  database: string;
+  /** `<digest>.key.pem` (encrypted) and `<digest>.certificate.pem`, all versions, kept for ever (rules 8.6). */
+  escrow: string;
+  agentCa: CertificateAndKey;
+  tlsCa: CertificateAndKey;
+  tls: CertificateAndKey;
+  /** One or more PEM files with the certificates of device CAs. */
+  deviceCas: string;
+}
+
+export interface CertificateAndKey {
+  certificate: string;
+  key: string;
+}
+
+export const folderPaths = (dir: string): FolderPaths => ({
+  dir,
+  settings: join(dir, 'settings.json'),
+  secrets: join(dir, 'server-secrets.json'),
+  database: join(dir, 'sparekey.sqlite'),
+  escrow: join(dir, 'escrow'),
+  agentCa: { certificate: join(dir, 'agent-ca', 'certificate.pem'), key: join(dir, 'agent-ca', 'key.pem') },
+  tlsCa: { certificate: join(dir, 'tls-ca', 'certificate.pem'), key: join(dir, 'tls-ca', 'key.pem') },
+  tls: { certificate: join(dir, 'tls', 'certificate.pem'), key: join(dir, 'tls', 'key.pem') },
+  deviceCas: join(dir, 'device-cas'),
+});
+
+/** The paths of a folder that `init` made; `DATA_FOLDER_MISSING` where there is none, `FILE_TOO_OPEN` where others could enter it. */
+export function existingFolder(dir: string): FolderPaths {
+  const paths = folderPaths(dir);
+  if (!existsSync(paths.settings) || !existsSync(paths.database)) throw new Problem('DATA_FOLDER_MISSING', dir);
+  for (const folder of [dir, paths.escrow, join(dir, 'agent-ca')]) {
+    if (existsSync(folder) && (statSync(folder).mode & 0o077) !== 0) throw new Problem('FILE_TOO_OPEN', `${folder} (chmod 700)`);
+  }
+  return paths;
+}
+
+/** Every file below the folder that must be private, for the check at start. */
+function privateFilesOf(paths: FolderPaths): string[] {
+  const inside = (folder: string) => (existsSync(folder) ? readdirSync(folder).map((name) => join(folder, name)) : []);
+  const database = ['', '-wal', '-shm'].map((end) => `${paths.database}${end}`);
+  return [
+    paths.settings,
+    paths.secrets,
+    ...database,
+    ...inside(paths.escrow),
+    ...[paths.agentCa, paths.tlsCa, paths.tls].flatMap((pair) => [pair.certificate, pair.key]),
+  ].filter((path) => existsSync(path));
+}
+
+/** Those of them that others may read; a list, so that all are named at once. */
+export const tooOpen = (paths: FolderPaths): string[] => privateFilesOf(paths).filter((path) => (statSync(path).mode & 0o077) !== 0);

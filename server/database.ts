@@ -1,0 +1,129 @@
+import { chmodSync, closeSync, openSync } from 'node:fs';
+import { DatabaseSync, type SQLInputValue } from 'node:sqlite';
+import { Kysely, SqliteDialect, sql } from 'kysely';
+import { Problem } from '../protocol/problems.ts';
+import { up as first } from './migrations/0001-first.ts';
+import type { Store } from './parts.ts';
+import type { Tables } from './tables.ts';
+
+/** In order; the database's `user_version` says how many of them it has. None is ever changed once it has shipped. */
+const migrations: readonly ((db: Kysely<unknown>) => Promise<void>)[] = [first];
+
+export interface DatabaseOptions {
+  /** How long an act waits for another process, such as a command, to end its own. */
+  busyMilliseconds?: number;
+}
+
+/** SQLite's primary result codes that mean: not now, or not here. Anything else is a mistake of ours. */
+const refusals: Record<number, string> = {
+  5: 'the database is busy',
+  6: 'the database is locked',
+  8: 'the database cannot be written',
+  10: 'reading or writing the disk failed',
+  11: 'the database is damaged',
+  13: 'the disk is full',
+  14: 'the database cannot be opened',
+  26: 'this is no database',
+};
+
+function asProblem(error: unknown): unknown {
+  const code = typeof error === 'object' && error !== null && 'errcode' in error && typeof error.errcode === 'number' ? error.errcode & 0xff : -1;
+  const detail = refusals[code];
+  return detail ? new Problem('STORE_FAILED', detail, { cause: error }) : error;
+}
+
+/** node:sqlite as Kysely's SqliteDialect wants a database to be. */
+function adapt(database: DatabaseSync) {
+  return {
+    close: () => database.close(),
+    prepare(text: string) {
+      const statement = database.prepare(exactly(text, database));
+      const values = (parameters: readonly unknown[]) => parameters as SQLInputValue[];
+      return {
+        reader: statement.columns().length > 0,
+        all: (parameters: readonly unknown[]) => statement.all(...values(parameters)),
+        run: (parameters: readonly unknown[]) => statement.run(...values(parameters)),
+        iterate: (parameters: readonly unknown[]) => statement.iterate(...values(parameters)),
+      };
+    },
+  };
+}
+
+/**
+ * Kysely's `begin` would take the write lock only at the first write, when what was read before may be old: it is taken
+ * at once. After a full disk SQLite has rolled back by itself, and Kysely's `rollback` would hide why.
+ */
+function exactly(text: string, database: DatabaseSync): string {
+  if (text === 'begin') return 'begin immediate';
+  return text === 'rollback' && !database.isTransaction ? 'select 1 where 0' : text;
+}
+
+const versionOf = (database: DatabaseSync): number => Number(database.prepare('pragma user_version').get()?.['user_version'] ?? 0);
+
+function openFile(file: string, busyMilliseconds: number): DatabaseSync {
+  // SQLite gives its -wal and -shm the mode of the file beside them.
+  closeSync(openSync(file, 'a', 0o600));
+  chmodSync(file, 0o600);
+  const database = new DatabaseSync(file, { timeout: busyMilliseconds, enableForeignKeyConstraints: true });
+  try {
+    // Before anything is written, a change of journal mode among it.
+    if (versionOf(database) > migrations.length) throw new Problem('DATABASE_TOO_NEW', file);
+    database.exec('pragma journal_mode = wal');
+    // A receipt leaves only after its commit has reached the disk (rules 8.4).
+    database.exec('pragma synchronous = full');
+    // A destroyed envelope leaves no bytes in free pages.
+    database.exec('pragma secure_delete = on');
+    return database;
+  } catch (error) {
+    database.close();
+    throw error;
+  }
+}
+
+/** Opens the database and brings it to today's shape, all or nothing. */
+export async function openDatabase(file: string, options: DatabaseOptions = {}): Promise<Store> {
+  try {
+    const database = openFile(file, options.busyMilliseconds ?? 10_000);
+    const store = storeOf(database);
+    await migrate(store, database, file);
+    return store;
+  } catch (error) {
+    throw asProblem(error);
+  }
+}
+
+function storeOf(database: DatabaseSync): Store {
+  const db = new Kysely<Tables>({ dialect: new SqliteDialect({ database: adapt(database) }) });
+  return {
+    db,
+    async write(act) {
+      try {
+        // One connection: whoever asks or writes meanwhile waits. An act asks only through its own `tx`.
+        return await db.transaction().execute(act);
+      } catch (error) {
+        throw asProblem(error);
+      }
+    },
+    async close() {
+      await db.destroy();
+      // Kysely closes only what it has used.
+      if (database.isOpen) database.close();
+    },
+  };
+}
+
+async function migrate(store: Store, database: DatabaseSync, file: string): Promise<void> {
+  try {
+    if (versionOf(database) === migrations.length) return;
+    await store.db.transaction().execute(async (tx) => {
+      // Another process may have done it, or more, while this one waited for the lock.
+      const version = versionOf(database);
+      if (version > migrations.length) throw new Problem('DATABASE_TOO_NEW', file);
+      for (const up of migrations.slice(version)) await up(tx as unknown as Kysely<unknown>);
+      await sql.raw(`pragma user_version = ${migrations.length}`).execute(tx);
+    });
+  } catch (error) {
+    await store.close();
+    throw error;
+  }
+}

@@ -1,0 +1,187 @@
+import type { TLSSocket } from 'node:tls';
+import type { FastifyReply, FastifyRequest } from 'fastify';
+import type { z } from 'zod';
+import {
+  type BeginReply,
+  type BeginRequest,
+  beginRequest,
+  type CheckInReply,
+  type CheckInRequest,
+  checkInRequest,
+  type DeliveryRequest,
+  deliveryRequest,
+  enrolRequest,
+  type GrantRequest,
+  grantRequest,
+  oldestForBegin,
+  protocolHeader,
+  protocolVersion,
+  type Receipt,
+} from '../protocol/messages.ts';
+import { Problem } from '../protocol/problems.ts';
+import { type DeviceIdentity, type Newcomer, type Presented, presentedOn } from './device-identity.ts';
+import type { Enrolment } from './enrolment.ts';
+import type { HttpApp } from './http.ts';
+import { rates as defaultRates, networkOf, type Rate, type RateName, tokenBuckets } from './limits.ts';
+import type { Log } from './log.ts';
+import type { Caller } from './parts.ts';
+
+/** What the routes for Macs ask of custody. */
+interface DeviceCustody {
+  checkIn(caller: Caller, request: CheckInRequest): Promise<CheckInReply>;
+  begin(caller: Caller, request: BeginRequest): Promise<BeginReply>;
+  deliver(caller: Caller, envelopeId: string, request: DeliveryRequest): Promise<{ status: number; receipt: Receipt }>;
+  grant(caller: Caller, request: GrantRequest): Promise<{ jwe: string }>;
+}
+
+export interface DeviceApiParts {
+  http: HttpApp;
+  identity: DeviceIdentity;
+  enrolment: Enrolment;
+  custody: DeviceCustody;
+  log: Log;
+  rates?: Partial<Record<RateName, Rate>>;
+}
+
+/** Where a message is wrong, and not what stood there. */
+function wrongPath(error: z.ZodError): string {
+  const places = error.issues.slice(0, 5).map((issue) => {
+    if (issue.code === 'unrecognized_keys')
+      return issue.keys
+        .slice(0, 5)
+        .map((key) => `${[...issue.path, key].join('.').slice(0, 80)}: unknown`)
+        .join(', ');
+    return `${issue.path.join('.').slice(0, 80) || 'the body'}: ${issue.code === 'invalid_type' ? `no ${issue.expected}` : issue.code}`;
+  });
+  return places.join(', ').replace(/[^\x20-\x7e]/g, '?');
+}
+
+function parse<T>(schema: z.ZodType<T>, body: unknown): T {
+  const read = schema.safeParse(body);
+  if (!read.success) throw new Problem('MESSAGE_INVALID', wrongPath(read.error));
+  return read.data;
+}
+
+/** Routes for Macs. Who asks is known by the certificate of the connection, never by the body (rules 6.1). */
+export function addDeviceApi(parts: DeviceApiParts): void {
+  const { http, identity, enrolment, custody, log } = parts;
+  const { app } = http;
+  const buckets = Object.fromEntries(Object.entries({ ...defaultRates, ...parts.rates }).map(([name, rate]) => [name, tokenBuckets(rate)])) as Record<
+    RateName,
+    ReturnType<typeof tokenBuckets>
+  >;
+  const versions = new WeakMap<FastifyRequest, number>();
+  const who = new WeakMap<FastifyRequest, Caller | Newcomer>();
+
+  const spend = (name: RateName, key: string): void => {
+    const wait = buckets[name].take(key);
+    if (wait !== null) throw new Problem('TOO_MANY_REQUESTS', undefined, { retryAfterSeconds: wait });
+  };
+  const presentedBy = (request: FastifyRequest): Presented | null => presentedOn(request.raw.socket as TLSSocket);
+
+  function versionOf(request: FastifyRequest): number {
+    const text = request.headers[protocolHeader];
+    if (typeof text !== 'string' || !/^[1-9][0-9]{0,5}$/.test(text))
+      throw new Problem('MESSAGE_INVALID', `the header ${protocolHeader} is missing or no number`);
+    const version = Number(text);
+    if (version > protocolVersion) throw new Problem('PROTOCOL_TOO_NEW', `this backend speaks version ${protocolVersion}`);
+    return version;
+  }
+
+  /** The guard: before a byte of the body is read. */
+  async function guard(request: FastifyRequest, mayBeLate: boolean): Promise<void> {
+    try {
+      const protocol = versions.get(request) ?? 1;
+      who.set(request, await identity.identify(presentedBy(request), { requestId: request.id, protocol, mayBeLate }));
+    } catch (error) {
+      // Whoever is nobody may not ask without end either.
+      if (error instanceof Problem && error.code !== 'STORE_FAILED') spend('refused', networkOf(request.ip));
+      throw error;
+    }
+  }
+
+  /** A Mac that has checked in: a certificate of a device CA that was never seen is no Mac yet. */
+  function callerOf(request: FastifyRequest): Caller {
+    const caller = who.get(request);
+    if (!caller) throw new Problem('SERVER_BUG');
+    if ('presented' in caller) throw new Problem('CERTIFICATE_UNKNOWN', 'this certificate has not checked in yet');
+    return caller;
+  }
+
+  app.addHook('onRequest', async (request, reply) => {
+    reply.header(protocolHeader, String(protocolVersion));
+    if (request.is404) return;
+    versions.set(request, versionOf(request));
+  });
+  app.addHook('onResponse', async (request, reply) => {
+    const caller = who.get(request);
+    const ids = caller && !('presented' in caller) ? { macId: caller.macId, enrolmentId: caller.enrolmentId } : {};
+    log.info('request', {
+      requestId: request.id,
+      method: request.method,
+      route: request.routeOptions.url ?? '',
+      status: reply.statusCode,
+      ms: Math.round(reply.elapsedTime),
+      ...ids,
+    });
+  });
+
+  app.post('/v1/nonce', { onRequest: async (request) => spend('nonce', networkOf(request.ip)) }, async () => enrolment.nonce());
+
+  app.post('/v1/enroll', { onRequest: async (request) => spend('enroll', networkOf(request.ip)) }, async (request) => {
+    try {
+      return await enrolment.enrol(parse(enrolRequest, request.body), presentedBy(request), request.id);
+    } catch (error) {
+      if (error instanceof Problem) log.warn('enrolment-refused', { requestId: request.id, code: error.code, detail: error.detail, address: request.ip });
+      throw error;
+    }
+  });
+
+  app.post('/v1/check-in', { onRequest: (request) => guard(request, false) }, async (request) => {
+    const known = who.get(request);
+    if (known && !('presented' in known)) spend('check-in', known.enrolmentId);
+    else spend('enroll', networkOf(request.ip));
+    const message = parse(checkInRequest, request.body);
+    if (!known || !('presented' in known)) return custody.checkIn(callerOf(request), message);
+    const caller = await identity.welcome(known, message.facts);
+    who.set(request, caller);
+    return custody.checkIn(caller, message);
+  });
+
+  app.post('/v1/rotations', { onRequest: (request) => guard(request, false) }, async (request) => {
+    const caller = callerOf(request);
+    spend('rotations', caller.enrolmentId);
+    if (caller.protocol < oldestForBegin) throw new Problem('PROTOCOL_TOO_OLD', `rotations need version ${oldestForBegin} of the protocol`);
+    return custody.begin(caller, parse(beginRequest, request.body));
+  });
+
+  app.put<{ Params: { envelopeId: string } }>('/v1/keys/:envelopeId', { onRequest: (request) => guard(request, true) }, async (request, reply) => {
+    const caller = callerOf(request);
+    const wait = buckets.keys.take(caller.enrolmentId);
+    const message = wait === null ? parse(deliveryRequest, request.body) : deliveryRequest.safeParse(request.body).data;
+    // A Mac that has just changed its key is heard whatever it did before.
+    if (wait !== null && !(await identity.endsRotation(caller, message?.rotationId ?? null)))
+      throw new Problem('TOO_MANY_REQUESTS', undefined, { retryAfterSeconds: wait });
+    const { envelopeId } = request.params;
+    if (!message || !/^[0-9a-f]{64}$/.test(envelopeId)) throw new Problem('MESSAGE_INVALID', 'the envelope id in the address is no SHA-256 in lower-case hex');
+    const { status, receipt } = await custody.deliver(caller, envelopeId, message);
+    return reply.code(status).send(receipt);
+  });
+
+  app.post('/v1/grants', { onRequest: (request) => guard(request, false) }, async (request) => {
+    const caller = callerOf(request);
+    spend('grants', caller.enrolmentId);
+    const { jwe } = await custody.grant(caller, parse(grantRequest, request.body));
+    return { jwe };
+  });
+
+  // The same addresses asked in another way.
+  const refuse = (allow: string) => async (_request: FastifyRequest, reply: FastifyReply) => {
+    reply.header('allow', allow);
+    throw new Problem('METHOD_NOT_ALLOWED', `only ${allow}`);
+  };
+  const others = (method: string) => ['DELETE', 'GET', 'HEAD', 'OPTIONS', 'PATCH', 'POST', 'PUT'].filter((other) => other !== method);
+  for (const url of ['/v1/nonce', '/v1/enroll', '/v1/check-in', '/v1/rotations', '/v1/grants'])
+    app.route({ method: others('POST'), url, onRequest: refuse('POST'), handler: refuse('POST') });
+  app.route({ method: others('PUT'), url: '/v1/keys/:envelopeId', onRequest: refuse('PUT'), handler: refuse('PUT') });
+}

@@ -1,0 +1,112 @@
+import { randomUUID } from 'node:crypto';
+import type { CustodyState } from '../protocol/messages.ts';
+import { Problem } from '../protocol/problems.ts';
+import type { RecoveryKey } from '../protocol/recovery-key.ts';
+import { audit } from './audit.ts';
+import type { CustodyParts } from './custody-parts.ts';
+import { custodyNow } from './custody-state.ts';
+import { oweRotation } from './debts.ts';
+import { presentHold } from './holds.ts';
+import type { Tx } from './parts.ts';
+import { insertDisclosure, markNotShown } from './store/disclosures.ts';
+import { type KeyRecord, recordsOfVolume, updateRecord } from './store/keys.ts';
+import { type Mac, macById } from './store/macs.ts';
+import { openRotationOf } from './store/rotations.ts';
+
+export interface Disclosing {
+  macId: string;
+  actor: string;
+  reason: string;
+  /** The Mac's user for whom it is shown, by the name of the account: whose return ends the hold. */
+  person?: string;
+  /** Records that this person says were refused. It counts for the timeline and for what is offered next, and proves nothing. */
+  refused?: readonly string[];
+}
+
+export interface Disclosed {
+  key: RecoveryKey;
+  recordId: string;
+  custody: CustodyState;
+  /** The key may just have been replaced. */
+  rotationOpen: boolean;
+  /** How many more keys could be offered if this one is refused. */
+  others: number;
+}
+
+/** Rules 2.5: in doubt the candidates, newest first, then the held key; and after all of them were refused the newest superseded one. */
+function offered(records: readonly KeyRecord[], refused: readonly string[]): KeyRecord[] {
+  const open = (state: KeyRecord['state']) => records.filter((record) => record.state === state && !refused.includes(record.id));
+  const living = [...open('candidate'), ...open('held')];
+  const wasRefused = records.some((record) => (record.state === 'held' || record.state === 'candidate') && refused.includes(record.id));
+  const newest = open('superseded')
+    .filter((record) => record.opened === 1 || record.fingerprint === null)
+    .toSorted((a, b) => b.state_at - a.state_at || b.received_at - a.received_at)
+    .slice(0, 1);
+  return living.length === 0 && wasRefused ? newest : living;
+}
+
+/** Rules 8.1: what is known of the view is stored first, durably; only then the envelope is opened. */
+export async function disclose(parts: CustodyParts, { macId, actor, reason, person, refused = [] }: Disclosing): Promise<Disclosed> {
+  if (reason.trim() === '') throw new Problem('REASON_MISSING');
+  const shown = await parts.act(async (tx, at) => {
+    const mac = await macById(tx, macId);
+    if (!mac) throw new Problem('MAC_UNKNOWN');
+    const records = mac.present_volume === null ? [] : await recordsOfVolume(tx, macId, mac.present_volume);
+    const [record, ...more] = offered(records, refused);
+    if (!record) throw new Problem('KEY_UNKNOWN', (await custodyNow(parts, tx, mac, at)).because);
+    const disclosureId = await write(parts, tx, at, mac, record, { actor, reason, person: person ?? null, refused });
+    const custody = await custodyNow(parts, tx, mac, at);
+    const open = await openRotationOf(tx, macId);
+    return { recordId: record.id, disclosureId, custody: custody.state, rotationOpen: open !== undefined, others: more.length };
+  });
+
+  const key = await parts.openRecord(shown.recordId);
+  if (typeof key === 'string') {
+    await parts.act(async (tx, at) => {
+      await markNotShown(tx, shown.disclosureId);
+      await audit(tx, { at, actor, act: 'key.not-shown', macId, details: { disclosureId: shown.disclosureId, recordId: shown.recordId, because: key } });
+    });
+    throw new Problem(key === 'no-opener' ? 'CANNOT_OPEN' : key === 'tampered' ? 'ROW_TAMPERED' : 'KEY_UNKNOWN', `record ${shown.recordId}`);
+  }
+  parts.log.info('key-disclosed', { macId, recordId: shown.recordId });
+  const { recordId, custody, rotationOpen, others } = shown;
+  return { key, recordId, custody, rotationOpen, others };
+}
+
+async function write(
+  parts: CustodyParts,
+  tx: Tx,
+  at: number,
+  mac: Mac,
+  record: KeyRecord,
+  view: { actor: string; reason: string; person: string | null; refused: readonly string[] },
+): Promise<string> {
+  const id = randomUUID();
+  const { volume } = record;
+  const { actor, reason, person, refused } = view;
+  // Ends an episode whose time is over: this view begins another.
+  await presentHold(parts, tx, at, mac.id, volume);
+  await insertDisclosure(tx, {
+    id,
+    mac_id: mac.id,
+    volume,
+    record_id: record.id,
+    actor,
+    person,
+    reason,
+    at,
+    shown: 1,
+    hold_ended_at: null,
+    hold_ended_because: null,
+  });
+  await updateRecord(tx, record.id, { disclosed_at: at });
+  await audit(tx, {
+    at,
+    actor,
+    act: 'key.disclosed',
+    macId: mac.id,
+    details: { disclosureId: id, recordId: record.id, volume, state: record.state, reason, person, refused },
+  });
+  await oweRotation(tx, at, { id, macId: mac.id, volume, because: 'disclosed', recordId: record.id, actor: 'server' });
+  return id;
+}

@@ -1,0 +1,63 @@
+import { createPublicKey, type KeyObject, X509Certificate } from 'node:crypto';
+import { readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { certificateDigest, openEnvelope, recipientNames } from '../protocol/envelope.ts';
+import { Problem } from '../protocol/problems.ts';
+import { pem } from './certificates.ts';
+import { decryptPrivateKey, encryptPrivateKey } from './encrypted-key.ts';
+import type { EscrowCertificate, EscrowKeys } from './parts.ts';
+import { readPrivate, writePrivate } from './private-files.ts';
+
+/** Writes one version of the escrow key pair; its private key is encrypted from its first byte on the disk. */
+export function writeEscrowKey(folder: string, privateKey: KeyObject, certificateDer: Buffer, passphrase: string): string {
+  const digest = certificateDigest(certificateDer);
+  writePrivate(join(folder, `${digest}.key.pem`), encryptPrivateKey(privateKey, passphrase));
+  writePrivate(join(folder, `${digest}.certificate.pem`), pem('CERTIFICATE', certificateDer));
+  return digest;
+}
+
+function describe(der: Buffer): EscrowCertificate {
+  const key = createPublicKey(new X509Certificate(der).publicKey.export({ type: 'spki', format: 'pem' }));
+  const bits = key.asymmetricKeyDetails?.modulusLength;
+  if (key.asymmetricKeyType !== 'rsa' || !bits) throw new Problem('SERVER_SETTINGS_INVALID', 'an escrow certificate has no RSA key');
+  return { digest: certificateDigest(der), der, names: recipientNames(der), modulusBytes: Math.ceil(bits / 8) };
+}
+
+/** The versions in the folder, newest certificate first. */
+export function readEscrowCertificates(folder: string): EscrowCertificate[] {
+  const found = readdirSync(folder)
+    .filter((name) => name.endsWith('.certificate.pem'))
+    .map((name) => new X509Certificate(readPrivate(join(folder, name))));
+  if (found.length === 0) throw new Problem('DATA_FOLDER_MISSING', `${folder} has no escrow certificate`);
+  found.sort((a, b) => b.validFromDate.getTime() - a.validFromDate.getTime());
+  return found.map((certificate) => describe(certificate.raw));
+}
+
+/**
+ * All escrow key pairs of the folder. Without a passphrase the server can name its certificates and open nothing.
+ * Every private key is opened at start: a wrong passphrase shows itself then and not on the day it is needed.
+ */
+export function openEscrowKeys(folder: string, passphrase: string | null): EscrowKeys {
+  const certificates = readEscrowCertificates(folder);
+  const opened = certificates.map((certificate) => {
+    if (passphrase === null) return { certificate, privateKey: null };
+    const privateKey = decryptPrivateKey(readPrivate(join(folder, `${certificate.digest}.key.pem`)), passphrase);
+    const same = new X509Certificate(certificate.der).checkPrivateKey(privateKey);
+    if (!same) throw new Problem('SERVER_SETTINGS_INVALID', `the escrow key ${certificate.digest.slice(0, 12)} does not belong to its certificate`);
+    return { certificate, privateKey };
+  });
+  return {
+    certificates,
+    canOpen: passphrase !== null,
+    async open(envelope) {
+      if (passphrase === null) return 'no-opener';
+      // Each answers `unreadable` for what is not addressed to it.
+      for (const { certificate, privateKey } of opened) {
+        if (!privateKey) continue;
+        const key = await openEnvelope(envelope, privateKey, certificate.der);
+        if (key !== 'unreadable') return key;
+      }
+      return 'unreadable';
+    },
+  };
+}

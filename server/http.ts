@@ -1,0 +1,256 @@
+import { randomUUID } from 'node:crypto';
+import { createServer, type Server as HttpsServer, type ServerOptions } from 'node:https';
+import type { Socket } from 'node:net';
+import { type FastifyInstance, type FastifyReply, fastify } from 'fastify';
+import { limits as messageLimits } from '../protocol/messages.ts';
+import { Problem, type ProblemCode, problems } from '../protocol/problems.ts';
+import { type ConnectionLimits, networkOf } from './limits.ts';
+import type { Log } from './log.ts';
+
+export interface TlsFiles {
+  certificate: string | Buffer;
+  key: string | Buffer;
+  /** Named to clients as the CAs whose certificates are taken; what is accepted is decided per request, not here. */
+  clientCas: readonly string[];
+  oldest: '1.2' | '1.3';
+}
+
+export interface HttpApp {
+  app: FastifyInstance;
+  server: HttpsServer;
+  listen(port: number, host: string | null): Promise<number>;
+  /** Another certificate for connections from now on; those that are open keep theirs. */
+  useCertificate(certificate: Buffer, key: Buffer): void;
+  /** Answers what is under way, refuses what is new with `SERVER_STOPPING`, then closes. */
+  stop(mostSeconds?: number): Promise<void>;
+}
+
+interface ProblemBody {
+  type: string;
+  title: string;
+  status: number;
+  code: ProblemCode;
+  fix: string;
+  detail?: string;
+  requestId: string;
+}
+
+/** `application/problem+json`. The words come from the table; `detail` never holds a body or a secret. */
+function problemBody(problem: Problem, requestId: string): ProblemBody {
+  const { title, fix, status } = problem.kind;
+  const detail = problem.detail?.slice(0, 512);
+  return { type: `urn:sparekey:problem:${problem.code}`, title, status, code: problem.code, fix, ...(detail ? { detail } : {}), requestId };
+}
+
+/** Fastify's own refusals, in our words; its messages may quote what was sent and are never passed on. */
+const ofFramework: Record<string, [ProblemCode, string]> = {
+  FST_ERR_CTP_BODY_TOO_LARGE: ['BODY_TOO_LARGE', `more than ${messageLimits.bodyBytes} bytes`],
+  FST_ERR_CTP_INVALID_MEDIA_TYPE: ['MESSAGE_INVALID', 'the content type is not application/json'],
+  FST_ERR_CTP_INVALID_CONTENT_LENGTH: ['MESSAGE_INVALID', 'the content length is not the length of the message'],
+  FST_ERR_BAD_URL: ['NOT_FOUND', 'the address cannot be read'],
+};
+
+/** Where it came from, without its words: an error of the database or of a parser may quote a value. */
+const traceOf = (error: unknown): string =>
+  error instanceof Error
+    ? (error.stack ?? '')
+        .split('\n')
+        .filter((line) => line.startsWith('    at '))
+        .slice(0, 6)
+        .join(' | ')
+    : typeof error;
+
+function asProblem(error: unknown): Problem {
+  if (error instanceof Problem) return error;
+  const known = ofFramework[(error as { code?: string } | null)?.code ?? ''];
+  return known ? new Problem(known[0], known[1]) : new Problem('SERVER_BUG', undefined, { cause: error });
+}
+
+const securityHeaders = {
+  'cache-control': 'no-store',
+  'content-security-policy': "default-src 'none'; frame-ancestors 'none'",
+  'referrer-policy': 'no-referrer',
+  'strict-transport-security': 'max-age=31536000',
+  'x-content-type-options': 'nosniff',
+} as const;
+
+function sendProblem(reply: FastifyReply, problem: Problem, requestId: string): FastifyReply {
+  reply.headers({ ...securityHeaders, 'x-request-id': requestId });
+  if (problem.retryAfterSeconds !== undefined) reply.header('retry-after', String(problem.retryAfterSeconds));
+  // What was not read of a body is not read any more.
+  if (problem.code === 'BODY_TOO_LARGE') reply.header('connection', 'close');
+  return reply
+    .code(problem.kind.status)
+    .type('application/problem+json')
+    .send(JSON.stringify(problemBody(problem, requestId)));
+}
+
+/** What cannot be parsed as HTTP, or comes too slowly, never reaches a route: it is answered on the bare socket. */
+function answerBrokenClient(error: NodeJS.ErrnoException, socket: Socket, log: Log): void {
+  if (error.code === 'ECONNRESET' || !socket.writable) return void socket.destroy();
+  const code: ProblemCode =
+    error.code === 'ERR_HTTP_REQUEST_TIMEOUT' ? 'REQUEST_TOO_SLOW' : error.code === 'HPE_HEADER_OVERFLOW' ? 'BODY_TOO_LARGE' : 'MESSAGE_INVALID';
+  const requestId = randomUUID();
+  const body = JSON.stringify(problemBody(new Problem(code, code === 'BODY_TOO_LARGE' ? 'the headers' : undefined), requestId));
+  log.warn('request-refused', { requestId, code });
+  socket.end(
+    `HTTP/1.1 ${problems[code].status} ${code}\r\ncontent-type: application/problem+json\r\ncontent-length: ${Buffer.byteLength(body)}\r\ncache-control: no-store\r\nconnection: close\r\n\r\n${body}`,
+  );
+}
+
+/** Counts connections before their handshake: whoever holds too many is cut off without any work for us. */
+function boundConnections(server: HttpsServer, limits: ConnectionLimits, log: Log): void {
+  const perAddress = new Map<string, number>();
+  server.maxConnections = limits.connections;
+  server.on('drop', () => log.warn('connection-refused', { because: 'too many connections' }));
+  server.on('connection', (socket: Socket) => {
+    const address = networkOf(socket.remoteAddress ?? '');
+    const count = (perAddress.get(address) ?? 0) + 1;
+    if (count > limits.connectionsPerAddress) {
+      log.warn('connection-refused', { because: 'too many connections of one address', address });
+      return void socket.destroy();
+    }
+    perAddress.set(address, count);
+    socket.once('close', () => {
+      const left = (perAddress.get(address) ?? 1) - 1;
+      if (left > 0) perAddress.set(address, left);
+      else perAddress.delete(address);
+    });
+  });
+}
+
+/** A Fastify app behind mutual TLS: problem replies, limits, request ids, headers. Routes are added by its caller. */
+export function buildHttp(options: { tls: TlsFiles; limits: ConnectionLimits; log: Log }): HttpApp {
+  const { tls, limits, log } = options;
+  const https: ServerOptions = {
+    key: tls.key,
+    cert: tls.certificate,
+    ca: [...tls.clientCas],
+    minVersion: tls.oldest === '1.2' ? 'TLSv1.2' : 'TLSv1.3',
+    // Asked for and not demanded: enrolment has none, and every other refusal shall have words.
+    requestCert: true,
+    rejectUnauthorized: false,
+    ALPNProtocols: ['http/1.1'],
+    handshakeTimeout: limits.handshakeSeconds * 1000,
+    maxHeaderSize: limits.headerBytes,
+    headersTimeout: limits.headerSeconds * 1000,
+    requestTimeout: limits.requestSeconds * 1000,
+    keepAliveTimeout: limits.keepAliveSeconds * 1000,
+    connectionsCheckingInterval: 1000,
+  };
+  let made: HttpsServer | undefined;
+  const app = fastify({
+    serverFactory: (handler) => {
+      made = createServer(https, handler);
+      return made;
+    },
+    bodyLimit: messageLimits.bodyBytes,
+    genReqId: () => randomUUID(),
+    requestIdHeader: false,
+    trustProxy: false,
+    // While stopping, requests get our own words.
+    return503OnClosing: false,
+    forceCloseConnections: 'idle',
+    // What fails before there is a route, such as an address that cannot be decoded.
+    frameworkErrors: (error, request, reply) => {
+      const problem = asProblem(error);
+      log.warn('request-refused', { requestId: request.id, code: problem.code });
+      void sendProblem(reply as FastifyReply, problem, request.id);
+    },
+    clientErrorHandler: (error, socket) => answerBrokenClient(error, socket as Socket, log),
+    routerOptions: { maxParamLength: 128, ignoreTrailingSlash: false },
+    exposeHeadRoutes: false,
+  });
+  const server = made;
+  if (!server) throw new Problem('SERVER_BUG');
+  boundConnections(server, limits, log);
+  server.on('tlsClientError', (error: NodeJS.ErrnoException, socket) => {
+    socket.destroy();
+    log.info('connection-refused', { because: error.code ?? 'TLS' });
+  });
+
+  app.removeAllContentTypeParsers();
+  app.addContentTypeParser('application/json', { parseAs: 'buffer' }, (_request, body, done) => {
+    if (body.length === 0) return done(null, undefined);
+    try {
+      done(null, JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(body as Buffer)));
+    } catch {
+      done(new Problem('MESSAGE_INVALID', 'the body is not JSON'));
+    }
+  });
+
+  let stopping = false;
+  let underWay = 0;
+  let idle: (() => void) | null = null;
+  const ended = new WeakSet<object>();
+  app.addHook('onRequest', async (request, reply) => {
+    underWay += 1;
+    // Also when the client went away before its answer.
+    reply.raw.once('close', () => {
+      if (ended.has(reply.raw)) return;
+      ended.add(reply.raw);
+      underWay -= 1;
+      if (underWay === 0) idle?.();
+    });
+    reply.headers({ ...securityHeaders, 'x-request-id': request.id });
+    if (stopping) throw new Problem('SERVER_STOPPING', undefined, { retryAfterSeconds: 10 });
+  });
+  app.addHook('onSend', async (_request, reply) => {
+    if (stopping) reply.header('connection', 'close');
+  });
+  app.setErrorHandler((error, request, reply) => {
+    const problem = asProblem(error);
+    const ids = { requestId: request.id, code: problem.code };
+    if (problem.code === 'SERVER_BUG')
+      log.error('request-failed', { ...ids, name: error instanceof Error ? error.name : typeof error, at: traceOf(problem.cause ?? error) });
+    else log.warn('request-refused', { ...ids, detail: problem.detail, method: request.method, route: request.routeOptions.url ?? '' });
+    return sendProblem(reply, problem, request.id);
+  });
+  app.setNotFoundHandler(() => {
+    throw new Problem('NOT_FOUND');
+  });
+
+  return {
+    app,
+    server,
+    async listen(port, host) {
+      await app.ready();
+      await new Promise<void>((resolve, reject) => {
+        server.once('error', reject);
+        server.listen(host === null ? { port } : { port, host }, () => {
+          server.removeListener('error', reject);
+          resolve();
+        });
+      }).catch((error: NodeJS.ErrnoException) => {
+        if (error.code === 'EADDRINUSE') throw new Problem('PORT_IN_USE', String(port), { cause: error });
+        throw new Problem('SERVER_SETTINGS_INVALID', `listen: the backend cannot listen there (${error.code ?? 'unknown'})`, { cause: error });
+      });
+      const address = server.address();
+      return typeof address === 'object' && address ? address.port : port;
+    },
+    useCertificate: (certificate, key) => server.setSecureContext({ ...https, cert: certificate, key }),
+    async stop(mostSeconds = 30) {
+      stopping = true;
+      if (underWay > 0) {
+        let timer: NodeJS.Timeout | undefined;
+        await Promise.race([
+          new Promise<void>((resolve) => {
+            idle = resolve;
+          }),
+          new Promise<void>((resolve) => {
+            timer = setTimeout(resolve, mostSeconds * 1000);
+          }),
+        ]);
+        clearTimeout(timer);
+      }
+      const closed = new Promise<void>((resolve) => {
+        server.close(() => resolve());
+      });
+      // Answers that are on their way out have a second; a client that keeps its connection open for nothing has not more.
+      const cut = setTimeout(() => server.closeAllConnections(), 1000);
+      await closed;
+      clearTimeout(cut);
+      await app.close();
+    },
+  };
+}

@@ -1,0 +1,52 @@
+import { Problem } from '../protocol/problems.ts';
+import type { CommandResult, GivenOptions } from './command.ts';
+import { initialise } from './init.ts';
+import { choosePassphrase } from './passphrase.ts';
+import { refuseExisting } from './private-files.ts';
+
+export interface InitFlags extends GivenOptions {
+  name: string;
+  organisation: string;
+  devicesPort: number;
+  /** False: `--no-copy`. */
+  copy?: string | false;
+  deviceCa: string[];
+  tlsCertificate?: string;
+  tlsKey?: string;
+  admin: string;
+}
+
+const lost = 'there is no offline copy: when this folder or its passphrase is lost, no sealed recovery key can ever be opened again';
+
+/** `sparekey-server init`: what can be refused is refused before a passphrase is asked for. */
+export async function init(flags: InitFlags): Promise<CommandResult> {
+  const { copy, tlsCertificate, tlsKey } = flags;
+  if (copy === undefined) throw new Problem('USAGE', 'say where the offline copy of the escrow key goes (--copy FILE), or that there is none (--no-copy)');
+  if ((tlsCertificate === undefined) !== (tlsKey === undefined)) throw new Problem('USAGE', '--tls-certificate and --tls-key go together');
+  refuseExisting(flags.dir);
+  const names = flags.name.split(',').map((name) => name.trim().toLowerCase());
+  const wrong = names.find((name) => !/^[a-z0-9]([a-z0-9.:-]{0,251}[a-z0-9])?$/.test(name));
+  if (wrong !== undefined) throw new Problem('USAGE', `--name: "${wrong.slice(0, 60)}" is no host name`);
+  const result = await initialise({
+    dir: flags.dir,
+    names,
+    organisation: flags.organisation,
+    devicesPort: flags.devicesPort,
+    passphrase: await choosePassphrase(flags),
+    copy: copy === false ? null : copy,
+    deviceCaFiles: flags.deviceCa,
+    ownTls: tlsCertificate === undefined || tlsKey === undefined ? null : { certificate: tlsCertificate, key: tlsKey },
+    admin: flags.admin,
+    say: (progress) => process.stderr.write(`sparekey-server: ${progress}\n`),
+  });
+  const text = [
+    `made ${result.dir} for ${result.serverUrl}`,
+    `escrow certificate ${result.escrowCertificate}, valid until ${result.escrowValidUntil.slice(0, 10)}`,
+    result.copy === null ? lost : `offline copy ${result.copy}, opened once`,
+    '',
+    'next:',
+    ...result.next.map((step) => `  ${step}`),
+  ].join('\n');
+  const sameDisk = 'the offline copy lies on the same disk as the data folder: move it to one that is put away';
+  return { json: result, text, warnings: [...(result.copy === null ? [lost] : []), ...(result.copyOnSameDisk ? [sameDisk] : [])] };
+}

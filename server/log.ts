@@ -1,0 +1,59 @@
+/** Everything that the backend ever says in its log. A closed list, so that whoever watches it can rely on it. */
+const events = [
+  'server-started',
+  'server-stopping',
+  'server-stopped',
+  'request',
+  'request-refused',
+  'request-failed',
+  'connection-refused',
+  'enrolled',
+  'enrolment-refused',
+  'enrolment-ended',
+  'check-in',
+  'rotation-begun',
+  'rotation-ended',
+  'key-stored',
+  'key-quarantined',
+  'key-disclosed',
+  'grant-given',
+  'grant-refused',
+  'alarm-raised',
+  'alarm-judged',
+  'timers-ran',
+  'timers-failed',
+  'certificate-expiring',
+  'opener-failed',
+  'store-failed',
+] as const;
+type LogEvent = (typeof events)[number];
+
+/** Ids, reasons and counts. Never a body, a key or the output of a command. */
+type LogDetails = Readonly<Record<string, string | number | boolean | null | undefined>>;
+
+export interface Log {
+  info(event: LogEvent, details?: LogDetails): void;
+  warn(event: LogEvent, details?: LogDetails): void;
+  error(event: LogEvent, details?: LogDetails): void;
+}
+
+export type LogLevel = 'error' | 'warn' | 'info';
+
+/** One JSON line per event, on standard error: standard output belongs to the results of commands. */
+export async function openLog(level: LogLevel): Promise<Log> {
+  // Loaded by `serve` alone: a command has no log and starts the quicker.
+  const { createLogger, format, transports } = await import('winston');
+  const logger = createLogger({
+    level,
+    format: format.combine(format.timestamp(), format.json()),
+    transports: [new transports.Console({ stderrLevels: ['error', 'warn', 'info'] })],
+  });
+  const write =
+    (at: LogLevel) =>
+    (event: LogEvent, details: LogDetails = {}) => {
+      logger.log({ ...details, level: at, message: event, event });
+    };
+  return { info: write('info'), warn: write('warn'), error: write('error') };
+}
+
+export const silentLog: Log = { info: () => {}, warn: () => {}, error: () => {} };

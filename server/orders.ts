@@ -1,0 +1,60 @@
+import { randomUUID } from 'node:crypto';
+import { Problem } from '../protocol/problems.ts';
+import { audit } from './audit.ts';
+import { type CustodyParts, day } from './custody-parts.ts';
+import { oweRotation } from './debts.ts';
+import { endHoldIn } from './holds.ts';
+import type { Tx } from './parts.ts';
+import { closeDebt, endOrder, insertOrder, ordersToExpire } from './store/debts.ts';
+import { recordsOfVolume } from './store/keys.ts';
+import { macById } from './store/macs.ts';
+
+export interface RotationOrdered {
+  macId: string;
+  actor: string;
+  reason: string;
+  /** For a Mac where nobody logs in: the agent then waits for uptime instead of a settled session. */
+  withoutLogin?: boolean;
+  /** The admin takes it on himself that nobody is typing the key now. */
+  overrideHold?: boolean;
+}
+
+/** An admin forces a rotation: the order, its debt and the audit are one act. */
+export async function orderRotation(parts: CustodyParts, order: RotationOrdered): Promise<{ orderId: string; expiresAt: number }> {
+  const { macId, actor, reason, withoutLogin = false, overrideHold = false } = order;
+  if (reason.trim() === '') throw new Problem('REASON_MISSING');
+  return parts.act(async (tx, at) => {
+    const mac = await macById(tx, macId);
+    if (!mac) throw new Problem('MAC_UNKNOWN');
+    if (mac.present_volume === null) throw new Problem('KEY_UNKNOWN', 'this Mac has never checked in');
+    const orderId = randomUUID();
+    const expiresAt = at + parts.settings.orderExpiresDays * day;
+    await insertOrder(tx, {
+      id: orderId,
+      mac_id: macId,
+      reason,
+      actor,
+      created_at: at,
+      expires_at: expiresAt,
+      without_login: withoutLogin ? 1 : 0,
+      override_hold: overrideHold ? 1 : 0,
+      state: 'waiting',
+      ended_at: null,
+    });
+    const held = (await recordsOfVolume(tx, macId, mac.present_volume)).find((record) => record.state === 'held');
+    await audit(tx, { at, actor, act: 'rotation.ordered', macId, details: { orderId, reason, expiresAt, withoutLogin, overrideHold } });
+    // One id for both: the Mac and the admin then speak of the same thing.
+    await oweRotation(tx, at, { id: orderId, macId, volume: mac.present_volume, because: 'ordered', recordId: held?.id ?? null, orderId, actor });
+    if (overrideHold) await endHoldIn(parts, tx, at, { macId, actor, because: 'override', reason });
+    return { orderId, expiresAt };
+  });
+}
+
+/** An order that nobody could carry out in its time is not carried out later by surprise: it and its debt end. */
+export async function expireOrders(tx: Tx, at: number): Promise<void> {
+  for (const order of await ordersToExpire(tx, at)) {
+    await endOrder(tx, order.id, 'expired', at);
+    await closeDebt(tx, order.mac_id, order.id, 'the order expired', at);
+    await audit(tx, { at, actor: 'server', act: 'rotation.order-expired', macId: order.mac_id, details: { orderId: order.id } });
+  }
+}

@@ -1,0 +1,81 @@
+import type { Kysely, Transaction } from 'kysely';
+import type { RecoveryKey } from '../protocol/recovery-key.ts';
+import type { Tables } from './tables.ts';
+
+export type Tx = Transaction<Tables>;
+
+export interface Store {
+  /** Questions. */
+  db: Kysely<Tables>;
+  /**
+   * One act: everything in it is stored, durably, or nothing is. Acts run one after another (SQLite: BEGIN IMMEDIATE,
+   * synchronous=FULL). Throws `STORE_FAILED` where the database refuses.
+   */
+  write<T>(act: (tx: Tx) => Promise<T>): Promise<T>;
+  close(): Promise<void>;
+}
+
+/** The server's time. It never steps back: a high-water mark is stored. */
+export interface Clock {
+  /** Milliseconds. */
+  now(): number;
+}
+
+/** Secrets outside the database, 32 bytes each. */
+export interface ServerSecrets {
+  fingerprint: Buffer;
+  rowMac: Buffer;
+  nonce: Buffer;
+  ticket: Buffer;
+}
+
+export interface EscrowCertificate {
+  /** SHA-256 of the DER, lower-case hex. */
+  digest: string;
+  der: Buffer;
+  /** How an envelope may name it: `recipientNames` of protocol/envelope.ts. */
+  names: readonly string[];
+  /** Bytes of the RSA modulus. */
+  modulusBytes: number;
+}
+
+/** The escrow key pairs, all versions. Only custody.ts calls `open`. */
+export interface EscrowKeys {
+  certificates: readonly EscrowCertificate[];
+  /** False in a server that was started without its passphrase. */
+  canOpen: boolean;
+  /** `unreadable` has one answer for "cannot decrypt" and "not a key"; `no-opener` when nothing answered within 5 s. */
+  open(envelope: Uint8Array): Promise<RecoveryKey | 'unreadable' | 'no-opener'>;
+}
+
+/** Who is asking: known by the client certificate alone. */
+export interface Caller {
+  macId: string;
+  serial: string;
+  serialProved: boolean;
+  hardwareUuid: string;
+  enrolmentId: string;
+  way: Tables['enrolment']['way'];
+  /** `revoked-late`: ended after it began a rotation that is still open; may deliver into quarantine, nothing else. */
+  standing: 'active' | 'revoked-late';
+  confirmed: boolean;
+  /** The identity key (SubjectPublicKeyInfo, DER), which signs grant requests. */
+  publicKey: Buffer;
+  profileNotAfter: number | null;
+  protocol: number;
+  requestId: string;
+}
+
+/** What the operator may set about keys. */
+export interface CustodySettings {
+  holdDeadlineHours: number;
+  checkInMinutes: number;
+  /** After this a superseded key is destroyed, once a later one is proved. */
+  retainSupersededDays: number;
+  orderExpiresDays: number;
+  grants: 'automatic' | 'ordered-only' | 'never';
+  grantsPerHour: number;
+  /** A certificate that proves the serial confirms its enrolment (rules 6.7). */
+  confirmProvedSerials: boolean;
+  proveEveryDays: number;
+}

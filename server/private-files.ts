@@ -1,0 +1,60 @@
+import { closeSync, existsSync, fstatSync, fsyncSync, mkdirSync, openSync, readFileSync, renameSync, rmSync, writeSync } from 'node:fs';
+import { dirname } from 'node:path';
+import { Problem } from '../protocol/problems.ts';
+
+/** Makes a rename or a new file in `folder` durable. */
+export function syncFolder(folder: string): void {
+  const handle = openSync(folder, 'r');
+  try {
+    fsyncSync(handle);
+  } finally {
+    closeSync(handle);
+  }
+}
+
+/** A new file that only its owner can read, on the disk when this returns. Never replaces one. */
+export function writePrivate(path: string, content: string | Uint8Array): void {
+  const handle = openSync(path, 'wx', 0o600);
+  try {
+    const bytes = typeof content === 'string' ? Buffer.from(content) : content;
+    for (let done = 0; done < bytes.length; ) done += writeSync(handle, bytes, done);
+    fsyncSync(handle);
+  } finally {
+    closeSync(handle);
+  }
+  syncFolder(dirname(path));
+}
+
+/** Replaces a private file in one step: whoever reads it sees the old one or the new one. */
+export function replacePrivate(path: string, content: string | Uint8Array): void {
+  const fresh = `${path}.new`;
+  rmSync(fresh, { force: true });
+  writePrivate(fresh, content);
+  renameSync(fresh, path);
+  syncFolder(dirname(path));
+}
+
+/** Reads a file that nobody else may read; `FILE_TOO_OPEN` where others can. */
+export function readPrivate(path: string): Buffer {
+  let handle: number;
+  try {
+    handle = openSync(path, 'r');
+  } catch (error) {
+    throw new Problem('DATA_FOLDER_MISSING', `${path} cannot be opened (${(error as NodeJS.ErrnoException).code ?? 'unknown'})`, { cause: error });
+  }
+  try {
+    if ((fstatSync(handle).mode & 0o077) !== 0) throw new Problem('FILE_TOO_OPEN', path);
+    return readFileSync(handle);
+  } finally {
+    closeSync(handle);
+  }
+}
+
+/** A folder that only its owner can enter. */
+export function makePrivateFolder(path: string): void {
+  mkdirSync(path, { mode: 0o700 });
+}
+
+export function refuseExisting(path: string): void {
+  if (existsSync(path)) throw new Problem('DATA_FOLDER_EXISTS', path);
+}

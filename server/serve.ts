@@ -1,0 +1,159 @@
+import { resolve } from 'node:path';
+import { Problem } from '../protocol/problems.ts';
+import { readAuthority, readDeviceCas, readTlsIdentity, renewTlsCertificate } from './authorities.ts';
+import { type Backend, collectMistakes, openBackend } from './backend.ts';
+import { pem } from './certificates.ts';
+import { existingFolder, tooOpen } from './data-folder.ts';
+import { addDeviceApi } from './device-api.ts';
+import { createDeviceIdentity } from './device-identity.ts';
+import { createEnrolment } from './enrolment.ts';
+import { buildHttp } from './http.ts';
+import { connectionLimits, type Rate, type RateName } from './limits.ts';
+import type { Log } from './log.ts';
+import { spreadRestoreDebts } from './restore.ts';
+import { readServerSecrets } from './server-secrets.ts';
+import { readSettings } from './settings.ts';
+import { forgetSpentNonces } from './store/enrolments.ts';
+
+export interface ServeOptions {
+  dir: string;
+  /** Null for a server that keeps keys and opens none. */
+  passphrase: string | null;
+  log: Log;
+  rates?: Partial<Record<RateName, Rate>>;
+  /** The machine's clock; default the real one. */
+  wallNow?: () => number;
+}
+
+export interface Serving {
+  url: string;
+  port: number;
+  backend: Backend;
+  /** Ends what is under way, then everything. */
+  stop(): Promise<void>;
+}
+
+const second = 1000;
+const minute = 60 * second;
+const day = 24 * 60 * minute;
+/** Days before the end of the listener's certificate at which its operator is told. */
+const warnAtDays = [60, 30, 7];
+
+/** Everything that can be wrong with a data folder, found in one go. */
+export function checkDataFolder(dir: string, canOpen: boolean): void {
+  const paths = existingFolder(resolve(dir));
+  const mistakes = collectMistakes();
+  mistakes.attempt(() => {
+    const open = tooOpen(paths);
+    if (open.length > 0) throw new Problem('FILE_TOO_OPEN', open.join(', '));
+  });
+  const settings = mistakes.attempt(() => readSettings(paths.settings));
+  mistakes.attempt(() => readServerSecrets(paths.secrets));
+  mistakes.attempt(() => readAuthority(paths.agentCa));
+  mistakes.attempt(() => readTlsIdentity(paths.tls));
+  mistakes.attempt(() => readDeviceCas(paths.deviceCas));
+  mistakes.attempt(() => {
+    // Rules 7.6: it could promise grants and never give one.
+    if (settings && !canOpen && settings.keys.grants !== 'never')
+      throw new Problem('SERVER_SETTINGS_INVALID', 'keys.grants: must be "never" in a server that was started with --sealed');
+  });
+  mistakes.refuse();
+}
+
+/** Runs the backend until it is stopped: one listener, for Macs. */
+export async function serve(options: ServeOptions): Promise<Serving> {
+  const { log } = options;
+  checkDataFolder(options.dir, options.passphrase !== null);
+  const backend = await openBackend({ dir: options.dir, passphrase: options.passphrase, log, ...(options.wallNow ? { wallNow: options.wallNow } : {}) });
+  const { paths, settings, store, clock, secrets, custody } = backend;
+  const timers = createTimers(log);
+  try {
+    const agentCa = readAuthority(paths.agentCa);
+    const deviceCas = readDeviceCas(paths.deviceCas);
+    const renewed = settings.tls.ownCertificate ? renewTlsCertificate(paths, clock.now()) : null;
+    const tls = renewed ?? readTlsIdentity(paths.tls);
+    const http = buildHttp({
+      tls: {
+        certificate: tls.certificate,
+        key: tls.key,
+        clientCas: [agentCa.der, ...deviceCas].map((der) => pem('CERTIFICATE', der)),
+        oldest: settings.tls.oldest,
+      },
+      limits: { ...connectionLimits, ...settings.limits },
+      log,
+    });
+    const { serialPattern } = settings;
+    const { confirmProvedSerials } = settings.keys;
+    const identity = createDeviceIdentity({ store, clock, agentCa: agentCa.der, deviceCas, serialPattern, confirmProvedSerials, log });
+    const enrolment = createEnrolment({ store, clock, secrets, settings, agentCa, deviceCas, identity, log });
+    addDeviceApi({ http, identity, enrolment, custody, log, ...(options.rates ? { rates: options.rates } : {}) });
+    const port = await http.listen(settings.listen.port, settings.listen.host);
+    log.info('server-started', { url: settings.serverUrl, port, canOpen: backend.escrowKeys.canOpen, deviceCas: deviceCas.length });
+
+    timers.every(30 * second, 'custody', async () => void (await custody.sweepTimers()));
+    timers.every(minute, 'opener', async () => void (await custody.openLater()));
+    timers.every(10 * minute, 'restore', async () => void (await spreadRestoreDebts(store, clock)));
+    timers.every(60 * minute, 'nonces', () => store.write(async (tx) => forgetSpentNonces(tx, await clock.persist(tx))));
+    timers.every(6 * 60 * minute, 'retention', async () => void (await custody.retire()));
+    timers.every(day, 'tls', async () => {
+      const fresh = settings.tls.ownCertificate ? renewTlsCertificate(paths, clock.now()) : null;
+      if (fresh) http.useCertificate(fresh.certificate, fresh.key);
+      const days = Math.floor(((fresh ?? readTlsIdentity(paths.tls)).notAfter - clock.now()) / day);
+      if (days <= (warnAtDays[0] ?? 0)) log.warn('certificate-expiring', { days });
+    });
+
+    let stopped: Promise<void> | null = null;
+    return {
+      url: settings.serverUrl,
+      port,
+      backend,
+      stop() {
+        stopped ??= (async () => {
+          log.info('server-stopping');
+          // First the requests, then the timers, then the database beneath both.
+          await http.stop();
+          await timers.stop();
+          await backend.close();
+          log.info('server-stopped');
+        })();
+        return stopped;
+      },
+    };
+  } catch (error) {
+    await timers.stop();
+    await backend.close();
+    throw error;
+  }
+}
+
+/** Work that comes round. One of a kind at a time; a failure is logged and tried again at its next turn. */
+function createTimers(log: Log) {
+  const running = new Set<Promise<void>>();
+  const handles = new Map<string, NodeJS.Timeout>();
+  let stopped = false;
+
+  function turn(milliseconds: number, name: string, work: () => Promise<void>): void {
+    if (stopped) return;
+    const run = work()
+      .catch((error: unknown) =>
+        log.error('timers-failed', { timer: name, code: error instanceof Problem ? error.code : error instanceof Error ? error.name : 'unknown' }),
+      )
+      .then(() => {
+        running.delete(run);
+        if (!stopped)
+          handles.set(
+            name,
+            setTimeout(() => turn(milliseconds, name, work), milliseconds),
+          );
+      });
+    running.add(run);
+  }
+  return {
+    every: turn,
+    async stop() {
+      stopped = true;
+      for (const handle of handles.values()) clearTimeout(handle);
+      await Promise.all(running);
+    },
+  };
+}

@@ -1,0 +1,115 @@
+import { readFileSync } from 'node:fs';
+import { z } from 'zod';
+import { Problem } from '../protocol/problems.ts';
+import { connectionLimits } from './limits.ts';
+import { readPrivate } from './private-files.ts';
+
+const origin = z.string().refine((text) => {
+  try {
+    const url = new URL(text);
+    return url.protocol === 'https:' && url.origin === text;
+  } catch {
+    return false;
+  }
+}, 'is not an https origin such as https://keys.example.org:8443');
+const hostName = z.string().regex(/^[a-z0-9.:-]{1,253}$/, 'is not a host name in lower case');
+const whole = (least: number, most: number) => z.int().min(least).max(most);
+const pattern = z.string().refine((text) => {
+  try {
+    return new RegExp(`${text}|`).exec('')?.length === 2;
+  } catch {
+    return false;
+  }
+}, 'is not a regular expression with exactly one group');
+
+/** `settings.json` in the data folder. Every value but the address has a default that is safe; there is no cleartext mode. */
+const settings = z.strictObject({
+  /** The address as the Macs have it in their settings, and as the enrolment statement names it. */
+  serverUrl: origin,
+  /** Further addresses under which the same Macs' listener is reached. */
+  otherUrls: z.array(origin).max(16).default([]),
+  organisation: z.string().min(1).max(128).default('This organisation'),
+  /** Host null: every address of the machine. */
+  listen: z.strictObject({ host: hostName.nullable().default(null), port: whole(1, 65_535) }),
+  tls: z
+    .strictObject({
+      /** 1.2 only for the sake of a device in between that cannot do better. */
+      oldest: z.enum(['1.2', '1.3']).default('1.3'),
+      /** False where the certificate is the organisation's own: then it is never renewed here. */
+      ownCertificate: z.boolean().default(true),
+    })
+    .prefault({}),
+  /** Where a certificate of a device CA says the serial number: a field, and a pattern whose one group is the serial. */
+  serialPattern: z
+    .strictObject({ in: z.enum(['serialNumber', 'commonName', 'alternativeName']), pattern })
+    .nullable()
+    .default(null),
+  /** Tickets are off as soon as there is a device CA; this says both. */
+  ticketsBesideDeviceCas: z.boolean().default(false),
+  keys: z
+    .strictObject({
+      /** Hours after the first disclosure of an episode until the hold ends by itself. */
+      holdDeadlineHours: whole(1, 168).default(24),
+      checkInMinutes: whole(1, 1440).default(15),
+      retainSupersededDays: whole(1, 3650).default(90),
+      orderExpiresDays: whole(1, 365).default(30),
+      grants: z.enum(['automatic', 'ordered-only', 'never']).default('automatic'),
+      /** In the whole fleet; beyond it all grants but `resolve` stop, with an alarm. */
+      grantsPerHour: whole(1, 100_000).default(200),
+      confirmProvedSerials: z.boolean().default(true),
+      proveEveryDays: whole(1, 365).default(30),
+    })
+    .prefault({}),
+  limits: z
+    .strictObject({
+      connections: whole(10, 100_000).default(connectionLimits.connections),
+      connectionsPerAddress: whole(1, 100_000).default(connectionLimits.connectionsPerAddress),
+      headerSeconds: whole(1, 120).default(connectionLimits.headerSeconds),
+      requestSeconds: whole(1, 300).default(connectionLimits.requestSeconds),
+    })
+    .prefault({}),
+  logLevel: z.enum(['error', 'warn', 'info']).default('info'),
+});
+export type ServerSettings = z.infer<typeof settings>;
+
+/** One line per mistake: where it is and what is wrong, never the value. */
+function mistakes(error: z.ZodError): string[] {
+  return error.issues.flatMap((issue) => {
+    const where = issue.path.join('.') || 'the file';
+    if (issue.code === 'unrecognized_keys') return issue.keys.map((key) => `${[...issue.path, key].join('.')}: there is no such setting`);
+    if (issue.code === 'invalid_value') return [`${where}: is not one of ${issue.values.map(String).join(', ')}`];
+    if (issue.code === 'too_small' || issue.code === 'too_big')
+      return [`${where}: is out of range (${issue.code === 'too_small' ? `least ${issue.minimum}` : `most ${issue.maximum}`})`];
+    if (issue.code === 'invalid_type') return [`${where}: is missing or no ${issue.expected}`];
+    return [`${where}: ${issue.code === 'custom' || issue.code === 'invalid_format' ? issue.message : 'is wrong'}`];
+  });
+}
+
+export function checkSettings(given: unknown): ServerSettings {
+  const read = settings.safeParse(given);
+  if (!read.success) throw new Problem('SERVER_SETTINGS_INVALID', mistakes(read.error).join('; '));
+  return Object.freeze(read.data);
+}
+
+/** Reads the settings once; all mistakes are listed together. */
+export function readSettings(path: string): ServerSettings {
+  let given: unknown;
+  const text = readPrivate(path).toString('utf8');
+  try {
+    given = JSON.parse(text);
+  } catch {
+    throw new Problem('SERVER_SETTINGS_INVALID', `${path} is not JSON`);
+  }
+  return checkSettings(given);
+}
+
+/** The release of this backend, from package.json beside its folder. */
+export function serverVersion(): string {
+  const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as { version: string };
+  return version;
+}
+
+/** Who runs a command, for the audit: the person behind sudo where there is one. */
+export function operatorName(fallback: string): string {
+  return process.env['SUDO_USER'] || fallback;
+}

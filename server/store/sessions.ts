@@ -1,0 +1,57 @@
+import type { Kysely } from 'kysely';
+import type { Tx } from '../parts.ts';
+import type { Tables } from '../tables.ts';
+
+type Db = Kysely<Tables>;
+export type Session = Tables['session'];
+type Enrolment = Tables['enrolment'];
+
+export const sessionOf = (db: Db, enrolmentId: string, boot: string): Promise<Session | undefined> =>
+  db.selectFrom('session').selectAll().where('enrolment_id', '=', enrolmentId).where('boot', '=', boot).executeTakeFirst();
+
+export const latestSessionOf = (db: Db, enrolmentId: string): Promise<Session | undefined> =>
+  db
+    .selectFrom('session')
+    .selectAll()
+    .where('enrolment_id', '=', enrolmentId)
+    .orderBy('last_seen_at', 'desc')
+    .orderBy('first_seen_at', 'desc')
+    .executeTakeFirst();
+
+export async function keepSession(tx: Tx, session: Session): Promise<void> {
+  await tx
+    .insertInto('session')
+    .values(session)
+    .onConflict((conflict) =>
+      conflict
+        .columns(['enrolment_id', 'boot'])
+        .doUpdateSet({ booted_at: session.booted_at, session_start: session.session_start, last_seen_at: session.last_seen_at }),
+    )
+    .execute();
+}
+
+/** A Mac that makes up boot sessions fills no table. */
+export async function forgetOldSessions(tx: Tx, enrolmentId: string, keep: number): Promise<void> {
+  await tx
+    .deleteFrom('session')
+    .where('enrolment_id', '=', enrolmentId)
+    .where('boot', 'not in', (e) => e.selectFrom('session').select('boot').where('enrolment_id', '=', enrolmentId).orderBy('last_seen_at', 'desc').limit(keep))
+    .execute();
+}
+
+export const activeEnrolmentsOf = (db: Db, macId: string): Promise<Enrolment[]> =>
+  db.selectFrom('enrolment').selectAll().where('mac_id', '=', macId).where('status', '=', 'active').orderBy('created_at').execute();
+
+export const enrolmentForCustody = (db: Db, id: string): Promise<Enrolment | undefined> =>
+  db.selectFrom('enrolment').selectAll().where('id', '=', id).executeTakeFirst();
+
+export const enrolmentsToReplace = (db: Db, at: number): Promise<Enrolment[]> =>
+  db.selectFrom('enrolment').selectAll().where('status', '=', 'active').where('replaced_after', '<=', at).execute();
+
+export async function updateEnrolment(
+  tx: Tx,
+  id: string,
+  values: Partial<Pick<Enrolment, 'last_seen_at' | 'replaced_after' | 'confirmed' | 'status' | 'status_because' | 'status_at'>>,
+): Promise<void> {
+  await tx.updateTable('enrolment').set(values).where('id', '=', id).execute();
+}

@@ -1,0 +1,139 @@
+import { createHash } from 'node:crypto';
+import { closeSync, fsyncSync, mkdirSync, openSync, readSync, writeSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { Problem } from '../protocol/problems.ts';
+
+/**
+ * As much of POSIX tar (ustar) as a backup needs: regular files, private, in one stream, so that any `tar` opens a
+ * backup on the day this software is gone. Reading takes nothing but what writing makes.
+ */
+const block = 512;
+const chunkBytes = 1024 * 1024;
+const names = /^(?:[A-Za-z0-9][A-Za-z0-9._-]{0,80}\/)?[A-Za-z0-9][A-Za-z0-9._-]{0,90}$/;
+
+export interface Member {
+  name: string;
+  bytes: number;
+  sha256: string;
+}
+
+function header(name: string, bytes: number, seconds: number): Buffer {
+  if (!names.test(name)) throw new TypeError(`no name for a backup: ${name}`);
+  const head = Buffer.alloc(block);
+  head.write(name, 0, 100, 'ascii');
+  head.write('0000600\0', 100);
+  head.write('0000000\0', 108);
+  head.write('0000000\0', 116);
+  // Sizes beyond 8 GiB do not fit in octal; such a database needs another way of backup.
+  if (bytes > 0o77777777777) throw new Problem('STORE_FAILED', `${name} is too large for a backup in one file`);
+  head.write(`${bytes.toString(8).padStart(11, '0')}\0`, 124);
+  head.write(`${seconds.toString(8).padStart(11, '0')}\0`, 136);
+  head.write('        ', 148);
+  head.write('0', 156);
+  head.write('ustar\x0000', 257);
+  const sum = head.reduce((total, byte) => total + byte, 0);
+  head.write(`${sum.toString(8).padStart(6, '0')}\0 `, 148);
+  return head;
+}
+
+const padding = (bytes: number): Buffer => Buffer.alloc((block - (bytes % block)) % block);
+
+function writeAll(handle: number, bytes: Uint8Array): void {
+  for (let done = 0; done < bytes.length; ) done += writeSync(handle, bytes, done);
+}
+
+export function openTar(path: string) {
+  const handle = openSync(path, 'wx', 0o600);
+  const seconds = Math.floor(Date.now() / 1000);
+  return {
+    /** Copies a file into the archive; its size must not change meanwhile. */
+    add(name: string, from: string | Buffer, bytes: number): Member {
+      const hash = createHash('sha256');
+      writeAll(handle, header(name, bytes, seconds));
+      let total = 0;
+      for (const chunk of typeof from === 'string' ? chunksOf(from) : [from]) {
+        hash.update(chunk);
+        writeAll(handle, chunk);
+        total += chunk.length;
+      }
+      if (total !== bytes) throw new Problem('STORE_FAILED', `${name} changed while it was copied`);
+      writeAll(handle, padding(bytes));
+      return { name, bytes, sha256: hash.digest('hex') };
+    },
+    finish(): void {
+      writeAll(handle, Buffer.alloc(2 * block));
+      fsyncSync(handle);
+      closeSync(handle);
+    },
+    abandon: () => closeSync(handle),
+  };
+}
+
+function* chunksOf(path: string): Generator<Buffer> {
+  const handle = openSync(path, 'r');
+  try {
+    const chunk = Buffer.alloc(chunkBytes);
+    for (;;) {
+      const count = readSync(handle, chunk, 0, chunk.length, null);
+      if (count === 0) return;
+      yield chunk.subarray(0, count);
+    }
+  } finally {
+    closeSync(handle);
+  }
+}
+
+/** Unpacks into `folder`, which exists and is private. Names that would lead out of it do not occur in a backup of ours. */
+export function unpackTar(path: string, folder: string): Member[] {
+  const invalid = (why: string) => new Problem('BACKUP_INVALID', why);
+  let handle: number;
+  try {
+    handle = openSync(path, 'r');
+  } catch (error) {
+    throw invalid(`${path} cannot be opened (${(error as NodeJS.ErrnoException).code ?? 'unknown'})`);
+  }
+  const read = (bytes: number): Buffer => {
+    const buffer = Buffer.alloc(bytes);
+    for (let done = 0; done < bytes; ) {
+      const count = readSync(handle, buffer, done, bytes - done, null);
+      if (count === 0) throw invalid('it is cut short');
+      done += count;
+    }
+    return buffer;
+  };
+  const members: Member[] = [];
+  try {
+    for (;;) {
+      const head = read(block);
+      if (head.every((byte) => byte === 0)) return members;
+      const text = (from: number, length: number) => head.toString('latin1', from, from + length).replace(/\0.*$/s, '');
+      const name = text(0, 100);
+      const bytes = Number.parseInt(text(124, 12), 8);
+      if (text(257, 5) !== 'ustar' || text(156, 1) !== '0' || !names.test(name) || !Number.isSafeInteger(bytes) || bytes < 0)
+        throw invalid('it is no backup of ours');
+      if (!head.equals(header(name, bytes, Number.parseInt(text(136, 12), 8)))) throw invalid('a header in it is damaged');
+      if (members.some((member) => member.name === name)) throw invalid(`${name} occurs twice`);
+      members.push({ name, bytes, sha256: unpackOne(join(folder, name), bytes, read) });
+      read(padding(bytes).length);
+    }
+  } finally {
+    closeSync(handle);
+  }
+}
+
+function unpackOne(path: string, bytes: number, read: (bytes: number) => Buffer): string {
+  mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+  const hash = createHash('sha256');
+  const handle = openSync(path, 'wx', 0o600);
+  try {
+    for (let left = bytes; left > 0; left -= Math.min(left, chunkBytes)) {
+      const chunk = read(Math.min(left, chunkBytes));
+      hash.update(chunk);
+      writeAll(handle, chunk);
+    }
+    fsyncSync(handle);
+    return hash.digest('hex');
+  } finally {
+    closeSync(handle);
+  }
+}

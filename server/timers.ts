@@ -1,0 +1,43 @@
+import { raise } from './alarms.ts';
+import { audit } from './audit.ts';
+import { type CustodyParts, day } from './custody-parts.ts';
+import { rotationDoubtAfter } from './custody-state.ts';
+import { presentHold } from './holds.ts';
+import { expireOrders } from './orders.ts';
+import { grantedDebtsOpenSince } from './store/debts.ts';
+import { volumesOnHold } from './store/disclosures.ts';
+import { forgetSpentNonces } from './store/enrolments.ts';
+import { recordsToDestroy, removeEnvelopeBytes, setRecordState } from './store/keys.ts';
+import { silentRotations } from './store/rotations.ts';
+import { enrolmentsToReplace, updateEnrolment } from './store/sessions.ts';
+
+/** What time brings about, whoever is silent. Run every minute; safe to run at any time and twice. */
+export async function sweepTimers(parts: CustodyParts): Promise<void> {
+  await parts.act(async (tx, at) => {
+    for (const rotation of await silentRotations(tx, at - rotationDoubtAfter))
+      await raise(parts, tx, at, rotation.mac_id, 'ROTATION_SILENT', `rotation ${rotation.id}`);
+    for (const debt of await grantedDebtsOpenSince(tx, at - day)) await raise(parts, tx, at, debt.mac_id, 'GRANT_NOT_CLOSED', `grant ${debt.id}`);
+    await expireOrders(tx, at);
+    for (const { mac_id: macId, volume } of await volumesOnHold(tx)) await presentHold(parts, tx, at, macId, volume);
+    for (const enrolment of await enrolmentsToReplace(tx, at)) {
+      const because = 'the Mac was set up again, and this one has not checked in since';
+      await updateEnrolment(tx, enrolment.id, { status: 'replaced', status_because: because, status_at: at, replaced_after: null });
+      await audit(tx, { at, actor: 'server', act: 'enrolment.replaced', macId: enrolment.mac_id, details: { enrolmentId: enrolment.id, because } });
+    }
+    await forgetSpentNonces(tx, at);
+  });
+  parts.log.info('timers-ran');
+}
+
+/** K9: the only thing that ever removes a key. The row stays, with its ids, dates and fingerprint. */
+export async function retire(parts: CustodyParts): Promise<{ destroyed: number }> {
+  return parts.act(async (tx, at) => {
+    const due = await recordsToDestroy(tx, at - parts.settings.retainSupersededDays * day);
+    for (const record of due) {
+      await removeEnvelopeBytes(tx, record.id);
+      await setRecordState(tx, record.id, 'destroyed', 'K9: superseded for the retention time, and a later key was proved', at);
+      await audit(tx, { at, actor: 'server', act: 'key.destroyed', macId: record.mac_id, details: { recordId: record.id, volume: record.volume } });
+    }
+    return { destroyed: due.length };
+  });
+}

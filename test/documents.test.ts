@@ -1,0 +1,169 @@
+import { createHash } from 'node:crypto';
+import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { describe, expect, test } from '@jest/globals';
+import type { z } from 'zod';
+import { readCsr } from '../protocol/csr.ts';
+import { enrolmentStatement, readEnrolmentStatement, readTicket, ticketProof } from '../protocol/enrolment.ts';
+import { readEnvelope } from '../protocol/envelope.ts';
+import { grantStatement, verifyGrantSignature } from '../protocol/grant.ts';
+import * as messages from '../protocol/messages.ts';
+import { errorsDocument } from '../scripts/errors-document.ts';
+
+const root = join(import.meta.dirname, '..');
+const read = (file: string): string => readFileSync(join(root, file), 'utf8');
+
+const made = /^(node_modules|dist|try-out|coverage|\.git)$/;
+/** Every file of the repository, whether git knows it yet or not. */
+const files = readdirSync(root)
+  .filter((name) => !made.test(name))
+  .flatMap((name) =>
+    statSync(join(root, name)).isDirectory() ? readdirSync(join(root, name), { recursive: true, encoding: 'utf8' }).map((inner) => join(name, inner)) : [name],
+  )
+  .filter((file) => statSync(join(root, file)).isFile() && !file.endsWith('.log'));
+const documents = files.filter((file) => file.endsWith('.md'));
+
+test('docs/errors.md has every code with its words and its fix, and no other', () => {
+  expect(read('docs/errors.md')).toBe(errorsDocument());
+});
+
+describe('docs/protocol.md', () => {
+  const text = read('docs/protocol.md');
+  const examples = new Map([...text.matchAll(/```json (\w+)\n([\s\S]*?)```/g)].map(([, name = '', json = '']) => [name, JSON.parse(json)]));
+  const statements = [...text.matchAll(/```\n(sparekey (?:enrolment|grant) 1\n(?!.*<)[\s\S]*?)```/g)].map(([, statement]) => statement);
+  const schemas: Record<string, z.ZodObject> = {
+    nonceReply: messages.nonceReply,
+    enrolRequest: messages.enrolRequest,
+    enrolReply: messages.enrolReply,
+    checkInRequest: messages.checkInRequest,
+    checkInReply: messages.checkInReply,
+    beginRequest: messages.beginRequest,
+    beginReply: messages.beginReply,
+    deliveryRequest: messages.deliveryRequest,
+    receipt: messages.receipt,
+    grantRequest: messages.grantRequest,
+    grantReply: messages.grantReply,
+    facts: messages.facts,
+  };
+
+  test.each(Object.entries(schemas))('names every field of %s', (_, schema) => {
+    expect(Object.keys(schema.shape).filter((field) => !text.includes(`\`${field}\``))).toEqual([]);
+  });
+
+  test('has a worked exchange whose messages are what both sides take', () => {
+    expect([...examples.keys()]).toEqual([
+      'nonceReply',
+      'enrolRequest',
+      'enrolReply',
+      'checkInRequest',
+      'checkInReply',
+      'deliveryRequest',
+      'receipt',
+      'grantRequest',
+    ]);
+    for (const [name, example] of examples) expect([name, schemas[name]?.safeParse(example).error?.issues ?? []]).toEqual([name, []]);
+  });
+
+  test('and whose statement, proof, digests and signature are true', () => {
+    const { csr, statement, proof } = examples.get('enrolRequest');
+    const claims = readEnrolmentStatement(statement);
+    const csrDer = Buffer.from(csr, 'base64');
+    expect(claims && enrolmentStatement(claims)).toBe(statement);
+    expect(statements[0]).toBe(statement);
+    expect(claims).toMatchObject({ csrDigest: createHash('sha256').update(csrDer).digest('hex'), nonce: examples.get('nonceReply').nonce });
+    const ticket = readTicket(/`(\S+\.\S+)`, a part before the dot/.exec(text)?.[1] ?? '');
+    expect(ticket && { id: ticket.id, mac: ticketProof(ticket.secret, statement) }).toEqual({ id: proof.ticketId, mac: proof.mac });
+
+    const envelope = Buffer.from(examples.get('deliveryRequest').envelope, 'base64');
+    const id = createHash('sha256').update(envelope).digest('hex');
+    expect(text).toContain(`\`PUT /v1/keys/${id}\``);
+    expect(examples.get('checkInRequest').offers).toEqual([id]);
+    expect(examples.get('checkInReply').wanted).toEqual([id]);
+    expect(examples.get('receipt').envelopeId).toBe(id);
+    expect(readEnvelope(envelope).recipients).toHaveLength(1);
+
+    const grant = examples.get('grantRequest');
+    expect(grantStatement(grant)).toBe(statements[1]);
+    expect(verifyGrantSignature(grant, readCsr(csrDer).publicKeyDer)).toBe(true);
+  });
+});
+
+describe('the README', () => {
+  const text = read('README.md');
+  const { scripts } = JSON.parse(read('package.json')) as { scripts: Record<string, string> };
+
+  test('names only commands that exist, and each of them', () => {
+    const named = new Set([...text.matchAll(/npm (?:run (?:-s )?([a-z:-]+)|(start|test))\b/g)].map(([, run, short]) => run ?? short ?? ''));
+    expect([...named].filter((name) => !(name in scripts))).toEqual([]);
+    expect(['start', 'test', 'sparekey', 'server', 'fake-mac', 'profiles', 'bench:agent'].filter((name) => !named.has(name))).toEqual([]);
+  });
+
+  test('says how an envelope is opened without Sparekey, and to look at the exit status', () => {
+    expect(text).toMatch(/openssl cms -decrypt -inform DER -in \S+ -inkey \S+ -recip \S+/);
+    expect(text).toMatch(/OpenSSL 3\.0/);
+    expect(text).toMatch(/exit status/);
+  });
+
+  test('says of what macOS does whether it was seen, modelled or is unknown', () => {
+    const rows = text.split('\n').filter((line) => /^\|.*\| (seen|modelled|unknown)/.test(line));
+    expect(rows.length).toBeGreaterThanOrEqual(15);
+    for (const kind of ['seen', 'modelled', 'unknown']) expect(rows.some((row) => row.includes(`| ${kind}`))).toBe(true);
+  });
+});
+
+describe('the documents', () => {
+  test('link only to what is there', () => {
+    const broken = documents.flatMap((file) =>
+      [...read(file).matchAll(/\]\((?!https?:|#|mailto:)([^)#\s]+)[^)]*\)/g)]
+        .map(([, link = '']) => join(dirname(file), link))
+        .filter((link) => !existsSync(join(root, link)))
+        .map((link) => `${file}: ${link}`),
+    );
+    expect(broken).toEqual([]);
+  });
+
+  test('name only files of this repository where they name one', () => {
+    const broken = documents.flatMap((file) =>
+      [...read(file).matchAll(/`((?:agent|protocol|server|scripts|profiles|test|docs|launchd)\/[\w./-]+\.\w+)`/g)]
+        .filter(([, path = '']) => !existsSync(join(root, path)))
+        .map(([, path]) => `${file}: ${path}`),
+    );
+    expect(broken).toEqual([]);
+  });
+
+  test('the changelog has an entry for this version', () => {
+    const { version } = JSON.parse(read('package.json')) as { version: string };
+    expect(read('CHANGELOG.md')).toMatch(new RegExp(`^## ${version.replaceAll('.', '\\.')}\\b`, 'm'));
+  });
+
+  test('the threat model names every threat, and each says what holds', () => {
+    const text = read('SECURITY.md');
+    const numbers = [...text.matchAll(/^### (\d+)\. /gm)].map(([, number]) => Number(number));
+    expect(numbers).toEqual(Array.from({ length: 16 }, (_, at) => at + 1));
+    for (const threat of text.split(/^### /m).slice(1)) expect(threat).toMatch(/\*\*Holds:?\*\*|\*\*Does not hold:?\*\*/);
+  });
+
+  test('each decision says what was decided, why, and what it costs', () => {
+    const decisions = readdirSync(join(root, 'docs/decisions'));
+    expect(decisions.filter((file) => !/^\d{4}-[a-z0-9-]+\.md$/.test(file))).toEqual([]);
+    for (const file of decisions)
+      for (const heading of ['## Decided', '## Why', '## What it costs'])
+        expect([file, read(`docs/decisions/${file}`)]).toEqual([file, expect.stringContaining(heading)]);
+  });
+});
+
+test('nothing in the repository depends on the place where it was built', () => {
+  // Written in pieces, so that this file does not find itself.
+  const places = [
+    ['/', 'work', '/'],
+    ['/', 'shared', '/'],
+    ['artifact', 'registry'],
+    ['registry', '.npmjs'],
+    ['pkg', '.dev'],
+    ['localhost', ':4873'],
+  ].map((parts) => parts.join(''));
+  const found = files
+    .filter((file) => !/\.(png|ico)$/.test(file))
+    .flatMap((file) => places.filter((place) => read(file).includes(place)).map((place) => `${file}: ${place}`));
+  expect(found).toEqual([]);
+});

@@ -1,0 +1,195 @@
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll } from '@jest/globals';
+import type { World } from '../agent/check-in.ts';
+import { realDisk } from '../agent/disk.ts';
+import { runJob } from '../agent/job.ts';
+import type { Journal } from '../agent/journal.ts';
+import type { Log } from '../agent/log.ts';
+import { ask } from '../agent/requests.ts';
+import { openSecrets } from '../agent/secrets.ts';
+import type { PublicStatus } from '../agent/status.ts';
+import { pem } from '../server/certificates.ts';
+import { initialise } from '../server/init.ts';
+import { silentLog } from '../server/log.ts';
+import { type Serving, serve } from '../server/serve.ts';
+import { makePair } from './fake-mac/certificates.ts';
+import { FakeMac } from './fake-mac/fake-mac.ts';
+import type { Pair, Settings } from './fake-mac/state.ts';
+import { Killed, type Killing, killing } from './killing.ts';
+import { freePort } from './ports.ts';
+import { scratch } from './scratch.ts';
+
+/*
+ * A fake Mac and the real backend: real TLS with real certificates, real envelopes, SQLite; the real agent in process. Only
+ * macOS and time are made up, and time is one for both sides: `pass` moves it.
+ */
+
+export const operator = 'an operator';
+
+export interface GivenOptions {
+  escrow?: 'ours' | 'foreign' | 'none';
+  fileVault?: 'on' | 'off';
+  settings?: Settings;
+  serial?: string;
+  macos?: string;
+  /** What the agent's world is made of instead, for faults. */
+  world?: Partial<World>;
+}
+
+interface Backing {
+  serving: Serving;
+  deviceCa: Pair;
+  values: Settings & { escrowCertificate: string };
+  dir: string;
+  passphrase: string;
+}
+
+let backing: Promise<Backing> | null = null;
+const time = { now: Date.parse('2026-11-23T09:00:00Z') };
+let made = 0;
+
+/** One backend per test file: each test has a Mac of its own. */
+async function openBacking(): Promise<Backing> {
+  const folder = scratch('given');
+  const dir = join(folder, 'backend');
+  const deviceCa = makePair({ subject: { CN: 'Example Device CA', O: 'Example' }, kind: 'ca' });
+  const ca = join(folder, 'device-ca.pem');
+  writeFileSync(ca, deviceCa.certificate);
+  const passphrase = 'correct horse battery staple';
+  const port = await freePort();
+  const made = await initialise({
+    dir,
+    names: ['localhost'],
+    organisation: 'Example',
+    devicesPort: port,
+    passphrase,
+    copy: null,
+    deviceCaFiles: [ca],
+    ownTls: null,
+    admin: 'admin',
+    escrowKeyBits: 2048,
+    say: () => undefined,
+  });
+  time.now = Math.max(time.now, Date.now());
+  // Time stands still here, so a bucket would never fill again.
+  const much = { perMinute: 1e6, burst: 1e6 };
+  const rates = { nonce: much, enroll: much, refused: much, 'check-in': much, rotations: much, keys: much, grants: much };
+  const serving = await serve({ dir, passphrase, log: silentLog, wallNow: () => time.now, rates });
+  const values = {
+    serverUrl: made.serverUrl,
+    escrowCertificate: pem('CERTIFICATE', serving.backend.escrowKeys.certificates[0]?.der ?? Buffer.alloc(0)),
+    trustedCertificates: [readFileSync(serving.backend.paths.tlsCa.certificate, 'utf8')],
+    identityIssuer: 'Example Device CA',
+  };
+  return { serving, deviceCa, values, dir, passphrase };
+}
+
+afterAll(async () => {
+  await (await backing)?.serving.stop();
+  backing = null;
+});
+
+export async function given(options: GivenOptions = {}) {
+  backing ??= openBacking();
+  const { serving, deviceCa, values, dir } = await backing;
+  const { custody, store } = serving.backend;
+  const serial = options.serial ?? `C02TEST${String(++made).padStart(5, '0')}`;
+  const mac = FakeMac.create({
+    serial,
+    escrowProfile: options.escrow ?? 'ours',
+    escrowCertificate: values.escrowCertificate,
+    deviceCa,
+    clock: () => time.now,
+    fileVault: options.fileVault ?? 'on',
+    settings: { ...values, ...options.settings },
+    ...(options.macos ? { macosVersion: options.macos } : {}),
+  });
+  macs.push(mac);
+  writeSigned(mac);
+  const lines: { event: string; [field: string]: unknown }[] = [];
+  const log = Object.assign((event: string, fields = {}) => void lines.push({ event, ...fields }), { close: async () => undefined }) as unknown as Log;
+  const world = (): Partial<World> => ({
+    runner: mac.runner,
+    secrets: openSecrets(async () => mac.keytar('job'), 2),
+    now: () => mac.now,
+    wait: async () => undefined,
+    log,
+    ...options.world,
+  });
+  /** What launchd does: one run of the job; its exit status. */
+  const checkIn = (more: Partial<World> = {}): Promise<number> => runJob(mac.root, { version: '0.1.0', world: { ...world(), ...more } });
+  /** The same, dead at one effect. What it did until then, and whether it died. */
+  const checkInAndDie = async (point: Parameters<typeof killing>[2]): Promise<Killing> => {
+    const killed = killing(mac.root, { runner: mac.runner, secrets: openSecrets(async () => mac.keytar('job'), 2) }, point);
+    try {
+      await checkIn(killed.world);
+    } catch (cause) {
+      if (!(cause instanceof Killed)) throw cause;
+    }
+    // launchd starts no second job while the first one lives; a dead one leaves its lock behind.
+    rmSync(mac.path('/var/db/io.sparekey.agent/lock'), { force: true });
+    return killed;
+  };
+  const read = <T>(path: string): T => JSON.parse(readFileSync(mac.path(path), 'utf8')) as T;
+  const macId = () => custody.findMac(serial);
+  const pass = (seconds: number): void => {
+    time.now += seconds * 1000;
+    for (const one of macs) {
+      one.runner.pass(seconds);
+      one.machine.settle();
+    }
+  };
+  return {
+    mac,
+    serving,
+    backend: serving.backend,
+    custody,
+    store,
+    dir,
+    values,
+    deviceCa,
+    lines,
+    checkIn,
+    checkInAndDie,
+    /** Time passes for the Mac and for the backend: uptime and clocks. */
+    pass,
+    journal: () => read<Journal>('/var/db/io.sparekey.agent/journal.json'),
+    status: () => read<PublicStatus>('/var/db/io.sparekey.agent.public/status.json'),
+    macId,
+    custodyOf: async () => custody.custodyOf(await macId()),
+    /** The backend's key, by the way that people get it: a disclosure. */
+    disclose: async (reason = 'a test') => (await custody.disclose({ macId: await macId(), actor: operator, reason })).key.reveal(),
+    /** The held key as the backend would open it, without anybody being shown it. */
+    heldKey: async (): Promise<string | null> => {
+      const row = await store.db
+        .selectFrom('envelope')
+        .innerJoin('key_record', 'key_record.id', 'envelope.record_id')
+        .select('envelope.bytes')
+        .where('key_record.mac_id', '=', await macId())
+        .where('key_record.state', '=', 'held')
+        .executeTakeFirst();
+      const opened = row?.bytes ? await serving.backend.escrowKeys.open(row.bytes) : null;
+      return opened && typeof opened === 'object' ? opened.reveal() : null;
+    },
+    order: async (more: { withoutLogin?: boolean; overrideHold?: boolean } = {}) =>
+      custody.orderRotation({ macId: await macId(), actor: operator, reason: 'a test', ...more }),
+    request: (kind: 'rotate' | 'check-in', id: string) => ask(realDisk(mac.root), { id, kind, reason: kind === 'rotate' ? 'a test' : null }),
+    /** A user is at the console for longer than the settle time, and the agent has seen it. */
+    async settle(): Promise<void> {
+      await checkIn();
+      pass(601);
+    },
+  };
+}
+
+const macs: FakeMac[] = [];
+afterAll(() => {
+  for (const mac of macs.splice(0)) mac.dispose();
+});
+
+function writeSigned(mac: FakeMac): void {
+  const folder = mac.path('/Library/Sparekey/lib');
+  mkdirSync(folder, { recursive: true });
+  writeFileSync(join(folder, 'build.json'), JSON.stringify({ signed: true }));
+}
