@@ -44,6 +44,8 @@ export interface Stage {
   data: string;
   passphraseFile: string;
   url: string;
+  /** What makes one more Mac by hand. */
+  createCommand(name: string): string;
   settleSeconds: number;
   /** Seconds that the fake fdesetup takes after its change, so that there is a middle to kill the agent in. */
   killSeconds: number;
@@ -76,8 +78,11 @@ export async function openStage(folder: string, options: { settleSeconds: number
 
   // Stands for the organisation's SCEP, whose certificates an MDM would have put into each Mac's System keychain.
   const deviceCa = makePair({ subject: { CN: 'Example Device CA', O: 'Example' }, kind: 'ca' });
-  const caFile = join(folder, 'device-ca.pem');
+  const ca = join(folder, 'device-ca');
+  mkdirSync(ca, { recursive: true, mode: 0o700 });
+  const caFile = join(ca, 'ca.pem');
   writeFileSync(caFile, deviceCa.certificate);
+  writeFileSync(join(ca, 'ca.key'), deviceCa.key, { mode: 0o600 });
   const port = await freePort();
   const server = (...args: string[]): Promise<Ended> => runNode(serverMain, args, { env });
   const copy = options.offlineCopy ? ['--copy', join(folder, 'offline-copy.pem')] : ['--no-copy'];
@@ -105,6 +110,10 @@ export async function openStage(folder: string, options: { settleSeconds: number
     trustedCertificates: string[];
   };
 
+  // For whoever makes a further Mac by hand.
+  writeFileSync(join(folder, 'escrow.pem'), values.escrowCertificate);
+  writeFileSync(join(folder, 'trust.pem'), values.trustedCertificates.join(''));
+
   const serving = spawn(process.execPath, [serverMain, 'serve', '--dir', data, '--passphrase-file', passphraseFile], {
     cwd: repository,
     env,
@@ -129,6 +138,8 @@ export async function openStage(folder: string, options: { settleSeconds: number
     data,
     passphraseFile,
     url: values.serverUrl,
+    createCommand: (name) =>
+      `npm run -s fake-mac -- create ${join(folder, name)} --server ${values.serverUrl} --escrow-profile ours --escrow-certificate ${join(folder, 'escrow.pem')} --trust ${join(folder, 'trust.pem')} --device-ca ${ca} --settle-seconds ${options.settleSeconds}`,
     settleSeconds: options.settleSeconds,
     killSeconds: options.killSeconds,
     ...escrowFiles(data),

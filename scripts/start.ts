@@ -116,7 +116,10 @@ function askForKill(screen: NodeJS.WritableStream, until: Promise<unknown>): Pro
   stdin.setRawMode(true);
   stdin.resume();
   return new Promise((done) => {
+    let over = false;
     const end = (killed: boolean) => {
+      if (over) return;
+      over = true;
       stdin.off('data', pressed);
       stdin.setRawMode(false);
       stdin.pause();
@@ -132,7 +135,8 @@ function askForKill(screen: NodeJS.WritableStream, until: Promise<unknown>): Pro
   });
 }
 
-const afterwards = (stage: Stage, folder: string, file: string): string => `
+function afterwards(stage: Stage, folder: string, file: string): string {
+  return `
 The backend goes on running at ${stage.url}; the lines under each sentence repeat that step by hand.
 
   What can be done now
@@ -142,6 +146,10 @@ The backend goes on running at ${stage.url}; the lines under each sentence repea
     npm run -s fake-mac -- ${join(folder, 'bob')} show
     npm run -s fake-mac -- --help
 
+  One more Mac (a Mac is given its key for one reason a day, so a new one is best for trying a replacement again)
+    ${stage.createCommand('eve')}
+    npm run -s fake-mac -- ${join(folder, 'eve')} job
+
   Where things are
     ${stage.data}   the backend's data
     ${folder}/{ada,bob,cem,dora}   the Macs
@@ -149,6 +157,7 @@ The backend goes on running at ${stage.url}; the lines under each sentence repea
 
   To start over: Ctrl-C, then npm start.
 `;
+}
 
 function endOfTrying(): Promise<void> {
   return new Promise((done) => {

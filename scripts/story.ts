@@ -93,7 +93,7 @@ export async function tellStory(stage: Stage, tell: Telling): Promise<Measured> 
   const replacedAfterDisclosure = ada.recoveryKey !== unlockedAt && (await show(ada, 'is the new one right?')) === ada.recoveryKey;
   tell.say(
     `She set a new password with it and logged in: the shown key was replaced and the new one escrowed${survivedKill === null ? '' : ', although the agent was killed in the middle of it'}.`,
-    [by(ada, `reset-password-with ${read} ada`), by(ada, 'login ada'), by(ada, 'job'), by(ada, `unlocks-with ${read}`)],
+    [by(ada, 'reset-password-with KEY ada     (KEY: as it was shown)'), by(ada, 'login ada'), by(ada, 'job'), by(ada, 'unlocks-with KEY')],
   );
 
   // 4 — used without being shown by us
@@ -143,7 +143,7 @@ export async function tellStory(stage: Stage, tell: Telling): Promise<Measured> 
   const found = findPlainText(stage, [ada, bob, cem, dora], keys, tell);
   tell.say(
     `Dora’s Mac escrows to another MDM and was left alone; ${opensslOpensEnvelope === null ? 'there is no openssl here to open an envelope with' : 'openssl alone opens a stored envelope'}; and none of the ${keys.size} keys lies anywhere in plain text.`,
-    [server('audit verify'), `openssl cms -decrypt -inform DER -in ENVELOPE -inkey ${join(stage.data, 'escrow')}/…`],
+    [server('audit verify'), 'README.md, “If Sparekey disappeared tomorrow”, has the two lines with openssl'],
   );
   return {
     escrowedOnEnrolment,
