@@ -4,7 +4,7 @@ import type { LoadedSettings } from './settings.ts';
 import { uuidOf } from './uuid.ts';
 
 /** The launchd job's label, which is also the domain of the managed preferences. */
-export const agentDomain = 'io.sparekey.agent';
+const agentDomain = 'io.sparekey.agent';
 
 /** A payload with the keys that each one has. The UUID is of its content, so it changes when that does. */
 function payload(settings: LoadedSettings, type: string, name: string, displayName: string, content: Dictionary): Dictionary {
@@ -74,7 +74,7 @@ function escrowProfile(settings: LoadedSettings): ProfileFile {
   ]);
 }
 
-export function agentSettings(settings: LoadedSettings): Dictionary {
+function agentSettings(settings: LoadedSettings): Dictionary {
   return {
     serverUrl: settings.serverUrl,
     escrowCertificate: settings.escrowCertificateDer,

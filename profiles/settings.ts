@@ -9,7 +9,7 @@ const address = z.url({ protocol: /^https$/ });
 const certificatePath = z.string().min(1);
 
 /** What one organisation decides once; every profile is made from it. */
-export const profileSettings = z.strictObject({
+const profileSettings = z.strictObject({
   organisation: z.string().min(1).max(100),
   /** Reverse DNS, the organisation's own: a profile with the same identifier replaces the older one. */
   identifier: z.string().regex(/^[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+$/),
