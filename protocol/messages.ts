@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 
 /**
  * What the two sides say to each other. One integer names the version; each change has its dated line here.
@@ -24,6 +24,11 @@ const text = (most: number) => z.string().max(most);
 const base64 = z.base64().max(96 * 1024);
 /** ISO 8601, UTC. */
 const time = z.iso.datetime();
+/** Seconds, at most 20 years: times are reckoned back from it, and must stay dates. */
+const uptime = z
+  .number()
+  .min(0)
+  .max(20 * 366 * 86_400);
 
 /** macOS answers with three values: `unknown` is never read as `no`. */
 export const answer = z.enum(['yes', 'no', 'unknown']);
@@ -97,8 +102,8 @@ export const facts = z.strictObject({
   /** The boot session: `kern.bootsessionuuid`. */
   boot: uuid,
   /** Seconds of uptime now, and at the job's first run of this boot session. */
-  uptimeSeconds: z.number().min(0),
-  firstRunUptimeSeconds: z.number().min(0),
+  uptimeSeconds: uptime,
+  firstRunUptimeSeconds: uptime,
   consoleUser: text(256).nullable(),
   consoleUserHasSecureToken: answer,
   /** The user of a settled session (rules 1), or null. */
@@ -136,7 +141,7 @@ export const proofAnswer = z.strictObject({
   /** Whether it was given in a settled session; a `false` outside one proves nothing. */
   settled: z.boolean(),
   boot: uuid,
-  uptimeSeconds: z.number().min(0),
+  uptimeSeconds: uptime,
 });
 export const rotationEnding = z.strictObject({ rotationId: id, as: z.enum(['not-changed', 'not-known', 'exhausted']), detail: text(256) });
 
@@ -189,7 +194,10 @@ export const checkInReply = z.object({
   rotation: z.strictObject({ id, begunAt: time }).nullable(),
   /** For one grant, five minutes. */
   grantNonce: text(128),
+  /** Those that stop rotations and grants of this Mac. Others are for the admin alone: they would tell a Mac what became of its deliveries (5.4). */
   alarms: z.array(text(64)),
+  /** Another Mac of the fleet has seen that on this Mac's build of macOS the key itself authorizes its change. */
+  buildWorks: z.boolean(),
   nextCheckInSeconds: z.int().min(1),
 });
 export type CheckInReply = z.infer<typeof checkInReply>;

@@ -135,7 +135,9 @@ async function enrolAnew(tx: Tx, proved: Proved): Promise<Accepted> {
   const { mac, setUpAgain, conflicts } = await chooseMac(tx, proved);
   const id = randomUUID();
   for (const macId of conflicts) await raiseConflict(tx, macId, `serial ${proved.serial} enrolled on hardware ${proved.hardwareUuid}`, proved.at);
-  const confirmed = proved.serialProved && proved.way !== 'ticket' && proved.confirmProvedSerials && conflicts.length === 0;
+  // Where an enrolment was before it, there may be keys of that one: a CA that gives any serial to anyone must not give them (timers.ts).
+  const isFirst = (await enrolmentsOf(tx, mac.id)).length === 0;
+  const confirmed = proved.serialProved && proved.way !== 'ticket' && proved.confirmProvedSerials && conflicts.length === 0 && isFirst;
   if (setUpAgain) {
     await clearOwner(tx, mac.id);
     for (const older of await enrolmentsOf(tx, mac.id)) {
@@ -199,7 +201,9 @@ async function chooseMac(tx: Tx, proved: Proved): Promise<{ mac: MacRow; setUpAg
   const others = [...sameSerial, ...sameSubject].filter((other) => other.id !== mac.id);
   const otherHardware = found !== undefined && !setUpAgain;
   // A Mac that was set up again has had its conflicts judged, or has them open still.
-  const conflicts = setUpAgain || (others.length === 0 && !otherHardware) ? [] : [...new Set([mac.id, ...others.map((other) => other.id)])];
+  // Where one is proved and the other a claim, the alarm is the claimer's: nobody may stop another's Mac by a claim.
+  const accused = others.filter((other) => proved.serialProved || other.serial_proved === 0);
+  const conflicts = setUpAgain || (others.length === 0 && !otherHardware) ? [] : [...new Set([mac.id, ...accused.map((other) => other.id)])];
   return { mac, setUpAgain, conflicts };
 }
 

@@ -60,7 +60,7 @@ export async function acceptKey(parts: CustodyParts, tx: Tx, at: number, arrived
   const same = fingerprint === null ? await witnessed(tx, arrived) : await recordWithKey(tx, arrived.macId, arrived.volume, fingerprint);
   if (same) {
     await addEnvelope(parts, tx, at, arrived, same, readable);
-    await takeWitness(parts, tx, at, same.id, arrived.validated, arrived.enrolmentId, arrived.envelopeId);
+    await takeWitness(parts, tx, at, same.id, arrived);
     return { rule: 'K2', recordId: same.id };
   }
   const record = await addRecord(parts, tx, at, arrived, 'candidate', 'new', readable, fingerprint);
@@ -81,30 +81,32 @@ async function witnessed(tx: Tx, arrived: Arrived): Promise<KeyRecord | undefine
   return (await recordsOfVolume(tx, arrived.macId, arrived.volume)).find(
     (record) =>
       record.rotation_id === arrived.rotationId &&
+      record.enrolment_id === arrived.enrolmentId &&
       ['candidate', 'held', 'superseded'].includes(record.state) &&
       (arrived.source === 'escrow-file' || record.source === 'escrow-file'),
   );
 }
 
-/** K2: the state stays, and `true` is a proof. A key that retention had destroyed is here again. */
-export async function takeWitness(
-  parts: CustodyParts,
-  tx: Tx,
-  at: number,
-  recordId: string,
-  validated: Validation,
-  enrolmentId: string | null,
-  envelopeId: string,
-): Promise<void> {
+type Witness = Pick<Arrived, 'validated' | 'enrolmentId' | 'envelopeId' | 'rotationId'>;
+
+/**
+ * K2: the state stays, and `true` is a proof. Of when, nobody knows: an envelope may lie in a journal for months, and come
+ * again after a restore. Only in the open rotation it was just now; otherwise it says nothing against keys that came after this one.
+ * A key that retention had destroyed is here again.
+ */
+export async function takeWitness(parts: CustodyParts, tx: Tx, at: number, recordId: string, witness: Witness): Promise<void> {
+  const { validated, enrolmentId, envelopeId, rotationId } = witness;
   const record = await recordById(tx, recordId);
   if (!record) return;
   if (record.state === 'destroyed') await setRecordState(tx, record.id, 'superseded', 'K2: its key was delivered again', at);
   if (validated !== 'true') return;
+  const open = await openRotationOf(tx, record.mac_id);
+  const answeredAt = open && open.id === rotationId && open.enrolment_id === enrolmentId ? at : record.received_at;
   const id = `delivery-${envelopeId.slice(0, 48)}`;
-  if (enrolmentId === null) await provedTrue(parts, tx, at, record.id, at, 'a delivery');
+  if (enrolmentId === null) await provedTrue(parts, tx, at, record.id, answeredAt, 'a delivery');
   else {
     const present = (await recordById(tx, record.id)) ?? record;
-    await takeProof(parts, tx, at, { id, record: present, enrolmentId, answer: 'true', settled: false, boot: '', answeredAt: at, run: id });
+    await takeProof(parts, tx, at, { id, record: present, enrolmentId, answer: 'true', settled: false, boot: '', answeredAt, run: id });
   }
 }
 
@@ -115,7 +117,8 @@ export async function applyRule(parts: CustodyParts, tx: Tx, at: number, record:
   const held = others.find((other) => other.state === 'held');
   const rule = ruleForNewKey({
     source: record.source,
-    ofOpenRotation: open !== undefined && record.rotation_id === open.id && open.volume === record.volume,
+    // The id of an open rotation is told to every enrolment of the Mac; only the one that began it brings its key.
+    ofOpenRotation: open !== undefined && record.rotation_id === open.id && open.volume === record.volume && open.enrolment_id === record.enrolment_id,
     validated,
     byTheMac: record.enrolment_id !== null,
     anotherHeld: held !== undefined,
@@ -181,7 +184,8 @@ async function addRecord(
 }
 
 async function addEnvelope(parts: CustodyParts, tx: Tx, at: number, arrived: Arrived, record: KeyRecord, readable: 'yes' | 'no' | 'not-tried'): Promise<void> {
-  const names = { macId: arrived.macId, volume: record.volume, recordId: record.id, envelopeId: arrived.envelopeId };
+  const quarantined = record.state === 'quarantined';
+  const names = { macId: arrived.macId, volume: record.volume, recordId: record.id, envelopeId: arrived.envelopeId, quarantined };
   await insertEnvelope(tx, {
     id: arrived.envelopeId,
     mac_id: arrived.macId,

@@ -31,6 +31,7 @@ const alarms = {
   UNREADABLE_DELIVERIES: telling('this Mac delivered several envelopes that cannot be read; its further ones are kept unopened'),
   WITNESS_DIFFERS: telling('two envelopes that were taken for one key hold two'),
   SUPERSEDED_PROVED: telling('a key that had been superseded opens this Mac'),
+  DESTROYED_PROVED: telling('a key that retention has destroyed is said to open this Mac'),
   ROTATION_SILENT: telling('a rotation was begun and nothing of it has come'),
   GRANT_NOT_CLOSED: telling('this Mac was given its key and neither replaced nor proved it'),
   GRANTS_STOPPED: telling('so many Macs asked for their keys in one hour that no more are given'),
@@ -39,7 +40,8 @@ export type AlarmCode = keyof typeof alarms;
 
 const kindOf = (code: string): AlarmKind | undefined => (Object.hasOwn(alarms, code) ? alarms[code as AlarmCode] : undefined);
 
-export const stopsTheMac = (open: readonly Alarm[]): Alarm | undefined => open.find((alarm) => kindOf(alarm.code)?.stops ?? true);
+export const stops = (alarm: Alarm): boolean => kindOf(alarm.code)?.stops ?? true;
+export const stopsTheMac = (open: readonly Alarm[]): Alarm | undefined => open.find(stops);
 export const isOfIdentity = (alarm: Alarm): boolean => kindOf(alarm.code)?.identity ?? true;
 
 /** Raises an alarm once: not while it is open, and not again with the same words after it was judged. */
@@ -78,7 +80,7 @@ export async function judgeAlarm(parts: CustodyParts, { alarmId, actor, judgemen
     parts.log.info('alarm-judged', { macId: alarm.mac_id, code: alarm.code });
     if (alarm.code === ('UNREADABLE_DELIVERIES' satisfies AlarmCode) && alarm.mac_id !== null) {
       await updateMac(tx, alarm.mac_id, { unreadable_since: at, unreadable_count: 0 });
-      await releaseUnopened(tx, alarm.mac_id, at);
+      await releaseUnopened(parts.secrets, tx, alarm.mac_id, at);
     }
   });
 }

@@ -11,6 +11,7 @@ import type { Caller, Tx } from './parts.ts';
 import { openAlarmsOf } from './store/alarms.ts';
 import { openDebtsOf } from './store/debts.ts';
 import { countBegins, insertRotation, openRotationOf, type Rotation, rotationById } from './store/rotations.ts';
+import { enrolmentForCustody } from './store/sessions.ts';
 
 const beginsPerDay = 3;
 
@@ -43,20 +44,29 @@ export async function begin(parts: CustodyParts, caller: Caller, request: BeginR
 async function again(parts: CustodyParts, tx: Tx, at: number, caller: Caller, request: BeginRequest, rotation: Rotation): Promise<Begun | Problem> {
   if (rotation.state !== 'begun') return new Problem('ROTATION_NOT_OWED', 'this rotation has ended');
   if (rotation.enrolment_id !== caller.enrolmentId) return new Problem('ROTATION_OPEN', rotation.id);
+  // Its first answer may be long past, and whoever asks again has not changed the key yet: a hold or an alarm of since then counts.
+  const stopped = await stoppedNow(parts, tx, at, caller, rotation.volume);
+  if (stopped) return stopped;
   if (!request.grant) return { rotation, grant: null };
   if (request.grant.purpose !== 'rotate') return new Problem('GRANT_REFUSED', 'begin gives a key to rotate with, and no other');
-  const grant = (await repeatedGrant(tx, at, caller, request.grant)) ?? (await allowGrant(parts, tx, at, caller, request.grant, rotation));
+  const grant = (await repeatedGrant(parts, tx, at, caller, request.grant)) ?? (await allowGrant(parts, tx, at, caller, request.grant, rotation));
   return grant instanceof Problem ? grant : { rotation, grant };
+}
+
+async function stoppedNow(parts: CustodyParts, tx: Tx, at: number, caller: Caller, volume: string): Promise<Problem | null> {
+  if ((await enrolmentForCustody(tx, caller.enrolmentId))?.status !== 'active') return new Problem('ENROLMENT_REVOKED');
+  const alarm = stopsTheMac(await openAlarmsOf(tx, caller.macId));
+  if (alarm) return new Problem('ROTATION_ALARM', alarm.code);
+  const hold = await presentHold(parts, tx, at, caller.macId, volume);
+  return hold && new Problem('ROTATION_WAIT', hold.because, { retryAfterSeconds: Math.ceil((hold.until - at) / 1000) });
 }
 
 async function refusal(parts: CustodyParts, tx: Tx, at: number, caller: Caller, request: BeginRequest): Promise<Problem | null> {
   const volume = sameCase(request.volume);
   const open = await openRotationOf(tx, caller.macId);
   if (open) return new Problem('ROTATION_OPEN', open.id);
-  const alarm = stopsTheMac(await openAlarmsOf(tx, caller.macId));
-  if (alarm) return new Problem('ROTATION_ALARM', alarm.code);
-  const hold = await presentHold(parts, tx, at, caller.macId, volume);
-  if (hold) return new Problem('ROTATION_WAIT', hold.because, { retryAfterSeconds: Math.ceil((hold.until - at) / 1000) });
+  const stopped = await stoppedNow(parts, tx, at, caller, volume);
+  if (stopped) return stopped;
   if (!parts.certificates.some((certificate) => certificate.digest === request.recipient)) return new Problem('RECIPIENT_NOT_ACCEPTED');
   const owed = await openDebtsOf(tx, caller.macId, volume);
   if (!owed.some((debt) => request.debtIds.includes(debt.id))) return new Problem('ROTATION_NOT_OWED');

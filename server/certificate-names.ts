@@ -21,6 +21,9 @@ function alternativeNames(text: string | undefined): string[] {
   );
 }
 
+export const commonNameOf = (certificate: X509Certificate): string | null =>
+  once((certificate.toLegacyObject().subject as unknown as Record<string, unknown>)['CN']);
+
 /** The Mac's serial number as this certificate of a device CA says it, or null: then its subject is all that it proves. */
 export function serialInCertificate(certificate: X509Certificate, pattern: SerialPattern): string | null {
   const subject = certificate.toLegacyObject().subject as unknown as Record<string, unknown>;

@@ -5,7 +5,7 @@ import { type CustodyParts, minute, sameCase } from './custody-parts.ts';
 import { closeIfPaid, closeOne, oweRotation } from './debts.ts';
 import type { Caller, Tx } from './parts.ts';
 import { takeProof } from './proofs.ts';
-import { debtById } from './store/debts.ts';
+import { debtById, openDebtsOf } from './store/debts.ts';
 import { grantsOf } from './store/grants.ts';
 import { envelopeOfMac, recordById, recordsOfVolume, setRecordState } from './store/keys.ts';
 import { type Mac, updateMac } from './store/macs.ts';
@@ -15,6 +15,9 @@ import { type Session, sessionOf } from './store/sessions.ts';
 
 /** A run that was given a key for a proof answers within this, or it was another run (7.4). */
 const sameRun = 10 * minute;
+
+/** A truthful Mac owes a handful. */
+const mostOpenDebts = 64;
 
 interface Reported {
   mac: Mac;
@@ -28,11 +31,11 @@ interface Reported {
 export async function takeReports(parts: CustodyParts, tx: Tx, at: number, reported: Reported): Promise<CheckInReply['confirmed']> {
   const { request } = reported;
   for (const proof of request.proofs) await takeAnswer(parts, tx, at, reported, proof);
-  for (const debt of request.debts) await takeDebt(tx, at, reported, debt);
+  const debts = await takeDebts(tx, at, reported);
   for (const ending of request.endings) await takeEnding(tx, at, reported, ending);
   if (request.exhausted) await takeExhausted(tx, at, reported);
   const ids = (reports: readonly { id: string }[]) => reports.map((report) => report.id);
-  return { debts: ids(request.debts), proofs: ids(request.proofs), endings: request.endings.map((ending) => ending.rotationId) };
+  return { debts, proofs: ids(request.proofs), endings: request.endings.map((ending) => ending.rotationId) };
 }
 
 /** When macOS answered, in the server's time: by the uptime of a boot session that is known here; otherwise now. */
@@ -69,12 +72,35 @@ async function takeAnswer(parts: CustodyParts, tx: Tx, at: number, reported: Rep
   }
 }
 
+/** Ids of those that are stored. A Mac that makes up debts without end gets no more than these: each check-in answers with all of them. */
+async function takeDebts(tx: Tx, at: number, reported: Reported): Promise<string[]> {
+  const { mac, facts, request } = reported;
+  let open = (await openDebtsOf(tx, mac.id, facts.volume)).length;
+  const taken: string[] = [];
+  for (const debt of request.debts) {
+    const known = (await debtById(tx, mac.id, debt.id)) !== undefined;
+    if (!known && open >= mostOpenDebts) continue;
+    await takeDebt(tx, at, reported, debt);
+    if (!known) open += 1;
+    taken.push(debt.id);
+  }
+  return taken;
+}
+
 /** A debt for a key that the server does not know names none; one that was seen for `used` is owed for the held key. */
 async function takeDebt(tx: Tx, at: number, { mac, facts }: Reported, debt: CheckInRequest['debts'][number]): Promise<void> {
   const envelope = debt.envelopeId === null ? undefined : await envelopeOfMac(tx, mac.id, debt.envelopeId);
   const held = (await recordsOfVolume(tx, mac.id, facts.volume)).find((record) => record.state === 'held');
   const recordId = envelope?.record_id ?? (debt.because === 'never-escrowed' ? null : (held?.id ?? null));
-  await oweRotation(tx, at, { id: debt.id, macId: mac.id, volume: facts.volume, because: debt.because, recordId, actor: 'mac', ...(debt.reason === undefined ? {} : { reason: debt.reason }) });
+  await oweRotation(tx, at, {
+    id: debt.id,
+    macId: mac.id,
+    volume: facts.volume,
+    because: debt.because,
+    recordId,
+    actor: 'mac',
+    ...(debt.reason === undefined ? {} : { reason: debt.reason }),
+  });
   await closeIfPaid(tx, at, mac.id, debt.id, held);
 }
 

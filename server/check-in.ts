@@ -1,5 +1,6 @@
 import type { CheckInReply, CheckInRequest, Facts } from '../protocol/messages.ts';
 import { Problem } from '../protocol/problems.ts';
+import { settle, stops } from './alarms.ts';
 import { audit } from './audit.ts';
 import { movedAway, watchEnrolments, watchOtherMacs, watchSessions } from './check-in-alarms.ts';
 import { takeReports } from './check-in-reports.ts';
@@ -11,14 +12,17 @@ import { expireOrders } from './orders.ts';
 import type { Caller, Tx } from './parts.ts';
 import { orderProof } from './proofs.ts';
 import { nameHeld, nameKey } from './replies.ts';
-import { openAlarmsOf, openFleetAlarms } from './store/alarms.ts';
+import { openAlarmsOf } from './store/alarms.ts';
 import { openDebtsOf, orderById } from './store/debts.ts';
 import { envelopesAmong, envelopesOfRecord, recordsOfVolume } from './store/keys.ts';
 import { foreignAmong, type Mac, macById, noteForeignFile, updateMac } from './store/macs.ts';
 import { openProofOrdersOf } from './store/proofs.ts';
 import { endRotation, openRotationOf, rotationDoneSince } from './store/rotations.ts';
 import { forgetOldSessions, keepSession, type Session, sessionOf, updateEnrolment } from './store/sessions.ts';
+import { readMemory, writeMemory } from './store/upkeep.ts';
 
+/** Named in an answer, newest first: what one machine makes up must not make the answer too large for another. */
+const mostCandidates = 32;
 /** Boot sessions that are remembered of one enrolment. */
 const sessionsKept = 64;
 
@@ -42,6 +46,7 @@ export async function checkIn(parts: CustodyParts, caller: Caller, request: Chec
     await leaveOtherVolume(tx, at, present);
     await endIfBackIn(tx, at, mac.id, facts.volume, { ...facts, sessionStart: session.session_start });
     const confirmed = await takeReports(parts, tx, at, { mac: present, caller, facts, session, request });
+    await rememberBuild(tx, facts);
     await expireOrders(tx, at);
     await orderDueProofs(parts, tx, at, mac, facts);
     return answer(parts, tx, at, caller, facts.volume, request.offers, confirmed);
@@ -90,6 +95,7 @@ async function leaveOtherVolume(tx: Tx, at: number, mac: Mac): Promise<void> {
   const open = await openRotationOf(tx, mac.id);
   if (!open || open.volume === mac.present_volume) return;
   await endRotation(tx, mac.id, open.id, 'not-known', 'the Mac started from another volume', at);
+  await settle(tx, at, mac.id, 'ROTATION_SILENT', `rotation ${open.id}`, 'the Mac started from another volume');
   await audit(tx, { at, actor: 'server', act: 'rotation.ended', macId: mac.id, details: { rotationId: open.id, as: 'not-known', because: 'another volume' } });
 }
 
@@ -117,6 +123,18 @@ async function orderDueProofs(parts: CustodyParts, tx: Tx, at: number, mac: Mac,
   if (because) await orderProof(parts, tx, at, held, because);
 }
 
+const buildName = (build: string): string => `build:${build}`;
+const parseBuild = (facts: string | null): string => (facts ? (JSON.parse(facts) as Facts).macosBuild : '');
+
+/**
+ * What one Mac has learned of its build of macOS, Macs without the setting `pilot` wait for. A Mac that lies makes others
+ * try; a build that refuses then costs each of them one try, and the old key stays valid.
+ */
+async function rememberBuild(tx: Tx, { capability, macosBuild }: Facts): Promise<void> {
+  if (capability !== 'works' || !/^\d{2}[A-Z]\d{1,6}[a-z]?$/.test(macosBuild)) return;
+  if ((await readMemory(tx, buildName(macosBuild))) === null) await writeMemory(tx, buildName(macosBuild), 'works');
+}
+
 async function answer(
   parts: CustodyParts,
   tx: Tx,
@@ -141,7 +159,12 @@ async function answer(
     because: custody.because,
     wanted: [...new Set(offers)].filter((id) => !known.has(id)),
     held: await nameHeld(tx, macId, volume),
-    candidates: await Promise.all(records.filter((record) => record.state === 'candidate').map((record) => nameKey(tx, record))),
+    candidates: await Promise.all(
+      records
+        .filter((record) => record.state === 'candidate')
+        .slice(0, mostCandidates)
+        .map((record) => nameKey(tx, record)),
+    ),
     confirmed,
     debts: await debtsFor(tx, macId, volume),
     hold: hold && { since: isoTime(hold.since), until: isoTime(hold.until), because: hold.because },
@@ -149,7 +172,8 @@ async function answer(
     recipients: parts.certificates.map((certificate) => certificate.digest),
     rotation: rotation ? { id: rotation.id, begunAt: isoTime(rotation.begun_at) } : null,
     grantNonce: makeNonce(parts.secrets.nonce, 'grant', at, macId),
-    alarms: [...(await openAlarmsOf(tx, macId)), ...(await openFleetAlarms(tx))].map((alarm) => alarm.code),
+    alarms: (await openAlarmsOf(tx, macId)).filter(stops).map((alarm) => alarm.code),
+    buildWorks: (await readMemory(tx, buildName(parseBuild(mac.facts)))) !== null,
     nextCheckInSeconds: (parts.settings.checkInMinutes * minute) / 1000,
   };
 }

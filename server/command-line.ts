@@ -77,11 +77,17 @@ export async function commandLine({ argv, operator }: { argv: readonly string[];
     'reason',
   )
     .option('--refused <record>', 'a key that was shown and did not open the Mac (more than once)', collect, [])
+    .option('--for <account>', 'the account on the Mac of the person it is for: the key is replaced once that person is back in')
+    .option('--volume <uuid>', 'another volume than the one that the Mac started from last')
     .action(async (mac: string, options) => {
       const reason = neededReason(options.reason);
       const passphrase = await passphraseOf(options);
       const { show } = await import('./show.ts');
-      await inBackend(options, (backend, actor) => show(backend, { mac, reason, actor, refused: options.refused }), passphrase);
+      await inBackend(
+        options,
+        (backend, actor) => show(backend, { mac, reason, actor, refused: options.refused, person: options.for, volume: options.volume }),
+        passphrase,
+      );
     });
 
   add(program, 'rotate <mac>', 'orders a Mac to replace its recovery key', 'rotate C02XK1ZJJGH5 --reason "left in a taxi"', 'folder', 'reason')

@@ -20,10 +20,15 @@ export interface CommandResult {
   exit?: ProblemKind['exit'];
 }
 
+/** Macs say some of it: a terminal must not obey them, nor show text that runs the other way. */
+const plain = (text: string): string => text.replace(/[^\P{C}\n\t]/gu, '?');
+const escaped = (json: string): string =>
+  json.replace(/\p{C}/gu, (signs) => Array.from({ length: signs.length }, (_, at) => `\\u${signs.charCodeAt(at).toString(16).padStart(4, '0')}`).join(''));
+
 /** Returns the exit status. */
 export function print(result: CommandResult, json: boolean | undefined): number {
-  for (const warning of result.warnings ?? []) process.stderr.write(`sparekey-server: note: ${warning}\n`);
-  process.stdout.write(json ? `${JSON.stringify(result.json)}\n` : `${result.text}\n`);
+  for (const warning of result.warnings ?? []) process.stderr.write(`sparekey-server: note: ${plain(warning)}\n`);
+  process.stdout.write(json ? `${escaped(JSON.stringify(result.json))}\n` : `${plain(result.text)}\n`);
   return result.exit ?? 0;
 }
 
@@ -41,7 +46,7 @@ export async function confirmed(question: string, yes: boolean | undefined): Pro
 export function problemLines(problem: Problem): string {
   const { title, fix } = problem.kind;
   const what = problem.detail ? `${title}: ${problem.detail}` : title;
-  return `sparekey-server: error: ${what}\nsparekey-server: fix: ${fix}\nsparekey-server: ${problem.code}; more: docs/errors.md\n`;
+  return `sparekey-server: error: ${plain(what)}\nsparekey-server: fix: ${fix}\nsparekey-server: ${problem.code}; more: docs/errors.md\n`;
 }
 
 export function neededReason(reason: string | undefined): string {

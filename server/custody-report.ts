@@ -1,15 +1,16 @@
 import type { CustodyState, RecordState } from '../protocol/messages.ts';
 import { Problem } from '../protocol/problems.ts';
 import { type CustodyParts, isoTime } from './custody-parts.ts';
-import { custodyNow, lastFacts } from './custody-state.ts';
+import { type CustodyRows, custodyFrom, lastFacts, rowsOf, unresolvedOf } from './custody-state.ts';
 import { type Hold, type RotationDue, rotationDue } from './rotation-due.ts';
-import { openAlarms, openAlarmsOf } from './store/alarms.ts';
-import { openDebtsOf, ordersOf } from './store/debts.ts';
-import { disclosuresOf, episodeOf } from './store/disclosures.ts';
+import { openAlarms } from './store/alarms.ts';
+import { type Debt, openDebtsOf, ordersOf } from './store/debts.ts';
+import { type Disclosure, disclosuresOf, episodeOf } from './store/disclosures.ts';
+import { fleetRows } from './store/fleet.ts';
 import { envelopesOfRecord, recordsOfMac } from './store/keys.ts';
 import { allMacs, foreignFilesOf, type Mac, macById, macsWithSerial } from './store/macs.ts';
 import { openProofOrdersOf } from './store/proofs.ts';
-import { openRotationOf, rotationsOf } from './store/rotations.ts';
+import { rotationsOf } from './store/rotations.ts';
 
 export interface MacCustody {
   state: CustodyState;
@@ -31,27 +32,41 @@ async function macOf(parts: CustodyParts, macId: string): Promise<Mac> {
   return mac;
 }
 
-export const custodyOf = async (parts: CustodyParts, macId: string): Promise<MacCustody> => describe(parts, await macOf(parts, macId));
+export const custodyOf = async (parts: CustodyParts, macId: string): Promise<MacCustody> => {
+  const mac = await macOf(parts, macId);
+  return describe(parts, mac, await stateOf(parts, mac));
+};
 
-async function describe(parts: CustodyParts, mac: Mac): Promise<MacCustody> {
+/** All that is open of a Mac. */
+interface MacState {
+  rows: CustodyRows;
+  debts: readonly Debt[];
+  /** Disclosures of the present volume whose hold has not ended. */
+  episode: readonly Disclosure[];
+}
+
+async function stateOf(parts: CustodyParts, mac: Mac): Promise<MacState> {
   const { db } = parts.store;
-  const now = parts.clock.now();
   const volume = mac.present_volume;
-  const custody = await custodyNow(parts, db, mac, now);
-  const records = (await recordsOfMac(db, mac.id)).filter((record) => record.volume === volume);
-  const held = records.find((record) => record.state === 'held');
-  const open = await openRotationOf(db, mac.id);
-  const debts = volume === null ? [] : await openDebtsOf(db, mac.id, volume);
-  const episode = volume === null ? [] : await episodeOf(db, mac.id, volume);
+  return {
+    rows: await rowsOf(db, mac),
+    debts: volume === null ? [] : await openDebtsOf(db, mac.id, volume),
+    episode: volume === null ? [] : await episodeOf(db, mac.id, volume),
+  };
+}
+
+function describe(parts: CustodyParts, mac: Mac, { rows, debts, episode }: MacState): MacCustody {
+  const now = parts.clock.now();
+  const held = rows.living.find((record) => record.state === 'held');
   const due = rotationDue(debts, episode, parts.settings.holdDeadlineHours, now);
   return {
-    ...custody,
-    volume,
+    ...custodyFrom(parts, mac, rows, now),
+    volume: mac.present_volume,
     heldRecordId: held?.id ?? null,
     provedAt: held?.proved_at ? isoTime(held.proved_at) : null,
-    candidates: records.filter((record) => record.state === 'candidate').length,
+    candidates: rows.living.filter((record) => record.state === 'candidate').length,
     hold: due.hold,
-    openRotation: open ? { id: open.id, begunAt: isoTime(open.begun_at) } : null,
+    openRotation: rows.open ? { id: rows.open.id, begunAt: isoTime(rows.open.begun_at) } : null,
     rotation: { owed: due.owed, because: due.because },
   };
 }
@@ -81,22 +96,35 @@ export interface Fleet {
   alarms: { id: string; macId: string | null; code: string; detail: string; since: string }[];
 }
 
-async function lineOf(parts: CustodyParts, mac: Mac): Promise<FleetLine> {
+function lineOf(parts: CustodyParts, mac: Mac, state: MacState): FleetLine {
   return {
     macId: mac.id,
     serial: mac.serial,
     serialProved: mac.serial_proved === 1,
     lastSeenAt: mac.last_seen_at === null ? null : isoTime(mac.last_seen_at),
-    alarms: (await openAlarmsOf(parts.store.db, mac.id)).map((alarm) => alarm.code),
-    ...(await describe(parts, mac)),
+    alarms: state.rows.alarms.map((alarm) => alarm.code),
+    ...describe(parts, mac, state),
   };
 }
 
 export async function fleet(parts: CustodyParts): Promise<Fleet> {
   const macs: FleetLine[] = [];
   const counts: Fleet['counts'] = { foreign: 0, none: 0, lost: 0, doubtful: 0, held: 0, 'held, unopened': 0 };
+  const all = await fleetRows(parts.store.db);
   for (const mac of await allMacs(parts.store.db)) {
-    const line = await lineOf(parts, mac);
+    const here = ({ volume }: { volume: string }) => volume === mac.present_volume;
+    const living = all.records(mac.id).filter(here);
+    const held = living.find((record) => record.state === 'held');
+    const file = mac.escrow_changed_at === null ? undefined : lastFacts(mac)?.escrow.file?.digest;
+    const rows: CustodyRows = {
+      living,
+      heldEnvelopes: all.heldEnvelopes(mac.id).filter((envelope) => envelope.record_id === held?.id),
+      open: all.rotations(mac.id)[0],
+      unresolved: await unresolvedOf(parts.store.db, mac),
+      delivered: all.envelopeIds(mac.id).some(({ id }) => id === file),
+      alarms: all.alarms(mac.id),
+    };
+    const line = lineOf(parts, mac, { rows, debts: all.debts(mac.id).filter(here), episode: all.shown(mac.id).filter(here) });
     macs.push(line);
     counts[line.unopened ? 'held, unopened' : line.state] += 1;
   }
@@ -162,7 +190,7 @@ export async function macReport(parts: CustodyParts, macId: string): Promise<Mac
   }
   const debts = mac.present_volume === null ? [] : await openDebtsOf(db, macId, mac.present_volume);
   return {
-    ...(await lineOf(parts, mac)),
+    ...lineOf(parts, mac, await stateOf(parts, mac)),
     hardwareUuid: mac.hardware_uuid,
     macosVersion: facts?.macosVersion ?? null,
     agentVersion: facts?.agentVersion ?? null,

@@ -3,10 +3,10 @@ import { type Facts, facts as factsSchema } from '../protocol/messages.ts';
 import { isOfIdentity } from './alarms.ts';
 import { type CustodyParts, isoTime, minute } from './custody-parts.ts';
 import { isRowWhole } from './row-mac.ts';
-import { openAlarmsOf } from './store/alarms.ts';
-import { envelopesAmong, envelopesOfRecord, type KeyRecord, recordsOfVolume } from './store/keys.ts';
+import { type Alarm, openAlarmsOf } from './store/alarms.ts';
+import { type EnvelopeRow, envelopesAmong, envelopesOfRecord, type KeyRecord, recordsOfVolume } from './store/keys.ts';
 import type { Mac } from './store/macs.ts';
-import { openRotationOf, rotationById } from './store/rotations.ts';
+import { openRotationOf, type Rotation, rotationById } from './store/rotations.ts';
 import type { Custody, Tables } from './tables.ts';
 
 /** After this long without an ending, an open rotation puts custody in doubt. */
@@ -83,29 +83,65 @@ const agentRotationOf = (mac: Mac): AgentRotation | null => (mac.agent_rotation 
 export const isFileOurs = (parts: Pick<CustodyParts, 'certificates'>, file: NonNullable<Facts['escrow']['file']>): boolean =>
   file.ours || parts.certificates.some((certificate) => file.recipient !== null && certificate.names.includes(file.recipient));
 
-async function gatherCustody(parts: CustodyParts, db: Kysely<Tables>, mac: Mac): Promise<CustodyFacts> {
-  const volume = mac.present_volume;
-  const records = volume === null ? [] : await recordsOfVolume(db, mac.id, volume);
-  const held = records.find((record) => record.state === 'held') ?? null;
-  const rows = held ? await envelopesOfRecord(db, held.id) : [];
-  const facts = lastFacts(mac);
-  const file = facts?.escrow.file ?? null;
+/** The rows that custody is computed from. */
+export interface CustodyRows {
+  /** Of the present volume: held and candidates, newest first. */
+  living: readonly KeyRecord[];
+  heldEnvelopes: readonly EnvelopeRow[];
+  open: Rotation | undefined;
+  /** As it stands here, the rotation that the agent calls unresolved. */
+  unresolved: Rotation | undefined;
+  /** macOS's escrow file, as it lies there now, has come. */
+  delivered: boolean;
+  alarms: readonly Alarm[];
+}
+
+export const isLiving = (record: KeyRecord): boolean => record.state === 'held' || record.state === 'candidate';
+const unresolvedId = (mac: Mac): string | null => {
   const agent = agentRotationOf(mac);
-  const open = await openRotationOf(db, mac.id);
-  const ended = agent ? await rotationById(db, mac.id, agent.id) : undefined;
-  const delivered = file !== null && (await envelopesAmong(db, mac.id, [file.digest])).length > 0;
+  return agent?.state === 'unresolved' ? agent.id : null;
+};
+export const unresolvedOf = async (db: Kysely<Tables>, mac: Mac): Promise<Rotation | undefined> => {
+  const id = unresolvedId(mac);
+  return id === null ? undefined : rotationById(db, mac.id, id);
+};
+
+export async function rowsOf(db: Kysely<Tables>, mac: Mac): Promise<CustodyRows> {
+  const volume = mac.present_volume;
+  const living = volume === null ? [] : (await recordsOfVolume(db, mac.id, volume)).filter(isLiving);
+  const held = living.find((record) => record.state === 'held');
+  const file = lastFacts(mac)?.escrow.file;
   return {
-    held,
-    heldTampered: held !== null && !rows.every((row) => isRowWhole(parts.secrets, held, row)),
-    candidates: records.filter((record) => record.state === 'candidate'),
-    foreign: facts?.escrow.payload === 'foreign' || (file !== null && !isFileOurs(parts, file)),
-    exhaustedAt: mac.exhausted_volume === volume ? mac.exhausted_at : null,
-    openRotation: open && open.volume === volume ? { begunAt: open.begun_at } : null,
-    unresolved: agent?.state === 'unresolved' && (ended === undefined || ended.state === 'begun'),
-    escrowChangedAt: file !== null && !delivered ? mac.escrow_changed_at : null,
-    identityAlarms: (await openAlarmsOf(db, mac.id)).filter(isOfIdentity).map((alarm) => alarm.code),
+    living,
+    heldEnvelopes: held ? await envelopesOfRecord(db, held.id) : [],
+    open: await openRotationOf(db, mac.id),
+    unresolved: await unresolvedOf(db, mac),
+    delivered: file ? (await envelopesAmong(db, mac.id, [file.digest])).length > 0 : false,
+    alarms: await openAlarmsOf(db, mac.id),
   };
 }
 
+function factsFrom(parts: Pick<CustodyParts, 'certificates' | 'secrets'>, mac: Mac, rows: CustodyRows): CustodyFacts {
+  const { living, heldEnvelopes, open, unresolved, delivered, alarms } = rows;
+  const volume = mac.present_volume;
+  const held = living.find((record) => record.state === 'held') ?? null;
+  const facts = lastFacts(mac);
+  const file = facts?.escrow.file ?? null;
+  return {
+    held,
+    heldTampered: held !== null && !heldEnvelopes.every((row) => isRowWhole(parts.secrets, held, row)),
+    candidates: living.filter((record) => record.state === 'candidate'),
+    foreign: facts?.escrow.payload === 'foreign' || (file !== null && !isFileOurs(parts, file)),
+    exhaustedAt: mac.exhausted_volume === volume ? mac.exhausted_at : null,
+    openRotation: open && open.volume === volume ? { begunAt: open.begun_at } : null,
+    unresolved: unresolvedId(mac) !== null && (unresolved === undefined || unresolved.state === 'begun'),
+    escrowChangedAt: file !== null && !delivered ? mac.escrow_changed_at : null,
+    identityAlarms: alarms.filter(isOfIdentity).map((alarm) => alarm.code),
+  };
+}
+
+export const custodyFrom = (parts: Pick<CustodyParts, 'certificates' | 'secrets'>, mac: Mac, rows: CustodyRows, now: number): CustodyNow =>
+  judgeCustody(factsFrom(parts, mac, rows), now);
+
 export const custodyNow = async (parts: CustodyParts, db: Kysely<Tables>, mac: Mac, now: number): Promise<CustodyNow> =>
-  judgeCustody(await gatherCustody(parts, db, mac), now);
+  custodyFrom(parts, mac, await rowsOf(db, mac), now);

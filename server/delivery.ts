@@ -166,7 +166,8 @@ async function store(
     },
   });
   if (outcome.kind === 'unreadable') await countUnreadableDelivery(parts, tx, at, caller.macId, reused ? envelopeId : null);
-  if (request.rotationId !== null && request.rotationId === open?.id) await settle(tx, at, caller.macId, 'ROTATION_SILENT', `rotation ${open.id}`, 'an envelope of it came');
+  if (request.rotationId !== null && request.rotationId === open?.id)
+    await settle(tx, at, caller.macId, 'ROTATION_SILENT', `rotation ${open.id}`, 'an envelope of it came');
   parts.log.info(rule === 'K1' ? 'key-quarantined' : 'key-stored', { macId: caller.macId, recordId, rule, requestId: caller.requestId });
   if (caller.standing === 'revoked-late') return new Problem('DELIVERY_QUARANTINED');
   const receipt = await receiptOf(tx, caller, envelopeId);

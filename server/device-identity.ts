@@ -2,7 +2,7 @@ import { createHash, X509Certificate } from 'node:crypto';
 import type { TLSSocket } from 'node:tls';
 import { Problem } from '../protocol/problems.ts';
 import { acceptEnrolment, keyDigest } from './accept-enrolment.ts';
-import { revocationDigest, type SerialPattern, serialInCertificate, subjectOf } from './certificate-names.ts';
+import { commonNameOf, revocationDigest, type SerialPattern, serialInCertificate, subjectOf } from './certificate-names.ts';
 import { pem, verifyChain } from './certificates.ts';
 import type { ServerClock } from './clock.ts';
 import type { Log } from './log.ts';
@@ -21,6 +21,7 @@ import {
   markFirstUse,
   openRotationOf,
 } from './store/enrolments.ts';
+import { countEnvelopesOf } from './store/keys.ts';
 import { macsWithSerial } from './store/macs.ts';
 
 /** The client certificate of a connection, as it was presented; nothing about it is believed yet. */
@@ -50,6 +51,8 @@ export interface DeviceIdentityParts {
 }
 
 const mostOthers = 8;
+/** The new key, macOS's file and what is sealed again after an interruption are a handful. */
+const mostOfRotation = 64;
 /** Chains remembered for connections that were resumed: TLS then has the leaf only. */
 const mostRemembered = 10_000;
 
@@ -70,13 +73,13 @@ export function createDeviceIdentity(parts: DeviceIdentityParts) {
   const { store, clock, log } = parts;
   const remembered = new Map<string, Buffer[]>();
 
-  function othersOf(presented: Presented): Buffer[] {
-    if (presented.others.length > 0) {
-      if (remembered.size >= mostRemembered) remembered.clear();
-      remembered.set(presented.digest, presented.others);
-      return presented.others;
-    }
-    return remembered.get(presented.digest) ?? [];
+  const othersOf = (presented: Presented): Buffer[] => (presented.others.length > 0 ? presented.others : (remembered.get(presented.digest) ?? []));
+
+  /** Only of a certificate that was found good: what anybody presents would fill the memory, and push out what is needed. */
+  function remember({ digest, others }: Presented): void {
+    if (others.length === 0) return;
+    if (remembered.size >= mostRemembered) remembered.clear();
+    remembered.set(digest, others);
   }
 
   /** Whose certificate it is, or the refusal. An expired one is of its CA all the same. */
@@ -86,7 +89,11 @@ export function createDeviceIdentity(parts: DeviceIdentityParts) {
       const anchors = whose === 'agent' ? [parts.agentCa] : parts.deviceCas;
       return { whose, answer: verifyChain({ leaf: presented.leaf.raw, others: othersOf(presented), anchors, at, usage: 'clientAuth' }) };
     });
-    for (const { whose, answer } of answers) if (answer.ok) return whose;
+    for (const { whose, answer } of answers) {
+      if (!answer.ok) continue;
+      remember(presented);
+      return whose;
+    }
     const fault = answers.map(({ answer }) => (answer.ok ? null : answer.because)).find((because) => because !== null && because !== 'unknown-ca');
     if (fault === 'expired') throw new Problem('CERTIFICATE_EXPIRED');
     throw new Problem(
@@ -120,7 +127,7 @@ export function createDeviceIdentity(parts: DeviceIdentityParts) {
     return 'active';
   }
 
-  const callerOf = (known: KnownCertificate, standing: Caller['standing'], asked: { requestId: string; protocol: number }): Caller => ({
+  const callerOf = (known: KnownCertificate, leaf: X509Certificate, standing: Caller['standing'], asked: { requestId: string; protocol: number }): Caller => ({
     macId: known.mac.id,
     serial: known.mac.serial,
     serialProved: known.mac.serial_proved === 1,
@@ -130,7 +137,7 @@ export function createDeviceIdentity(parts: DeviceIdentityParts) {
     standing,
     confirmed: known.enrolment.confirmed === 1,
     // Of the certificate that was presented: while a renewal is under way the enrolment has two.
-    publicKey: publicKeyOf(new X509Certificate(Buffer.from(known.certificate.der))),
+    publicKey: publicKeyOf(leaf),
     profileNotAfter: known.enrolment.profile_not_after,
     ...asked,
   });
@@ -165,6 +172,9 @@ export function createDeviceIdentity(parts: DeviceIdentityParts) {
       const { requestId, protocol } = asked;
       const whose = issuerOf(presented);
       let known = await certificateByDigest(store.db, presented.digest);
+      // Our own certificates say whose they are: a row that was moved to another enrolment gives nobody its Mac.
+      if (known && whose === 'agent' && commonNameOf(presented.leaf) !== known.enrolment.id)
+        throw new Problem('CERTIFICATE_UNKNOWN', 'it names another enrolment than the one on record');
       let standing = known ? await standingOf(known, asked.mayBeLate) : null;
       // Revoking an enrolment revokes its profile certificate too: neither keeps it from ending a rotation that it began.
       if (standing !== 'revoked-late' && whose === 'device' && (await isCertificateRevoked(store.db, revocationDigest(presented.leaf))))
@@ -178,13 +188,15 @@ export function createDeviceIdentity(parts: DeviceIdentityParts) {
       if (standing === 'active') await refuseRevokedProfile(known.enrolment);
       const { certificate } = known;
       if (certificate.first_used_at === null) await store.write(async (tx) => useFirst(tx, certificate, await clock.persist(tx)));
-      return callerOf(known, standing, { requestId, protocol });
+      return callerOf(known, presented.leaf, standing, { requestId, protocol });
     },
 
     /** The first check-in with a certificate of a device CA used directly. The hardware is the Mac's claim, the serial the certificate's word. */
     async welcome(newcomer: Newcomer, claimed: { serial: string; hardwareUuid: string }): Promise<Caller> {
       const { leaf, digest, others } = newcomer.presented;
       const inside = serialInCertificate(leaf, parts.serialPattern);
+      // As in a statement of enrolment: it is stored for ever, and shown to people.
+      if (!/^[\x21-\x7e]{1,64}$/.test(claimed.serial)) throw new Problem('MESSAGE_INVALID', 'the serial number has another form');
       if (inside !== null && inside !== claimed.serial.toUpperCase()) throw new Problem('IDENTITY_MOVED', 'the certificate names another serial number');
       const serial = inside ?? claimed.serial.toUpperCase();
       const accepted = await store.write(async (tx) => {
@@ -215,12 +227,13 @@ export function createDeviceIdentity(parts: DeviceIdentityParts) {
       log.info('enrolled', { ...accepted, alarms: accepted.alarms.join(' '), way: 'direct', requestId: newcomer.requestId });
       const known = await certificateByDigest(store.db, digest);
       if (!known) throw new Problem('CERTIFICATE_UNKNOWN');
-      return callerOf(known, await standingOf(known, false), newcomer);
+      return callerOf(known, leaf, await standingOf(known, false), newcomer);
     },
 
-    /** Whether a delivery ends a rotation that this caller began: it is never shed (rules 5.2). */
+    /** Whether a delivery ends a rotation that this caller began: it is never shed (rules 5.2). One that has brought so many envelopes brings no key any more. */
     async endsRotation(caller: Caller, rotationId: string | null): Promise<boolean> {
-      return rotationId !== null && (await openRotationOf(store.db, caller.macId, caller.enrolmentId))?.id === rotationId;
+      if (rotationId === null || (await openRotationOf(store.db, caller.macId, caller.enrolmentId))?.id !== rotationId) return false;
+      return (await countEnvelopesOf(store.db, caller.macId, rotationId)) < mostOfRotation;
     },
   };
 

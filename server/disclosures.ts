@@ -3,7 +3,7 @@ import type { CustodyState } from '../protocol/messages.ts';
 import { Problem } from '../protocol/problems.ts';
 import type { RecoveryKey } from '../protocol/recovery-key.ts';
 import { audit } from './audit.ts';
-import type { CustodyParts } from './custody-parts.ts';
+import { type CustodyParts, sameCase } from './custody-parts.ts';
 import { custodyNow } from './custody-state.ts';
 import { oweRotation } from './debts.ts';
 import { presentHold } from './holds.ts';
@@ -19,6 +19,8 @@ export interface Disclosing {
   reason: string;
   /** The Mac's user for whom it is shown, by the name of the account: whose return ends the hold. */
   person?: string;
+  /** Another volume than the one that the Mac started from last. */
+  volume?: string;
   /** Records that this person says were refused. It counts for the timeline and for what is offered next, and proves nothing. */
   refused?: readonly string[];
 }
@@ -46,14 +48,15 @@ function offered(records: readonly KeyRecord[], refused: readonly string[]): Key
 }
 
 /** Rules 8.1: what is known of the view is stored first, durably; only then the envelope is opened. */
-export async function disclose(parts: CustodyParts, { macId, actor, reason, person, refused = [] }: Disclosing): Promise<Disclosed> {
+export async function disclose(parts: CustodyParts, { macId, actor, reason, person, volume: wanted, refused = [] }: Disclosing): Promise<Disclosed> {
   if (reason.trim() === '') throw new Problem('REASON_MISSING');
   const shown = await parts.act(async (tx, at) => {
     const mac = await macById(tx, macId);
     if (!mac) throw new Problem('MAC_UNKNOWN');
-    const records = mac.present_volume === null ? [] : await recordsOfVolume(tx, macId, mac.present_volume);
+    const volume = wanted === undefined ? mac.present_volume : sameCase(wanted);
+    const records = volume === null ? [] : await recordsOfVolume(tx, macId, volume);
     const [record, ...more] = offered(records, refused);
-    if (!record) throw new Problem('KEY_UNKNOWN', (await custodyNow(parts, tx, mac, at)).because);
+    if (!record) throw new Problem('KEY_UNKNOWN', wanted === undefined ? (await custodyNow(parts, tx, mac, at)).because : 'none of that volume');
     const disclosureId = await write(parts, tx, at, mac, record, { actor, reason, person: person ?? null, refused });
     const custody = await custodyNow(parts, tx, mac, at);
     const open = await openRotationOf(tx, macId);

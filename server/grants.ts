@@ -5,7 +5,7 @@ import { Problem } from '../protocol/problems.ts';
 import { raise, stopsTheMac } from './alarms.ts';
 import { audit } from './audit.ts';
 import { type CustodyParts, day, hour, minute, sameCase } from './custody-parts.ts';
-import { lastFacts } from './custody-state.ts';
+import { isLiving, lastFacts } from './custody-state.ts';
 import { oweRotation } from './debts.ts';
 import { presentHold } from './holds.ts';
 import { readNonce } from './nonce.ts';
@@ -18,6 +18,7 @@ import { type KeyRecord, recordById } from './store/keys.ts';
 import { type Mac, macById } from './store/macs.ts';
 import { proofOrderById, provedByBringing } from './store/proofs.ts';
 import { type Rotation, rotationById } from './store/rotations.ts';
+import { enrolmentForCustody } from './store/sessions.ts';
 
 /** The same request again within this is the same grant (4.5). */
 const repeatWithin = 5 * minute;
@@ -36,7 +37,7 @@ const refused = (detail: string): Problem => new Problem('GRANT_REFUSED', detail
 const keyDigestOf = (request: GrantRequest): string => createHash('sha256').update(`${request.publicKey.x} ${request.publicKey.y}`).digest('hex');
 
 /** The grant that this very request was given before, if it is a repeat. */
-export async function repeatedGrant(tx: Tx, at: number, caller: Caller, request: GrantRequest): Promise<AllowedGrant | Problem | null> {
+export async function repeatedGrant(parts: CustodyParts, tx: Tx, at: number, caller: Caller, request: GrantRequest): Promise<AllowedGrant | Problem | null> {
   const before = (await grantsOf(tx, caller.macId, at - repeatWithin)).find(
     (grant) =>
       grant.enrolment_id === caller.enrolmentId &&
@@ -47,8 +48,12 @@ export async function repeatedGrant(tx: Tx, at: number, caller: Caller, request:
       grant.boot === sameCase(request.boot),
   );
   if (!before || request.enrolmentId !== caller.enrolmentId || !verifyGrantSignature(request, caller.publicKey)) return null;
-  const alarm = stopsTheMac(await openAlarmsOf(tx, caller.macId));
-  if (alarm) return new Problem('ROTATION_ALARM', alarm.code);
+  // Nobody may have had the first answer, and the world has gone on since.
+  const mac = await macById(tx, caller.macId);
+  const record = await recordById(tx, before.record_id);
+  if (!mac || !record || !isLiving(record)) return refused('there is no such key to give');
+  const problem = (await isStillActive(tx, caller)) ?? (await mustWait(parts, tx, at, mac, record, request));
+  if (problem) return problem;
   await audit(tx, { at, actor: 'mac', act: 'grant.repeated', macId: caller.macId, details: { grantId: before.id } });
   return { grantId: before.id, recordId: before.record_id, request };
 }
@@ -68,9 +73,10 @@ export async function allowGrant(
   const mac = await macById(tx, caller.macId);
   const record = await recordById(tx, request.recordId);
   if (!mac) return refused('this Mac is not known');
-  if (!record || record.mac_id !== mac.id || (record.state !== 'held' && record.state !== 'candidate')) return refused('there is no such key to give');
+  if (!record || record.mac_id !== mac.id || !isLiving(record)) return refused('there is no such key to give');
   const problem =
     mayAsk(parts, at, caller, request, mac, record) ??
+    (await isStillActive(tx, caller)) ??
     (await mayHave(tx, caller, record)) ??
     (await mustWait(parts, tx, at, mac, record, request)) ??
     (await isForSomething(parts, tx, at, caller, request, mac, record, rotation)) ??
@@ -121,7 +127,8 @@ export async function sealAllowed(parts: CustodyParts, caller: Caller, allowed: 
 /** Who asks, by what is proved and by the Mac's own word of itself. */
 function mayAsk(parts: CustodyParts, at: number, caller: Caller, request: GrantRequest, mac: Mac, record: KeyRecord): Problem | null {
   const facts = lastFacts(mac);
-  if (!parts.canOpen) return new Problem('CANNOT_OPEN');
+  // What nobody has looked into yet is not looked into by a grant: its refusal would tell what is inside (5.4).
+  if (!parts.canOpen || record.opened === 0) return new Problem('CANNOT_OPEN');
   if (caller.standing !== 'active') return new Problem('ENROLMENT_REVOKED');
   if (request.enrolmentId !== caller.enrolmentId || !verifyGrantSignature(request, caller.publicKey))
     return refused('the request is not signed by this enrolment');
@@ -131,6 +138,11 @@ function mayAsk(parts: CustodyParts, at: number, caller: Caller, request: GrantR
   if (!facts.runtimeSigned) return refused('its runtime is not signed');
   if (sameCase(request.boot) !== facts.boot) return refused('it is for another boot session than the last check-in');
   return record.volume === mac.present_volume ? null : refused('the key is of another volume than the present one');
+}
+
+/** Asked in the act itself: an admin's command may have ended the enrolment since the guard looked. */
+async function isStillActive(tx: Tx, caller: Caller): Promise<Problem | null> {
+  return (await enrolmentForCustody(tx, caller.enrolmentId))?.status === 'active' ? null : new Problem('ENROLMENT_REVOKED');
 }
 
 async function mayHave(tx: Tx, caller: Caller, record: KeyRecord): Promise<Problem | null> {
@@ -194,7 +206,7 @@ async function isWithinLimits(parts: CustodyParts, tx: Tx, at: number, mac: Mac,
 export async function grant(parts: CustodyParts, caller: Caller, request: GrantRequest): Promise<{ jwe: string }> {
   if (request.purpose === 'rotate') throw new Problem('GRANT_REFUSED', 'a key to rotate with comes with begin only');
   if (caller.standing !== 'active') throw new Problem('ENROLMENT_REVOKED');
-  const outcome = await parts.act(async (tx, at) => (await repeatedGrant(tx, at, caller, request)) ?? allowGrant(parts, tx, at, caller, request, null));
+  const outcome = await parts.act(async (tx, at) => (await repeatedGrant(parts, tx, at, caller, request)) ?? allowGrant(parts, tx, at, caller, request, null));
   if (outcome instanceof Problem) {
     parts.log.warn('grant-refused', { macId: caller.macId, code: outcome.code, detail: outcome.detail, requestId: caller.requestId });
     throw outcome;

@@ -3,7 +3,7 @@ import { audit } from './audit.ts';
 import type { CustodyParts } from './custody-parts.ts';
 import type { Tx } from './parts.ts';
 import { type Hold, holdOf, isBackIn, type SettledSession } from './rotation-due.ts';
-import { endEpisode, episodeOf } from './store/disclosures.ts';
+import { endEpisode, episodeOf, volumesOnHoldOf } from './store/disclosures.ts';
 import { macById } from './store/macs.ts';
 
 /** The hold of a volume now. One whose deadline has passed is ended in the records, so that a later disclosure begins an episode of its own. */
@@ -34,12 +34,20 @@ export interface HoldEnding {
   reason: string;
 }
 
-/** Ends the hold of the Mac's present volume; false where there is none. */
+/**
+ * Ends the holds of the Mac; false where there is none. Who is back in has said so of the volume that it started from;
+ * (d) is about whoever was shown the key, whatever the volume.
+ */
 export async function endHoldIn(parts: CustodyParts, tx: Tx, at: number, ending: HoldEnding): Promise<boolean> {
   const mac = await macById(tx, ending.macId);
   if (!mac) throw new Problem('MAC_UNKNOWN');
   if (ending.because === 'override' && ending.reason.trim() === '') throw new Problem('REASON_MISSING');
-  if (mac.present_volume === null || !(await presentHold(parts, tx, at, mac.id, mac.present_volume))) return false;
-  await end(tx, at, mac.id, mac.present_volume, ending.because, ending.actor, ending.reason);
-  return true;
+  let ended = false;
+  for (const { volume } of await volumesOnHoldOf(tx, mac.id)) {
+    if (ending.because === 'back-in' && volume !== mac.present_volume) continue;
+    if (!(await presentHold(parts, tx, at, mac.id, volume))) continue;
+    await end(tx, at, mac.id, volume, ending.because, ending.actor, ending.reason);
+    ended = true;
+  }
+  return ended;
 }

@@ -37,7 +37,8 @@ export const rates: Record<RateName, Rate> = {
   refused: { perMinute: 120, burst: 120 },
   'check-in': { perMinute: 12, burst: 30 },
   rotations: { perMinute: 6, burst: 12 },
-  keys: { perMinute: 12, burst: 40 },
+  /** 12 offers at once are the most that an agent has; what one identity can fill the disk with in a day is 24 MB. */
+  keys: { perMinute: 1, burst: 60 },
   grants: { perMinute: 6, burst: 12 },
 };
 
@@ -68,9 +69,9 @@ export function tokenBuckets(rate: Rate, now: () => number = () => performance.n
 
   function forgetFull(at: number): void {
     for (const [key, bucket] of buckets) if (refilled(bucket, at) >= rate.burst) buckets.delete(key);
-    // All of them busy: the ones seen longest ago go first.
+    // All of them busy: the ones seen longest ago go first, a tenth at once, so that not every newcomer costs a walk over all.
     for (const key of buckets.keys()) {
-      if (buckets.size < mostBuckets) break;
+      if (buckets.size < mostBuckets * 0.9) break;
       buckets.delete(key);
     }
   }

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import type { RecordState } from '../protocol/messages.ts';
+import { Problem } from '../protocol/problems.ts';
 import type { RecoveryKey } from '../protocol/recovery-key.ts';
 import { applyRule, takeWitness } from './accept-key.ts';
 import { raise } from './alarms.ts';
@@ -44,7 +45,15 @@ export async function openLater(parts: CustodyParts): Promise<OpenedLater> {
     }
     const opened = await parts.openBytes(envelope.bytes);
     if (opened === 'no-opener') return { ...result, waiting: waiting.length - result.opened - result.unreadable };
-    await parts.act((tx, at) => apply(parts, tx, at, envelope, opened));
+    try {
+      await parts.act((tx, at) => apply(parts, tx, at, envelope, opened));
+    } catch (error) {
+      if (error instanceof Problem) throw error;
+      // One that cannot be applied does not keep the others waiting.
+      parts.log.error('opener-failed', { macId: envelope.mac_id, recordId: envelope.record_id, name: error instanceof Error ? error.name : 'unknown' });
+      result.waiting += 1;
+      continue;
+    }
     if (opened === 'unreadable') result.unreadable += 1;
     else result.opened += 1;
   }
@@ -61,6 +70,7 @@ async function apply(parts: CustodyParts, tx: Tx, at: number, { mac_id: macId, i
   if (opened === 'unreadable') {
     const alone = await separate(parts, tx, at, envelope, record, null);
     await setRecordState(tx, alone.id, 'quarantined', 'K1: it cannot be read, or is no key', at);
+    await move(parts, tx, envelope, { ...alone, state: 'quarantined' });
     await endProofOrders(tx, alone.id, at);
     await audit(tx, { at, actor: 'server', act: 'key.quarantined', macId, details: { ...details, rule: 'K1' } });
     return;
@@ -71,7 +81,12 @@ async function apply(parts: CustodyParts, tx: Tx, at: number, { mac_id: macId, i
     if (same.id !== record.id) await merge(parts, tx, at, envelope, record, same);
     await audit(tx, { at, actor: 'server', act: 'key.opened', macId, details: { ...details, rule: 'K2', sameAs: same.id } });
     if (same.id !== record.id && record.state_because === waitsToBeOpened)
-      await takeWitness(parts, tx, at, same.id, envelope.validated, envelope.enrolment_id, envelope.id);
+      await takeWitness(parts, tx, at, same.id, {
+        validated: envelope.validated,
+        enrolmentId: envelope.enrolment_id,
+        envelopeId: envelope.id,
+        rotationId: envelope.rotation_id,
+      });
     return;
   }
   const differs = record.fingerprint !== null;
@@ -87,8 +102,9 @@ async function applyIfWaiting(parts: CustodyParts, tx: Tx, at: number, record: K
   return record.state === 'candidate' ? applyRule(parts, tx, at, record, envelope.validated) : null;
 }
 
+/** Its row is bound to its record, and to whether that may be opened (rules 8.3). */
 async function move(parts: CustodyParts, tx: Tx, envelope: EnvelopeRow, to: KeyRecord): Promise<void> {
-  const names = { macId: to.mac_id, volume: to.volume, recordId: to.id, envelopeId: envelope.id };
+  const names = { macId: to.mac_id, volume: to.volume, recordId: to.id, envelopeId: envelope.id, quarantined: to.state === 'quarantined' };
   await updateEnvelope(tx, to.mac_id, envelope.id, { record_id: to.id, row_mac: rowMac(parts.secrets, names) });
 }
 

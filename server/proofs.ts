@@ -15,7 +15,7 @@ const refutedAfter = 10 * minute;
 /** A proof is due. The orders of a newly enrolled fleet are spread, so that the limit of grants per hour is not what spreads them. */
 export async function orderProof(parts: CustodyParts, tx: Tx, at: number, record: KeyRecord, because: string): Promise<void> {
   if (await openProofOrderFor(tx, record.id)) return;
-  const ahead = Math.floor((await countOpenProofOrders(tx)) / Math.max(1, Math.floor(parts.settings.grantsPerHour / 2)));
+  const ahead = Math.floor((await countOpenProofOrders(tx, at - hour)) / Math.max(1, Math.floor(parts.settings.grantsPerHour / 2)));
   const order = { id: randomUUID(), mac_id: record.mac_id, record_id: record.id, because, created_at: at, not_before: at + ahead * hour, ended_at: null };
   await insertProofOrder(tx, order);
   await audit(tx, { at, actor: 'server', act: 'proof.ordered', macId: record.mac_id, details: { orderId: order.id, recordId: record.id, because } });
@@ -39,7 +39,12 @@ export async function becameHeld(tx: Tx, at: number, record: KeyRecord, how: str
  */
 export async function provedTrue(parts: CustodyParts, tx: Tx, at: number, recordId: string, answeredAt: number, by: string): Promise<void> {
   const record = await recordById(tx, recordId);
-  if (!record || record.state === 'quarantined' || record.state === 'destroyed') return;
+  if (!record || record.state === 'quarantined') return;
+  if (record.state === 'destroyed') {
+    // Nothing can bring it back; whoever can still ask its person has to know.
+    await raise(parts, tx, at, record.mac_id, 'DESTROYED_PROVED', `record ${record.id}, proved by ${by}`);
+    return;
+  }
   if (record.state === 'superseded') {
     if (answeredAt < record.state_at) return;
     await updateRecord(tx, record.id, {
@@ -53,6 +58,8 @@ export async function provedTrue(parts: CustodyParts, tx: Tx, at: number, record
     await orderProof(parts, tx, at, record, 'a superseded key was said to be valid');
     return;
   }
+  // An answer that was kept back takes nothing of what macOS said since.
+  if (record.first_false_at !== null && answeredAt < record.first_false_at) return;
   const others = (await recordsOfVolume(tx, record.mac_id, record.volume)).filter(
     (other) => other.id !== record.id && (other.state === 'held' || other.state === 'candidate'),
   );
@@ -62,7 +69,8 @@ export async function provedTrue(parts: CustodyParts, tx: Tx, at: number, record
     await endProofOrders(tx, other.id, at);
   }
   const known = record.state === 'held' ? {} : { state: 'held' as const, state_at: at, state_because: 'K7: macOS said true to it' };
-  await updateRecord(tx, record.id, { ...known, proved_at: answeredAt, proved_by: by, first_false_at: null, first_false_run: null, refuted_at: null });
+  const newest = answeredAt >= (record.proved_at ?? 0) ? { proved_at: answeredAt, proved_by: by } : {};
+  await updateRecord(tx, record.id, { ...known, ...newest, first_false_at: null, first_false_run: null, refuted_at: null });
   await endProofOrders(tx, record.id, at);
   await audit(tx, {
     at,

@@ -15,6 +15,8 @@ import { endTicket, ticketById } from './store/tickets.ts';
 import { forgetMemory, readMemory, usableKeysBefore, writeMemory } from './store/upkeep.ts';
 
 const day = 24 * 60 * 60 * 1000;
+/** Whoever was shown a key just before the loss may be typing it: a hold that nobody remembers (rules 4.1). */
+const mayBeTyped = day;
 const markName = 'restored';
 const ended = { at: z.number().nullable(), because: z.string().nullable().optional() };
 /** As `sparekey-server revocations` prints it. */
@@ -84,7 +86,8 @@ export async function restore(options: {
           gapHours,
           revoked,
           keysToReplace: keys.length,
-          replacedWithinDays: options.spreadDays,
+          // They begin a day later.
+          replacedWithinDays: options.spreadDays + 1,
         };
       });
     } finally {
@@ -146,7 +149,7 @@ export async function spreadRestoreDebts(store: Store, clock: ServerClock): Prom
     let made = 0;
     for (const key of await usableKeysBefore(tx, restored.at)) {
       const id = `restore-${restored.at}-${key.id}`.slice(0, 64);
-      if (restored.at + shareOf(key.id) * spread > at || (await debtById(tx, key.mac_id, id))) continue;
+      if (restored.at + mayBeTyped + shareOf(key.id) * spread > at || (await debtById(tx, key.mac_id, id))) continue;
       await insertDebt(tx, {
         id,
         mac_id: key.mac_id,
@@ -167,7 +170,7 @@ export async function spreadRestoreDebts(store: Store, clock: ServerClock): Prom
       });
       made += 1;
     }
-    if (at > restored.at + spread) await forgetMemory(tx, markName);
+    if (at > restored.at + mayBeTyped + spread) await forgetMemory(tx, markName);
     return made;
   });
 }

@@ -29,7 +29,12 @@ async function fleetStatus(backend: Backend): Promise<CommandResult> {
     lastBackupAt === null ? 'there is no backup yet' : `last backup: ${lastBackupAt}`,
     ...(rows.length > 0 ? ['', table(['serial', 'custody', 'last seen', 'alarms', 'id'], rows)] : []),
   ].join('\n');
-  return { json: { serverUrl: backend.settings.serverUrl, lastBackupAt, ...fleet }, text };
+  return { json: { serverUrl: backend.settings.serverUrl, lastBackupAt, ...fleet, macs: fleet.macs.map(nested) }, text };
+}
+
+/** Custody as one thing, as the agent's own `status --json` has it. */
+function nested<Line extends FleetLine>({ state, because, unopened, heldRecordId, provedAt, candidates, ...rest }: Line) {
+  return { ...rest, custody: { state, because, unopened, heldRecordId, provedAt, candidates } };
 }
 
 const stateOf = (mac: FleetLine): string => (mac.unopened ? 'held, unopened' : mac.state);
@@ -46,7 +51,7 @@ async function macStatus(backend: Backend, name: string): Promise<CommandResult>
     madeAt: when(enrolment.created_at),
     lastSeenAt: enrolment.last_seen_at === null ? null : when(enrolment.last_seen_at),
   }));
-  return { json: { ...report, enrolments }, text: sentences(report, enrolments).join('\n') };
+  return { json: { ...nested(report), enrolments }, text: sentences(report, enrolments).join('\n') };
 }
 
 function sentences(report: MacReport, enrolments: readonly { id: string; way: string; status: string; confirmed: boolean }[]): string[] {

@@ -1,15 +1,17 @@
-import { raise } from './alarms.ts';
+import { raise, stopsTheMac } from './alarms.ts';
 import { audit } from './audit.ts';
 import { type CustodyParts, day } from './custody-parts.ts';
 import { rotationDoubtAfter } from './custody-state.ts';
 import { presentHold } from './holds.ts';
 import { expireOrders } from './orders.ts';
+import type { Tx } from './parts.ts';
+import { openAlarmsOf } from './store/alarms.ts';
 import { grantedDebtsOpenSince } from './store/debts.ts';
 import { volumesOnHold } from './store/disclosures.ts';
 import { forgetSpentNonces } from './store/enrolments.ts';
 import { recordsToDestroy, removeEnvelopeBytes, setRecordState } from './store/keys.ts';
 import { silentRotations } from './store/rotations.ts';
-import { enrolmentsToReplace, updateEnrolment } from './store/sessions.ts';
+import { enrolmentsToConfirm, enrolmentsToReplace, updateEnrolment } from './store/sessions.ts';
 
 /** What time brings about, whoever is silent. Run every minute; safe to run at any time and twice. */
 export async function sweepTimers(parts: CustodyParts): Promise<void> {
@@ -24,20 +26,37 @@ export async function sweepTimers(parts: CustodyParts): Promise<void> {
       await updateEnrolment(tx, enrolment.id, { status: 'replaced', status_because: because, status_at: at, replaced_after: null });
       await audit(tx, { at, actor: 'server', act: 'enrolment.replaced', macId: enrolment.mac_id, details: { enrolmentId: enrolment.id, because } });
     }
+    if (parts.settings.confirmProvedSerials) await confirmHeirs(tx, at);
     await forgetSpentNonces(tx, at);
   });
   parts.log.info('timers-ran');
+}
+
+/**
+ * Rules 6.7, as policy: a Mac whose serial its certificate proves was set up again, and nothing was heard of the enrolment
+ * before it for a day. Had that one been alive, it would have stayed, with an alarm; one that an admin revoked has no heirs.
+ */
+async function confirmHeirs(tx: Tx, at: number): Promise<void> {
+  for (const enrolment of await enrolmentsToConfirm(tx)) {
+    if (stopsTheMac(await openAlarmsOf(tx, enrolment.mac_id))) continue;
+    await updateEnrolment(tx, enrolment.id, { confirmed: 1 });
+    const because = 'its certificate proves the serial number, and no other enrolment of this Mac is left';
+    await audit(tx, { at, actor: 'server', act: 'enrolment.confirmed', macId: enrolment.mac_id, details: { enrolmentId: enrolment.id, because } });
+  }
 }
 
 /** K9: the only thing that ever removes a key. The row stays, with its ids, dates and fingerprint. */
 export async function retire(parts: CustodyParts): Promise<{ destroyed: number }> {
   return parts.act(async (tx, at) => {
     const due = await recordsToDestroy(tx, at - parts.settings.retainSupersededDays * day);
+    let destroyed = 0;
     for (const record of due) {
+      if (stopsTheMac(await openAlarmsOf(tx, record.mac_id))) continue;
       await removeEnvelopeBytes(tx, record.id);
       await setRecordState(tx, record.id, 'destroyed', 'K9: superseded for the retention time, and a later key was proved', at);
       await audit(tx, { at, actor: 'server', act: 'key.destroyed', macId: record.mac_id, details: { recordId: record.id, volume: record.volume } });
+      destroyed += 1;
     }
-    return { destroyed: due.length };
+    return { destroyed };
   });
 }

@@ -1,5 +1,6 @@
-import type { Tx } from './parts.ts';
-import { recordsOfMac, setRecordState } from './store/keys.ts';
+import type { ServerSecrets, Tx } from './parts.ts';
+import { isRowWhole, rowMac } from './row-mac.ts';
+import { envelopesOfRecord, recordsOfMac, setRecordState, updateEnvelope } from './store/keys.ts';
 
 /** Why a record is kept unopened (rules 5.4): the words are also what finds it again. */
 export const keptUnopened = 'kept unopened: too many unreadable deliveries of this Mac';
@@ -7,9 +8,16 @@ export const keptUnopened = 'kept unopened: too many unreadable deliveries of th
 /** The opener did not answer: rules 2.1 are applied when it does (2.3). */
 export const waitsToBeOpened = 'waits to be opened';
 
-/** An admin has looked: what was kept unopened meanwhile waits to be opened like any other (rules 2.3). */
-export async function releaseUnopened(tx: Tx, macId: string, at: number): Promise<void> {
+/** An admin has looked: what was kept unopened meanwhile waits to be opened like any other (rules 2.3). A row that was changed since stays where it is. */
+export async function releaseUnopened(secrets: ServerSecrets, tx: Tx, macId: string, at: number): Promise<void> {
   for (const record of await recordsOfMac(tx, macId)) {
-    if (record.state === 'quarantined' && record.state_because === keptUnopened) await setRecordState(tx, record.id, 'candidate', waitsToBeOpened, at);
+    if (record.state !== 'quarantined' || record.state_because !== keptUnopened) continue;
+    const envelopes = await envelopesOfRecord(tx, record.id);
+    if (!envelopes.every((envelope) => isRowWhole(secrets, record, envelope))) continue;
+    await setRecordState(tx, record.id, 'candidate', waitsToBeOpened, at);
+    for (const { id } of envelopes) {
+      const names = { macId, volume: record.volume, recordId: record.id, envelopeId: id, quarantined: false };
+      await updateEnvelope(tx, macId, id, { row_mac: rowMac(secrets, names) });
+    }
   }
 }

@@ -200,10 +200,11 @@ describe('rules 2.1: what becomes of a key', () => {
     const reply = await mac.prove(old.envelopeId, 'true');
     expect(reply).toMatchObject({
       custody: 'doubtful',
-      alarms: ['SUPERSEDED_PROVED'],
+      alarms: [],
       held: { recordId: present.recordId },
       candidates: [{ recordId: old.recordId }],
     });
+    expect(await server.alarms()).toEqual(['SUPERSEDED_PROVED']);
     await server.close();
   });
 

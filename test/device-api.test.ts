@@ -81,6 +81,17 @@ describe('who asks', () => {
     isProblem(await checkIn(newMac(), { cert: pem('CERTIFICATE', der), key }), 401, 'CERTIFICATE_UNKNOWN');
   });
 
+  test('a certificate whose row was moved to another Mac’s enrolment speaks for nobody: it names its own (rules 9.4)', async () => {
+    const [thief, victim] = [await enrolled(), await enrolled()];
+    expect((await checkIn(victim.mac, victim.identity)).status).toBe(200);
+    expect((await checkIn(thief.mac, thief.identity)).status).toBe(200);
+    await given.serving.backend.store.write((tx) =>
+      tx.updateTable('certificate').set({ enrolment_id: victim.enrolmentId }).where('enrolment_id', '=', thief.enrolmentId).execute(),
+    );
+    isProblem(await checkIn(victim.mac, thief.identity), 401, 'CERTIFICATE_UNKNOWN');
+    expect((await checkIn(victim.mac, victim.identity)).status).toBe(200);
+  });
+
   test('an expired certificate may enrol again and nothing else', async () => {
     const { mac, pair, enrolmentId } = await enrolled();
     const agentCa = readAuthority(given.serving.backend.paths.agentCa);
@@ -217,6 +228,19 @@ describe('a certificate of a device CA used directly', () => {
     expect(other.body.macId).not.toBe(first.body.macId);
     const alarms = await given.serving.backend.store.db.selectFrom('alarm').select(['mac_id', 'code']).where('code', '=', 'SERIAL_CONFLICT').execute();
     expect(alarms.map((alarm) => alarm.mac_id)).toEqual(expect.arrayContaining([first.body.macId, other.body.macId]));
+  });
+
+  test('a serial number that is claimed has the form of one: it is stored in a statement, and shown to people', async () => {
+    const mac = newMac();
+    for (const serial of ['C02A\nhardware: none', '\u001b]0;x', 'C02 A', ''])
+      isProblem(
+        await given.client.ask('/v1/check-in', {
+          identity: deviceIdentity({ CN: 'claims' }),
+          body: checkInBody(mac, { facts: factsOf(mac, { serial }) }),
+        }),
+        400,
+        'MESSAGE_INVALID',
+      );
   });
 
   test('a certificate that names another serial than the Mac has is on the wrong Mac', async () => {

@@ -104,7 +104,12 @@ describe('commands beside a backend that runs', () => {
     const rows = await given.serving.backend.store.db.selectFrom('disclosure').selectAll().execute();
     expect(rows).toMatchObject([{ actor: 'grace', reason: 'locked out', shown: 1 }]);
     const status = await run(['status', mac.serial, '--json']);
-    expect(status.json).toMatchObject({ serial: mac.serial, state: 'held', rotation: { owed: true }, enrolments: [{ way: 'profile', status: 'active' }] });
+    expect(status.json).toMatchObject({
+      serial: mac.serial,
+      custody: { state: 'held', because: expect.any(String) },
+      rotation: { owed: true },
+      enrolments: [{ way: 'profile', status: 'active' }],
+    });
     expect(status.json.hold).not.toBeNull();
     expect(status.stdout + status.stderr).not.toContain(key);
   }, 30_000);

@@ -22,6 +22,9 @@ export const episodeOf = (db: Db, macId: string, volume: string): Promise<Disclo
 export const volumesOnHold = (db: Db): Promise<{ mac_id: string; volume: string }[]> =>
   db.selectFrom('disclosure').select(['mac_id', 'volume']).distinct().where('shown', '=', 1).where('hold_ended_at', 'is', null).execute();
 
+export const volumesOnHoldOf = (db: Db, macId: string): Promise<{ volume: string }[]> =>
+  db.selectFrom('disclosure').select('volume').distinct().where('mac_id', '=', macId).where('shown', '=', 1).where('hold_ended_at', 'is', null).execute();
+
 /** Newest first. */
 export const disclosuresOf = (db: Db, macId: string): Promise<Disclosure[]> =>
   db.selectFrom('disclosure').selectAll().where('mac_id', '=', macId).orderBy('at', 'desc').execute();

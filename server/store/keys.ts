@@ -51,6 +51,16 @@ export async function countUnreadable(db: Db, macId: string, since: number): Pro
   return row.count;
 }
 
+export async function countEnvelopesOf(db: Db, macId: string, rotationId: string): Promise<number> {
+  const row = await db
+    .selectFrom('envelope')
+    .select((e) => e.fn.countAll<number>().as('count'))
+    .where('mac_id', '=', macId)
+    .where('rotation_id', '=', rotationId)
+    .executeTakeFirstOrThrow();
+  return row.count;
+}
+
 /** Envelopes that nobody has opened yet, whose record may be opened now. */
 export const notTriedEnvelopes = (db: Db): Promise<EnvelopeRow[]> =>
   db
@@ -109,7 +119,11 @@ export async function noteKeyBlocks(tx: Tx, blocks: readonly Tables['key_block']
     .execute();
 }
 
-/** Superseded before `before`, without legal hold, and a later key of the volume was proved since (K9). */
+/**
+ * Superseded before `before`, without legal hold, and a later key of the volume was proved since (K9). Whoever enrols as a
+ * Mac that is away may say what it likes of keys; so what superseded it was brought by the same enrolment or by one that was
+ * confirmed, and no alarm waits for an admin.
+ */
 export const recordsToDestroy = (db: Db, before: number): Promise<KeyRecord[]> =>
   db
     .selectFrom('key_record as old')
@@ -126,7 +140,15 @@ export const recordsToDestroy = (db: Db, before: number): Promise<KeyRecord[]> =
           .whereRef('later.volume', '=', 'old.volume')
           .whereRef('later.received_at', '>', 'old.received_at')
           .where('later.state', 'in', ['held', 'superseded'])
-          .where('later.proved_at', 'is not', null),
+          .where('later.proved_at', 'is not', null)
+          .where((of) =>
+            of.or([
+              of('later.enrolment_id', 'is', of.ref('old.enrolment_id')),
+              of.exists(
+                of.selectFrom('enrolment').select('enrolment.id').whereRef('enrolment.id', '=', 'later.enrolment_id').where('enrolment.confirmed', '=', 1),
+              ),
+            ]),
+          ),
       ),
     )
     .execute();

@@ -15,12 +15,13 @@ export const openProofOrderFor = (db: Db, recordId: string): Promise<ProofOrder 
 export const proofOrderById = (db: Db, macId: string, id: string): Promise<ProofOrder | undefined> =>
   db.selectFrom('proof_order').selectAll().where('mac_id', '=', macId).where('id', '=', id).executeTakeFirst();
 
-/** Of the whole fleet: what is asked next has to wait behind them. */
-export async function countOpenProofOrders(db: Db): Promise<number> {
+/** Of the whole fleet, due since then or later: what is asked next has to wait behind them. Those of Macs that never come back wait for nobody. */
+export async function countOpenProofOrders(db: Db, since: number): Promise<number> {
   const row = await db
     .selectFrom('proof_order')
     .select((e) => e.fn.countAll<number>().as('count'))
     .where('ended_at', 'is', null)
+    .where('not_before', '>', since)
     .executeTakeFirstOrThrow();
   return row.count;
 }

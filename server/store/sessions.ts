@@ -48,6 +48,30 @@ export const enrolmentForCustody = (db: Db, id: string): Promise<Enrolment | und
 export const enrolmentsToReplace = (db: Db, at: number): Promise<Enrolment[]> =>
   db.selectFrom('enrolment').selectAll().where('status', '=', 'active').where('replaced_after', '<=', at).execute();
 
+/** By a certificate that proves the serial, not confirmed, and every other enrolment of the Mac has been replaced. */
+export const enrolmentsToConfirm = (db: Db): Promise<Enrolment[]> =>
+  db
+    .selectFrom('enrolment')
+    .innerJoin('mac', 'mac.id', 'enrolment.mac_id')
+    .selectAll('enrolment')
+    .where('mac.serial_proved', '=', 1)
+    .where('enrolment.status', '=', 'active')
+    .where('enrolment.confirmed', '=', 0)
+    .where('enrolment.way', '<>', 'ticket')
+    .where((e) =>
+      e.not(
+        e.exists(
+          e
+            .selectFrom('enrolment as other')
+            .select('other.id')
+            .whereRef('other.mac_id', '=', 'enrolment.mac_id')
+            .whereRef('other.id', '<>', 'enrolment.id')
+            .where('other.status', '<>', 'replaced'),
+        ),
+      ),
+    )
+    .execute();
+
 export async function updateEnrolment(
   tx: Tx,
   id: string,

@@ -1,0 +1,52 @@
+import type { Kysely } from 'kysely';
+import type { Tables } from '../tables.ts';
+import { openAlarms } from './alarms.ts';
+
+type Db = Kysely<Tables>;
+
+function byMac<Row extends { mac_id: string | null }>(rows: readonly Row[]): (macId: string) => Row[] {
+  const groups = new Map<string | null, Row[]>();
+  for (const row of rows) {
+    const group = groups.get(row.mac_id);
+    if (group) group.push(row);
+    else groups.set(row.mac_id, [row]);
+  }
+  return (macId) => groups.get(macId) ?? [];
+}
+
+/** What custody is computed from, for all Macs at once: a dozen questions for each would take seconds for a fleet of thousands. */
+export async function fleetRows(db: Db) {
+  const records = await db
+    .selectFrom('key_record')
+    .selectAll()
+    .where('state', 'in', ['held', 'candidate'])
+    .orderBy('received_at', 'desc')
+    .orderBy('id')
+    .execute();
+  const heldEnvelopes = await db
+    .selectFrom('envelope')
+    .innerJoin('key_record', 'key_record.id', 'envelope.record_id')
+    .selectAll('envelope')
+    .where('key_record.state', '=', 'held')
+    .execute();
+  const envelopeIds = await db
+    .selectFrom('envelope')
+    .innerJoin('mac', 'mac.id', 'envelope.mac_id')
+    .select(['envelope.mac_id', 'envelope.id'])
+    .where('mac.escrow_changed_at', 'is not', null)
+    .execute();
+  const rotations = await db.selectFrom('rotation').selectAll().where('state', '=', 'begun').execute();
+  const alarms = await openAlarms(db);
+  const debts = await db.selectFrom('debt').selectAll().where('closed_at', 'is', null).orderBy('opened_at').orderBy('id').execute();
+  const shown = await db.selectFrom('disclosure').selectAll().where('shown', '=', 1).where('hold_ended_at', 'is', null).orderBy('at').orderBy('id').execute();
+  return {
+    records: byMac(records),
+    heldEnvelopes: byMac(heldEnvelopes),
+    envelopeIds: byMac(envelopeIds),
+    rotations: byMac(rotations),
+    alarms: byMac(alarms),
+    debts: byMac(debts),
+    /** Disclosures whose hold has not ended in the records. */
+    shown: byMac(shown),
+  };
+}
