@@ -1,7 +1,7 @@
 // How a connection to the backend comes about: the proxy, the time limit, the handshake, and who is believed in it.
 import type { KeyObject, X509Certificate } from 'node:crypto';
 import { Agent, type AgentOptions } from 'node:https';
-import { isIP, connect as netConnect, type Socket } from 'node:net';
+import { connect as netConnect, type Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { createSecureContext, type SecureContext, connect as tlsConnect } from 'node:tls';
 import { Problem } from '../protocol/problems.ts';
@@ -23,13 +23,19 @@ interface Options {
   runner: Runner;
 }
 
+interface Believing {
+  context: SecureContext;
+  /** The store of the Mac could not be read in time, so something may be missing. */
+  incomplete: boolean;
+}
+
 interface Ways {
   host: string;
   port: number;
   proxy: ProxyAddress | null;
-  context: SecureContext;
-  /** The store of the Mac could not be read in time, so something may be missing. */
-  incomplete: boolean;
+  /** Believes the certificates of the settings and nobody else; null where there are none, or they did not do. */
+  few: SecureContext | null;
+  all(): Promise<Believing>;
   expected: readonly string[];
   seconds: number;
 }
@@ -39,17 +45,23 @@ export function openConnections({ settings, identity, runner }: Options, seconds
   const host = url.hostname.replace(/^\[|\]$/g, '');
   let made: Promise<Agent> | null = null;
   let open: Agent | null = null;
+  let all: Promise<Believing> | null = null;
   const make = async () => {
-    const [proxy, { roots, incomplete }] = await Promise.all([
-      chooseProxy(settings.proxy, host, runner),
-      trustedRoots(settings.trust, settings.trustedCertificates),
-    ]);
-    const context = createSecureContext({
-      minVersion: 'TLSv1.2',
-      ca: roots,
-      ...(identity ? { cert: identity.certificatePem, key: identity.privateKey.export({ format: 'pem', type: 'pkcs8' }) } : {}),
+    const key = identity ? { cert: identity.certificatePem, key: identity.privateKey.export({ format: 'pem', type: 'pkcs8' }) } : {};
+    const contextOf = (ca: string[]) => createSecureContext({ minVersion: 'TLSv1.2', ca, ...key });
+    const own = settings.trustedCertificates;
+    open = new BackendAgent({
+      host,
+      port: Number(url.port || 443),
+      proxy: await chooseProxy(settings.proxy, host, runner),
+      few: own.length > 0 ? contextOf([...own]) : null,
+      all: () => {
+        all ??= trustedRoots(settings.trust, own).then(({ roots, incomplete }) => ({ context: contextOf(roots), incomplete }));
+        return all;
+      },
+      expected: own,
+      seconds,
     });
-    open = new BackendAgent({ host, port: Number(url.port || 443), proxy, context, incomplete, expected: settings.trustedCertificates, seconds });
     return open;
   };
   return {
@@ -67,7 +79,7 @@ class BackendAgent extends Agent {
   readonly #ways: Ways;
 
   constructor(ways: Ways) {
-    super({ keepAlive: true, maxSockets: 2, timeout: 60_000 } satisfies AgentOptions);
+    super({ keepAlive: true, maxSockets: 2, timeout: 60_000, servername: servernameOf(ways.host) ?? '' } satisfies AgentOptions);
     this.#ways = ways;
   }
 
@@ -81,17 +93,33 @@ class BackendAgent extends Agent {
   }
 }
 
+/**
+ * The certificates of the settings are tried first and by themselves, because they mostly do and all others take long to
+ * load. They are among all, so whoever is believed is the same, and what is said of a refusal is what all of them say.
+ */
 async function connectToBackend(ways: Ways): Promise<Duplex> {
+  if (ways.few) {
+    const secure = await connectWith(ways, { context: ways.few, incomplete: false }, (code) => isTrustFailure(code));
+    if (secure) return secure;
+    ways.few = null;
+  }
+  return (await connectWith(ways, await ways.all(), () => false)) as Duplex;
+}
+
+/** Null for a failure that `passes`. */
+async function connectWith(ways: Ways, { context, incomplete }: Believing, passes: (code: string | undefined) => boolean): Promise<Duplex | null> {
   const socket = await openSocket(ways);
   try {
-    return await handshake(socket, ways);
+    return await handshake(socket, ways, context);
   } catch (error) {
     socket.destroy();
-    throw await whyNot(error as NodeJS.ErrnoException, ways);
+    if (passes((error as NodeJS.ErrnoException).code)) return null;
+    throw await whyNot(error as NodeJS.ErrnoException, ways, incomplete);
   }
 }
 
-const servernameOf = (host: string): string | undefined => (isIP(host) === 0 ? host : undefined);
+/** An address is no name. URL has made it one of two forms by then; `isIP` would compile a large pattern for each run. */
+const servernameOf = (host: string): string | undefined => (host.includes(':') || /^[\d.]+$/.test(host) ? undefined : host);
 
 async function openSocket({ host, port, proxy, seconds }: Ways): Promise<Socket> {
   if (proxy) return openTunnel(proxy, host, port, seconds);
@@ -116,7 +144,7 @@ async function openSocket({ host, port, proxy, seconds }: Ways): Promise<Socket>
   });
 }
 
-function handshake(socket: Socket, { host, context, seconds }: Ways): Promise<Duplex> {
+function handshake(socket: Socket, { host, seconds }: Ways, context: SecureContext): Promise<Duplex> {
   return new Promise((resolve, reject) => {
     const servername = servernameOf(host);
     const secure = tlsConnect({
@@ -143,14 +171,14 @@ function handshake(socket: Socket, { host, context, seconds }: Ways): Promise<Du
   });
 }
 
-async function whyNot(error: NodeJS.ErrnoException, ways: Ways): Promise<Problem | Passing> {
+async function whyNot(error: NodeJS.ErrnoException, ways: Ways, incomplete: boolean): Promise<Problem | Passing> {
   const code = error.code ?? '';
   if (isTrustFailure(code)) {
     const presented = await openSocket(ways).then(
       (socket) => lookAtCertificates(socket, servernameOf(ways.host), ways.seconds),
       (): X509Certificate[] => [],
     );
-    return trustProblem(code, presented, ways.expected, ways.incomplete);
+    return trustProblem(code, presented, ways.expected, incomplete);
   }
   // What answers in plain text on this port is a sign-in page, or a wrong port.
   if (/WRONG_VERSION_NUMBER|HTTP_REQUEST|PACKET_LENGTH_TOO_LONG|BAD_RECORD_TYPE|UNEXPECTED_MESSAGE|RECORD_LAYER_FAILURE/.test(code))

@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 import { readFileSync } from 'node:fs';
-import { label } from './paths.ts';
+import { join } from 'node:path';
+import { label, paths } from './paths.ts';
 
 /*
  * The command `sparekey`, and the job that launchd runs. launchd wakes it often and mostly for nothing, so whatever a wake-up
@@ -9,6 +10,8 @@ import { label } from './paths.ts';
 
 /** Put in by the bundler; from the sources the version is read where npm has it. */
 declare const SPAREKEY_VERSION: string | undefined;
+/** In the bundle: where what it compiles is kept for the next run; null for nowhere. See `scripts/bundle.ts`. */
+declare let sparekeyCompiled: string | null;
 
 const oldestNode = 26;
 
@@ -29,6 +32,7 @@ function rootOfJob(args: readonly string[]): string | null {
 async function main(args: readonly string[]): Promise<number> {
   const version = readVersion();
   if (args.length === 1 && (args[0] === 'version' || args[0] === '--version')) {
+    mayCloseEarly();
     process.stdout.write(`${version}\n`);
     return 0;
   }
@@ -36,7 +40,9 @@ async function main(args: readonly string[]): Promise<number> {
   if (root !== null) {
     const { nothingToDo } = await import('./quiet.ts');
     if (nothingToDo(root, version)) return 0;
+    if (typeof sparekeyCompiled !== 'undefined') sparekeyCompiled = join(root, paths.compiled);
   }
+  mayCloseEarly();
   try {
     if (Number(process.versions.node.split('.')[0]) < oldestNode) {
       const { Problem } = await import('../protocol/problems.ts');
@@ -63,17 +69,19 @@ async function main(args: readonly string[]): Promise<number> {
   }
 }
 
+/** Whoever reads only the first line of an answer closes the pipe; that is no failure. Opening the streams takes time, so not before something is said. */
+function mayCloseEarly(): void {
+  for (const stream of [process.stdout, process.stderr])
+    stream.on('error', (error: NodeJS.ErrnoException) => {
+      if (error.code !== 'EPIPE') throw error;
+    });
+}
+
 /** Ctrl-C, for a command that has something to say about it; a second one ends the process as usual. */
 function interruption(): AbortSignal {
   const controller = new AbortController();
   process.once('SIGINT', () => controller.abort());
   return controller.signal;
 }
-
-// Whoever reads only the first line of an answer closes the pipe; that is no failure.
-for (const stream of [process.stdout, process.stderr])
-  stream.on('error', (error: NodeJS.ErrnoException) => {
-    if (error.code !== 'EPIPE') throw error;
-  });
 
 process.exitCode = await main(process.argv.slice(2));

@@ -22,6 +22,8 @@ export const paths = {
   quiet: '/var/run/io.sparekey.agent.quiet',
   /** What this machine is, asked once per boot session. */
   boot: '/var/run/io.sparekey.agent.boot',
+  /** The agent's own code as V8 compiled it, for the next run of this boot session. */
+  compiled: '/var/run/io.sparekey.agent.compiled',
   escrowFile: '/var/db/FileVaultPRK.dat',
   settings: '/Library/Managed Preferences/io.sparekey.agent.plist',
   job: '/Library/LaunchDaemons/io.sparekey.agent.plist',

@@ -34,8 +34,11 @@ export interface ServerOptions {
 /** Bytes. A check-in reply with all it can hold is a tenth of it. */
 const mostReply = 256 * 1024;
 
+/** zod writes code for each kind of object that it checks, which pays after some hundred of them. A run checks two or three. */
+const once = { jitless: true };
+
 type Messages = typeof import('../protocol/messages.ts');
-type Schema<T> = (messages: Messages) => { safeParse(value: unknown): { success: true; data: T } | { success: false } };
+type Schema<T> = (messages: Messages) => { safeParse(value: unknown, how: typeof once): { success: true; data: T } | { success: false } };
 
 export function openServer(options: ServerOptions): Server {
   const { connectSeconds = 10, totalSeconds = 30 } = options;
@@ -55,7 +58,7 @@ export function openServer(options: ServerOptions): Server {
         seconds: totalSeconds,
         userAgent: options.agentVersion,
       });
-      const read = schema(messages).safeParse(readJson(answered));
+      const read = schema(messages).safeParse(readJson(answered), once);
       if (read.success) return read.data;
       const theirs = answered.headers[messages.protocolHeader];
       throw new Problem(
@@ -158,7 +161,7 @@ async function whyRefused({ status, headers, body }: Answered): Promise<Problem 
   if (status === 407) return new Problem('PROXY_REFUSED');
   if (isJson({ headers })) {
     const { problemReply } = await import('../protocol/messages.ts');
-    const read = problemReply.safeParse(readJson({ body }));
+    const read = problemReply.safeParse(readJson({ body }), once);
     if (read.success && isProblemCode(read.data.code)) {
       const problem = new Problem(read.data.code, read.data.detail?.slice(0, 256), more);
       // The daily limits of a Mac are a 429 too, and no wait within a run ends them.

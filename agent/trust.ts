@@ -3,7 +3,6 @@
 import { X509Certificate } from 'node:crypto';
 import type { Socket } from 'node:net';
 import { connect, rootCertificates } from 'node:tls';
-import { Worker } from 'node:worker_threads';
 import { Problem } from '../protocol/problems.ts';
 
 /** Reading the system's store takes seconds, on Macs with a network filter most of a minute (nodejs/node#63313). */
@@ -17,10 +16,11 @@ export async function trustedRoots(trust: 'bundled' | 'system', settings: readon
 }
 
 /** In a thread of its own: the call does not come back before it is done, and then the run would be over its time. */
-export function readSystemStore(
+export async function readSystemStore(
   seconds: number,
   code = "require('node:worker_threads').parentPort.postMessage(require('node:tls').getCACertificates('system'))",
 ): Promise<string[] | null> {
+  const { Worker } = await import('node:worker_threads');
   return new Promise((resolve) => {
     const worker = new Worker(code, { eval: true });
     const done = (found: string[] | null) => {

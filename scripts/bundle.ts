@@ -29,28 +29,45 @@ function sourceDigest(): string {
 const lazyBuiltins: Plugin = {
   name: 'lazy-builtins',
   setup(build) {
-    build.onResolve({ filter: /^(node:)?[a-z0-9_/]+$/ }, ({ path, kind }) => {
+    build.onResolve({ filter: /^(node:)?[a-z0-9_/]+$/ }, ({ path, kind, importer }) => {
       if (!isBuiltin(path)) return null;
+      if (unusedByAxios.includes(path) && importer.includes('/node_modules/axios/')) return { path, namespace: 'unused-builtin' };
       return kind === 'import-statement' ? { path, namespace: 'builtin' } : { path, external: true };
     });
-    build.onLoad({ filter: /.*/, namespace: 'builtin' }, ({ path }) => ({ contents: `module.exports = require(${JSON.stringify(path)})`, loader: 'js' }));
+    // Derived from the module, it has no properties of its own for esbuild to copy: some of Node's load further modules when they are looked at.
+    build.onLoad({ filter: /.*/, namespace: 'builtin' }, ({ path }) => ({
+      contents: `const it = require(${JSON.stringify(path)}); module.exports = typeof it === 'function' ? it : Object.create(it)`,
+      loader: 'js',
+    }));
+    build.onLoad({ filter: /.*/, namespace: 'unused-builtin' }, () => ({ contents: 'module.exports = { constants: {} }', loader: 'js' }));
   },
 };
 
+/** HTTP/2 and compressed answers, which the agent never asks for: half as long to load as a start of Node. */
+const unusedByAxios = ['http2', 'zlib'];
+
 /**
- * What comes with our packages and is never used by the agent, by the path it has in node_modules: every byte of the bundle is read at each
- * wake-up. The words of zod in fifty languages (English comes by another way), and the file types for form uploads in axios.
+ * What comes with our packages and is never used by the agent, by the path it has in node_modules: all of it would be read and
+ * compiled by each run that asks the backend. The words of zod in fifty languages (English comes by another way), the file
+ * types for form uploads in axios, and the two thousand names of characters in HTML; a property list has the five of XML.
  */
-const unused: Record<string, string> = { 'zod/v4/locales/index.js': 'export {}', 'mime-db/db.json': '{}' };
+const unused: Record<string, string> = {
+  'zod/v4/locales/index.js': 'export {}',
+  'mime-db/db.json': '{}',
+  '@xmldom/xmldom/lib/entities.js': `exports.XML_ENTITIES = { amp: '&', apos: "'", gt: '>', lt: '<', quot: '"' }; exports.HTML_ENTITIES = exports.XML_ENTITIES; exports.entityMap = exports.XML_ENTITIES;`,
+};
 const withoutUnused: Plugin = {
   name: 'without-unused',
   setup(build) {
-    build.onLoad({ filter: /node_modules\/(zod\/v4\/locales\/index\.js|mime-db\/db\.json)$/ }, ({ path }) => {
+    build.onLoad({ filter: /node_modules\/(zod\/v4\/locales\/index\.js|mime-db\/db\.json|@xmldom\/xmldom\/lib\/entities\.js)$/ }, ({ path }) => {
       const contents = unused[path.split('/node_modules/').at(-1) ?? ''] ?? '';
       return { contents, loader: path.endsWith('.json') ? 'json' : 'js' };
     });
   },
 };
+
+/** axios looks at these globals as it loads, and Node then loads its second HTTP client, which takes half as long as a start of Node. The agent uses none of them. */
+const noFetch = "for (const name of ['fetch', 'FormData', 'Headers', 'ReadableStream', 'Request', 'Response']) delete globalThis[name];";
 
 /** What launchd's wake-ups need is in the file as it is; whatever `agent/main.ts` imports when it is needed is `rest`. */
 const soon = './quiet.ts';
@@ -65,14 +82,16 @@ const settings = (version: string, plugins: Plugin[]) =>
     plugins: [...plugins, lazyBuiltins, withoutUnused],
     define: { SPAREKEY_VERSION: JSON.stringify(version) },
     minifyWhitespace: true,
+    minifySyntax: true,
     legalComments: 'none',
     logLevel: 'warning',
     write: false,
   }) satisfies BuildOptions;
 
 /**
- * One file in two parts. V8 reads a module to its end before its first line runs, which for all our packages takes longer
- * than starting Node; a text it only copies. So all but the beginning is in the file as a text, compiled when it is needed.
+ * One file in two parts. V8 parses a module to its end before its first line runs, which for all our packages takes longer
+ * than starting Node; a comment it only skips. So all but the beginning is in the file as one comment, which is read again
+ * and compiled when it is needed.
  */
 async function build(to: string): Promise<void> {
   const { build: esbuild } = await import('esbuild');
@@ -93,7 +112,7 @@ async function build(to: string): Promise<void> {
     },
   };
   const first = await esbuild({ ...settings(version, [postpone]), entryPoints: [join(root, 'agent', 'main.ts')], format: 'esm' });
-  const contents = `module.exports = { ${[...later].map((path) => `${JSON.stringify(path)}: () => require(${JSON.stringify(path)})`).join(', ')} }`;
+  const contents = `${noFetch} module.exports = { ${[...later].map((path) => `${JSON.stringify(path)}: () => require(${JSON.stringify(path)})`).join(', ')} }`;
   const rest = await esbuild({
     ...settings(version, []),
     stdin: { contents, resolveDir: join(root, 'agent'), sourcefile: 'rest.js', loader: 'js' },
@@ -102,23 +121,68 @@ async function build(to: string): Promise<void> {
     supported: { 'dynamic-import': false },
   });
   const text = first.outputFiles[0]?.text ?? '';
+  const restText = rest.outputFiles[0]?.text ?? '';
+  if (restText.includes(masked) || /[\u0080-\uffff]/.test(restText)) throw new Error('the bundle has characters that its own comment cannot hold');
   const shebang = /^#!.*\n/.exec(text)?.[0] ?? '';
-  const restText = `const sparekeyText = ${JSON.stringify(rest.outputFiles[0]?.text ?? '')};\n`;
-  writeFileSync(to, `${shebang}${loader}${restText}${text.slice(shebang.length)}`, { mode: 0o755 });
+  const digest = createHash('sha256').update(restText).digest('hex');
+  const head = loader(digest);
+  writeFileSync(to, `${shebang}${head}${text.slice(shebang.length)}\n/*! ${digest}\n${restText.replaceAll('*/', masked)}*/\n`, { mode: 0o755 });
 }
 
-/** At the head of the bundle. keytar is found from the file itself, so beside it. */
-const loader = `import { createRequire } from 'node:module';
+/** Stands for the end of a comment within the comment. */
+const masked = '*\\~/';
+
+/**
+ * At the head of the bundle. keytar is found from the file itself, so beside it. The digest of the rest is its name: a run
+ * during which the file is replaced does not take the other one's text for its own.
+ *
+ * The job says in `sparekeyCompiled` where what V8 made of the rest is kept until the next boot. It is taken only when it is
+ * this user's own and whole, of this very text; V8 itself refuses what another version of it wrote.
+ */
+const loader = (digest: string): string => `import { createRequire } from 'node:module';
 const require = createRequire(import.meta.url);
+const sparekeyDigest = '${digest}';
+let sparekeyCompiled = null;
 let sparekeyParts;
 function sparekeyRest(path) {
   if (!sparekeyParts) {
+    const file = require('node:fs').readFileSync(import.meta.filename, 'latin1');
+    const begins = file.lastIndexOf('/*' + '! ' + sparekeyDigest);
+    if (begins < 0) throw new Error('sparekey was replaced while it was starting');
+    const text = file.slice(begins + 5 + sparekeyDigest.length, file.lastIndexOf('*/')).replaceAll(${JSON.stringify(masked)}, '*/');
+    const cachedData = sparekeyCompiled === null ? undefined : sparekeyReadCompiled();
+    const { Script } = require('node:vm');
+    const script = new Script('(function(require,module,exports){' + text + '})', { filename: import.meta.filename, cachedData });
+    if (sparekeyCompiled !== null && (!cachedData || script.cachedDataRejected)) process.on('exit', (code) => code === 0 && sparekeyKeepCompiled(script));
     const module = { exports: {} };
-    const run = require('node:vm').compileFunction(sparekeyText, ['require', 'module', 'exports'], { filename: import.meta.filename });
-    run(require, module, module.exports);
+    script.runInThisContext()(require, module, module.exports);
     sparekeyParts = module.exports;
   }
   return sparekeyParts[path]();
+}
+const sparekeySum = (bytes) => require('node:crypto').createHash('sha256').update(sparekeyDigest).update(bytes).digest();
+function sparekeyReadCompiled() {
+  try {
+    const { lstatSync, readFileSync } = require('node:fs');
+    const facts = lstatSync(sparekeyCompiled);
+    if (!facts.isFile() || facts.mode & 0o077 || facts.uid !== process.geteuid()) return undefined;
+    const kept = readFileSync(sparekeyCompiled);
+    const bytes = kept.subarray(32);
+    return sparekeySum(bytes).equals(kept.subarray(0, 32)) ? bytes : undefined;
+  } catch {
+    return undefined;
+  }
+}
+function sparekeyKeepCompiled(script) {
+  try {
+    const { renameSync, writeFileSync } = require('node:fs');
+    const bytes = script.createCachedData();
+    const next = sparekeyCompiled + '.' + process.pid;
+    writeFileSync(next, Buffer.concat([sparekeySum(bytes), bytes]), { mode: 0o600, flag: 'wx' });
+    renameSync(next, sparekeyCompiled);
+  } catch {
+    // Only a saving of time: the next run compiles again.
+  }
 }
 `;
 
