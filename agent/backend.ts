@@ -2,6 +2,7 @@ import { Problem, type ProblemCode } from '../protocol/problems.ts';
 import type { Connecting, World } from './check-in.ts';
 import { type Enrolled, type EnrolOptions, enrol, type Identity, type JournalIdentity, loadIdentity, presentProfileDigest, renewalDue } from './identity.ts';
 import { forgetOtherKeys } from './identity-keys.ts';
+import { reckonServerTime } from './journal.ts';
 import { openServer, type Server } from './server.ts';
 import type { Ask } from './world.ts';
 
@@ -44,12 +45,14 @@ export async function connect(world: World, it: Connecting): Promise<Backend> {
 }
 
 async function isRenewalDue(world: World, it: Connecting, identity: Identity, journalIdentity: JournalIdentity): Promise<boolean> {
-  if (renewalDue(identity, journalIdentity, world.now())) return true;
+  // By the server's time where it is known: a Mac whose clock is wrong by a year would renew in every run.
+  const now = reckonServerTime(it.journal.value, it.standing.boot, it.standing.uptimeSeconds) ?? world.now();
+  if (renewalDue(identity, journalIdentity, now)) return true;
   // Looking into the keychain takes a command; once a day is soon enough for a certificate that MDM renews weeks ahead.
   const looked = it.journal.value.profileLookedAt ?? 0;
   if (journalIdentity.way !== 'profile' || Math.abs(world.now() - looked) < day) return false;
   it.journal.write({ profileLookedAt: world.now() });
-  return renewalDue(identity, journalIdentity, world.now(), await presentProfileDigest(world.runner, it.settings, world.now()).catch(() => null));
+  return renewalDue(identity, journalIdentity, now, await presentProfileDigest(world.runner, it.settings, world.now()).catch(() => null));
 }
 
 const enrolOptions = (world: World, it: Connecting, server: Server, continues: EnrolOptions['continues']): EnrolOptions => ({
@@ -79,7 +82,7 @@ async function enrolNow(world: World, it: Connecting, continues: EnrolOptions['c
 }
 
 async function enrolWith(world: World, it: Connecting, continues: EnrolOptions['continues']): Promise<Enrolled> {
-  const server = openServer({ settings: it.settings, identity: null, runner: world.runner, agentVersion: world.versions.agent });
+  const server = openServer({ settings: it.settings, identity: null, runner: world.runner, agentVersion: world.versions.agent, retries: { wait: world.wait } });
   try {
     return await enrol(enrolOptions(world, it, server, continues));
   } finally {
@@ -104,7 +107,7 @@ async function renewIfPossible(world: World, it: Connecting, continues: EnrolOpt
 }
 
 function backendOf(world: World, it: Connecting, identity: Identity, anew: boolean, confirm?: () => Promise<void>): Backend {
-  const server = openServer({ settings: it.settings, identity, runner: world.runner, agentVersion: world.versions.agent });
+  const server = openServer({ settings: it.settings, identity, runner: world.runner, agentVersion: world.versions.agent, retries: { wait: world.wait } });
   let waiting = confirm;
   return {
     ask: server,

@@ -13,6 +13,8 @@ export interface Standing {
   volume: string;
   macosVersion: string;
   macosBuild: string;
+  /** No run of this boot session has been here before. */
+  isFirst?: boolean;
 }
 
 const mostBytes = 4096;
@@ -24,9 +26,9 @@ const mostBytes = 4096;
 export async function readStanding(runner: Runner, disk: Disk, now: number): Promise<Standing> {
   const { boot, uptimeSeconds } = await readBoot(runner, now);
   const noted = readNote(disk);
-  if (noted?.boot === boot) return { ...noted, uptimeSeconds };
+  if (noted?.boot === boot) return { ...noted, uptimeSeconds, isFirst: false };
   const [machine, macos, volume] = await Promise.all([readMachine(runner), readMacos(runner), readVolume(runner)]);
-  const standing: Standing = { boot, uptimeSeconds, ...machine, volume: volume.id, macosVersion: macos.version, macosBuild: macos.build };
+  const standing: Standing = { boot, uptimeSeconds, ...machine, volume: volume.id, macosVersion: macos.version, macosBuild: macos.build, isFirst: true };
   try {
     disk.makeFolder('/var/run', 0o755);
     disk.replace(paths.boot, JSON.stringify(standing), 0o600);

@@ -11,10 +11,12 @@ export interface Situation {
   facts: Facts;
   settled: boolean;
   /** The server's answer of this run, or null when it could not be asked. */
-  reply: Pick<CheckInReply, 'debts' | 'hold' | 'proofOrders' | 'recipients' | 'rotation' | 'alarms' | 'held' | 'candidates'> | null;
+  reply: Pick<CheckInReply, 'debts' | 'hold' | 'proofOrders' | 'recipients' | 'rotation' | 'alarms' | 'held' | 'candidates' | 'buildWorks'> | null;
   /** SHA-256 of the managed escrow certificate. */
   recipient: string;
   rotationOpen: boolean;
+  /** R9: no known key opens this Mac. */
+  exhausted: boolean;
   outboxEmpty: boolean;
   /** A key may be tried now (gate 3). */
   mayTry: boolean;
@@ -24,6 +26,8 @@ export interface Situation {
   now: number;
   foreignChanges: readonly number[];
   capability: 'unknown' | 'works' | 'refused';
+  /** Setting: this Mac may be the first of its build to try. */
+  pilot: boolean;
   /** The last key that answered `true`: on this build of macOS, and less than 30 days ago. */
   provedOnThisBuild: boolean;
   /** An earlier build of macOS is known, or the Mac was silent for 30 days. */
@@ -103,10 +107,24 @@ function session(it: Situation, because: RotationReason, debts: readonly OpenDeb
   return waiting;
 }
 
+/** Gate 5 and C2: why it is not for this agent to replace the key, for days. */
+function lastingReason(it: Situation, reply: NonNullable<Situation['reply']>, because: RotationReason): string | null {
+  const recent = it.foreignChanges.filter((at) => at > it.now - 14 * day);
+  return (
+    notOurs(it.facts) ??
+    (recent.length >= 2 ? 'somebody else changed the key twice in 14 days: two rotators' : null) ??
+    (scheduled.includes(because) && recent.some((at) => at > it.now - 7 * day) ? 'somebody else changed the key within 7 days' : null) ??
+    (reply.recipients.includes(it.recipient) ? null : 'the backend does not accept the escrow certificate of the settings')
+  );
+}
+
 function decideRotation(it: Situation, reply: NonNullable<Situation['reply']>, owed: OpenDebt[]): Decision {
   const because = precedence.find((reason) => owed.some((debt) => debt.because === reason));
   if (!because) return nothing('nothing is owed');
-  const recent = it.foreignChanges.filter((at) => at > it.now - 14 * day);
+  // What does not pass by itself keeps no proof back; what does may have the one grant of the day (7.3).
+  const lasting = lastingReason(it, reply, because);
+  const proof = lasting === null && !it.exhausted && it.capability !== 'refused' ? null : decideProof(it, reply);
+  if (proof?.do === 'prove') return proof;
   const notNow =
     busy(it) ??
     power(it.facts.power) ??
@@ -115,15 +133,15 @@ function decideRotation(it: Situation, reply: NonNullable<Situation['reply']>, o
     session(it, because, owed) ??
     (it.mayTry ? null : 'as many keys were tried as is safe for now') ??
     (it.freeBytes < leastFreeBytes ? 'there is less than 64 MB of free space' : null) ??
-    notOurs(it.facts) ??
-    (recent.length >= 2 ? 'somebody else changed the key twice in 14 days: two rotators' : null) ??
-    (scheduled.includes(because) && recent.some((at) => at > it.now - 7 * day) ? 'somebody else changed the key within 7 days' : null) ??
+    lasting ??
     (reply.alarms.length > 0 ? `an alarm stops it: ${reply.alarms.join(', ')}` : null) ??
-    (reply.rotation ? 'the backend has an open rotation of this Mac' : null) ??
-    (reply.recipients.includes(it.recipient) ? null : 'the backend does not accept the escrow certificate of the settings');
+    (reply.rotation ? 'the backend has an open rotation of this Mac' : null);
   if (notNow !== null) return nothing(notNow);
+  if (it.exhausted) return { do: 'ask for help', code: 'KEY_EXHAUSTED', because: 'no known recovery key opens this Mac any more' };
   if (it.capability === 'refused')
     return { do: 'ask for help', code: 'UNLOCK_REFUSED', because: 'this build of macOS does not take the key itself as authority' };
+  if (it.capability === 'unknown' && !it.pilot && !reply.buildWorks)
+    return nothing('no Mac of this fleet has replaced its key on this build of macOS yet, and this one is no pilot');
   if (it.proofFirst && !it.provedOnThisBuild) return decideProof(it, reply) ?? nothing('a new build of macOS, or a long silence: a proof comes first');
   return { do: 'rotate', because, debts: owed };
 }

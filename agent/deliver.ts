@@ -40,12 +40,24 @@ type Named = Pick<CheckInReply, 'wanted' | 'held' | 'candidates'>;
 export async function deliverWanted(run: Run, reply: Named): Promise<boolean> {
   let delivered = false;
   for (const kept of everyEnvelope(run).filter((one) => reply.wanted.includes(one.envelopeId) && !isOfOpenRotation(run, one))) {
-    const receipt = await deliver(run, kept);
-    noteReceipt(run, kept, receipt);
-    delivered = true;
+    try {
+      noteReceipt(run, kept, await deliver(run, kept));
+      delivered = true;
+    } catch (cause) {
+      if (!(cause instanceof Problem) || cause.kind.retry !== 'never') throw cause;
+      refusedForGood(run, kept, cause);
+    }
   }
   for (const kept of run.journal.value.outbox.filter((one) => !reply.wanted.includes(one.envelopeId))) noteKnown(run, kept, reply);
   return delivered;
+}
+
+/** 400, 413, 422: never repeated (rules 5.2), and no reason to deliver nothing else. */
+function refusedForGood(run: Run, kept: Kept, problem: Problem): void {
+  run.problems.push({ code: problem.code, ...(problem.detail ? { detail: problem.detail } : {}) });
+  run.log('delivery-failed', { envelopeId: kept.envelopeId, code: problem.code });
+  const others = (list: readonly Kept[]) => list.filter((one) => one.envelopeId !== kept.envelopeId);
+  run.journal.write({ outbox: others(run.journal.value.outbox), previous: others(run.journal.value.previous) });
 }
 
 /** A rotation's own envelope is resolve.ts's to bring to an end. */
@@ -58,7 +70,7 @@ const isOfOpenRotation = (run: Run, kept: Kept): boolean => {
 function noteKnown(run: Run, kept: Kept, reply: Named): void {
   if (isOfOpenRotation(run, kept)) return;
   const record = [...(reply.held ? [reply.held] : []), ...reply.candidates].find((one) => one.envelopeIds.includes(kept.envelopeId));
-  if (record) place(run, kept, { recordId: record.recordId, held: record.state === 'held' });
+  if (record) place(run, kept, { recordId: record.recordId, held: record.state === 'held' }, false);
   else run.journal.write({ outbox: run.journal.value.outbox.filter((one) => one.envelopeId !== kept.envelopeId) });
 }
 
@@ -73,10 +85,12 @@ export function noteReceipt(run: Run, kept: Kept, receipt: Receipt): void {
     run.journal.write({ outbox: run.journal.value.outbox.filter((one) => one.envelopeId !== kept.envelopeId) });
     return;
   }
-  place(run, kept, { recordId: receipt.recordId, held: receipt.state === 'held' });
+  const isOld = receipt.state === 'superseded' || receipt.state === 'destroyed';
+  // What nobody has opened yet cannot be told from the key that is here: it says nothing about a change.
+  place(run, kept, { recordId: receipt.recordId, held: receipt.state === 'held' }, isOld, receipt.readable === 'yes');
 }
 
-function place(run: Run, kept: Kept, known: Pick<Kept, 'held'> & { recordId: string }): void {
+function place(run: Run, kept: Kept, known: Pick<Kept, 'held'> & { recordId: string }, isOld: boolean, compared = true): void {
   const journal = run.journal.value;
   const now: Kept = { ...kept, ...known };
   const outbox = journal.outbox.filter((one) => one.envelopeId !== kept.envelopeId);
@@ -94,7 +108,13 @@ function place(run: Run, kept: Kept, known: Pick<Kept, 'held'> & { recordId: str
     run.journal.write({ ...withCurrent({ ...journal, outbox }, current) });
     return;
   }
-  const byOther = journal.current !== null && kept.source === 'escrow-file' && kept.rotationId === null;
+  if (isOld || (kept.validated === 'false' && journal.current)) {
+    // Of a key that has a successor, or that macOS refused: kept, and never the current one.
+    const previous = [...journal.previous, now];
+    run.journal.write(journal.current ? withCurrent({ ...journal, previous, outbox }, journal.current) : { previous, outbox });
+    return;
+  }
+  const byOther = compared && journal.current !== null && kept.source === 'escrow-file' && kept.rotationId === null;
   run.journal.write({
     ...withCurrent({ ...journal, outbox }, now),
     ...(byOther ? { foreignChanges: [...journal.foreignChanges, reckonedNow(run)].slice(-20) } : {}),

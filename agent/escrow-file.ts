@@ -19,12 +19,6 @@ export type Noticed =
 const same = (seen: Journal['escrowSeen'], facts: { size: number; modifiedMs: number } | null): boolean =>
   seen !== null && facts !== null && seen.size === facts.size && seen.modifiedMs === facts.modifiedMs;
 
-/** Whether the file is as the journal last saw it, without reading it. */
-export const escrowFileUnchanged = (disk: Disk, seen: Journal['escrowSeen']): boolean => {
-  const facts = disk.facts(paths.escrowFile);
-  return facts === null ? seen === null : same(seen, facts);
-};
-
 export async function noticeEscrowFile(
   parts: { disk: Disk; wait(ms: number): Promise<void>; now(): number },
   journal: Readonly<Journal>,
@@ -35,9 +29,9 @@ export async function noticeEscrowFile(
   if (facts === null || !facts.regular) return { found: 'none' };
   if (same(journal.escrowSeen, facts)) return { found: 'unchanged' };
   if (facts.size === 0 || facts.size > mostBytes) return { found: 'unreadable' };
-  const first = disk.read(paths.escrowFile, mostBytes);
+  const first = readIfItCan(disk);
   await parts.wait(quietMilliseconds);
-  const second = disk.read(paths.escrowFile, mostBytes);
+  const second = readIfItCan(disk);
   const after = disk.facts(paths.escrowFile);
   if (!first || !second || !after || after.size !== facts.size || after.modifiedMs !== facts.modifiedMs || !first.equals(second)) return { found: 'not-quiet' };
 
@@ -70,6 +64,15 @@ export async function noticeEscrowFile(
   return { found: 'ours', seen, kept };
 }
 
+/** Null also for what became too large, or a link, since it was looked at: then it is not quiet. */
+function readIfItCan(disk: Disk): Buffer | null {
+  try {
+    return disk.read(paths.escrowFile, mostBytes);
+  } catch {
+    return null;
+  }
+}
+
 /** What the journal becomes; also whether somebody else changed the key, which a foreign file shows by its digest alone (C7). */
 export function withEscrowFile(journal: Readonly<Journal>, noticed: Noticed, now: number): Partial<Journal> {
   if (noticed.found === 'none') return journal.escrowSeen === null ? {} : { escrowSeen: null };
@@ -77,14 +80,25 @@ export function withEscrowFile(journal: Readonly<Journal>, noticed: Noticed, now
   const { seen, kept } = noticed;
   const changed = journal.escrowSeen !== null && journal.escrowSeen.digest !== seen.digest;
   const byOther = changed && !journal.ownEscrowChangeDue && noticed.found === 'foreign';
-  const outbox = kept
-    ? [...journal.outbox, journal.ownEscrowChangeDue && journal.rotation ? { ...kept, rotationId: journal.rotation.id } : kept]
-    : journal.outbox;
+  const outbox = kept ? [...journal.outbox, { ...kept, rotationId: rotationOf(journal, seen) }] : journal.outbox;
   return {
     escrowSeen: seen,
     // Full means that nothing could be delivered for long; the oldest of macOS's own files is the least of them.
     outbox: outbox.length > mostOutbox ? outbox.filter((_, at) => at !== outbox.findIndex((other) => other.source === 'escrow-file')) : outbox,
-    ownEscrowChangeDue: changed ? false : journal.ownEscrowChangeDue,
+    ownEscrowChangeDue: journal.escrowSeen?.digest === seen.digest && journal.ownEscrowChangeDue,
     ...(byOther ? { foreignChanges: [...journal.foreignChanges, now].slice(-20) } : {}),
   };
+}
+
+/** mdmclient writes after fdesetup has ended, seconds as a rule. */
+const soonMilliseconds = 10 * 60 * 1000;
+
+/** The rotation that made macOS write this file: the open one, or the last one where the file came late. */
+function rotationOf(journal: Readonly<Journal>, seen: NonNullable<Journal['escrowSeen']>): string | null {
+  if (!journal.ownEscrowChangeDue) return null;
+  if (journal.rotation) return journal.rotation.id;
+  const { current } = journal;
+  // Both times are of the Mac's own clock.
+  const soon = current?.source === 'rotation' && Math.abs(seen.modifiedMs - Date.parse(current.madeAt)) < soonMilliseconds;
+  return soon ? current.rotationId : null;
 }

@@ -5,14 +5,14 @@ import { problems as problemTable } from '../protocol/problems.ts';
 import { connect } from './backend.ts';
 import { checkIn, type Finished, type World } from './check-in.ts';
 import { realDisk } from './disk.ts';
-import { takeLock } from './lock.ts';
+import { type Lock, takeLock } from './lock.ts';
 import { type Log, openLog } from './log.ts';
 import { realRunner } from './mac/run.ts';
-import { readBoot } from './mac/system.ts';
+import { argumentsOfAll, readBoot } from './mac/system.ts';
 import type { Versions } from './observe.ts';
 import { paths } from './paths.ts';
 import { endQuiet, sayQuietUntil } from './quiet.ts';
-import { answer, makeFolders, sayProgress, type Taken, takeRequests } from './requests.ts';
+import { answer, forgetOldAnswers, makeFolders, sayProgress, type Taken, takeRequests } from './requests.ts';
 import { keptKeys, openSecrets } from './secrets.ts';
 import { readStatus, writeStatus } from './status.ts';
 import { statusOf } from './status-of-run.ts';
@@ -36,8 +36,13 @@ export async function runJob(root: string, options: JobOptions): Promise<number>
   const runner = options.world?.runner ?? realRunner(root);
   const now = options.world?.now ?? Date.now;
   makeFolders(disk);
-  const { boot } = await readBoot(runner, now());
-  const lock = takeLock(root, { pid: options.pid ?? process.pid, boot });
+  // Without it the run fails below, in words and with its requests answered.
+  const boot = await readBoot(runner, now()).then(
+    (it) => it.boot,
+    () => 'unknown',
+  );
+  const me = { pid: options.pid ?? process.pid, boot };
+  const lock = takeLock(root, me) ?? (await takeFromOther(root, runner, me));
   if (!lock) {
     process.stderr.write(`sparekey: ${problemTable.ALREADY_RUNNING.title}\n`);
     return problemTable.ALREADY_RUNNING.exit;
@@ -51,6 +56,19 @@ export async function runJob(root: string, options: JobOptions): Promise<number>
     lock.release();
     await log.close();
   }
+}
+
+/**
+ * A run that died left its lock, and within the same boot session its pid may be another program's by now. Only where `ps`
+ * says so for certain: a process that does not show its arguments may be ours.
+ */
+async function takeFromOther(root: string, runner: Runner, me: { pid: number; boot: string }): Promise<Lock | null> {
+  const lines = (await argumentsOfAll(runner)).split('\n');
+  const isOurs = (pid: number): boolean => {
+    const args = lines.map((line) => /^\s*(\d+)\s+(.*)$/.exec(line)).find((found) => Number(found?.[1]) === pid)?.[2];
+    return args === undefined || /sparekey|^\(/.test(args);
+  };
+  return takeLock(root, me, isOurs);
 }
 
 interface Parts {
@@ -67,6 +85,7 @@ async function oneRun(root: string, options: JobOptions, parts: Parts): Promise<
   for (const id of refused) log('request-refused', { id });
   for (const one of taken) log('request-taken', { id: one.id, kind: one.kind });
   endQuiet(disk);
+  forgetOldAnswers(disk, parts.now());
   const versions = readVersions(root, options.version);
   const secrets = options.world?.secrets ?? openSecrets();
   const world: World = {
@@ -83,7 +102,9 @@ async function oneRun(root: string, options: JobOptions, parts: Parts): Promise<
   };
   const finished = await checkIn(world, taken);
   report(root, world, finished, taken);
-  return finished.code ? problemTable[finished.code].exit : 0;
+  // R0: fdesetup is still at it, and the next run looks again.
+  const waits = finished.journal?.value.rotation?.state === 'changing' ? 75 : 0;
+  return finished.code ? problemTable[finished.code].exit : waits;
 }
 
 /** Status for everybody, answers for whoever asked, and until when nothing has to be done. */
@@ -91,7 +112,8 @@ function report(root: string, world: World, finished: Finished, taken: readonly 
   const status = statusOf(finished, world.versions, world.now(), readStatus(world.disk));
   if (status) writeStatus(world.disk, status);
   for (const one of taken) answer(world.disk, one, answerTo(one, finished));
-  if (finished.code === null && finished.quietSeconds !== null) sayQuietUntil(root, world.disk, world.versions.agent, world.now(), finished.quietSeconds);
+  if (finished.code !== null || finished.quietSeconds === null || !finished.journal) return;
+  sayQuietUntil(root, world.disk, world.versions.agent, world.now(), finished.quietSeconds, finished.journal.value.escrowSeen);
 }
 
 function answerTo(request: Taken, finished: Finished): { exit: number; says: string; fix: string | null; code: string | null } {

@@ -25,10 +25,18 @@ export interface Kept {
   madeAt: string;
   validated: Validation;
   rotationId: string | null;
+  /** When macOS said `true`: an answer counts for the moment at which it was given. */
+  answered?: Moment;
   /** The server's record, once there is a receipt. */
   recordId: string | null;
   /** `held` in a receipt. A later key that has it and answered `true` is what lets an older envelope go (3.2). */
   held: boolean;
+}
+
+/** A moment of one boot session: no clock of the Mac is involved. */
+export interface Moment {
+  boot: string;
+  uptimeSeconds: number;
 }
 
 export interface JournalRotation {
@@ -42,6 +50,8 @@ export interface JournalRotation {
   oldItem: string | null;
   /** The server's record of the old key. */
   oldRecordId: string | null;
+  /** The enrolment that began it: no other is given keys to resolve it. Null where that is not known. */
+  enrolmentId: string | null;
   outputFile: string;
   /** Digest of macOS's escrow file before the change, or null where there was none. */
   escrowIdBefore: string | null;
@@ -49,14 +59,24 @@ export interface JournalRotation {
   changingUptime: number | null;
   /** The first `false` of each key that was asked about while this was resolved, by the key's name in resolve.ts. */
   looks: Record<string, Look>;
+  /** R4, R5: the refused new key is at the server; it is sealed for that once. */
+  refusedIsDelivered?: true;
   /** Keys that answered `false` twice, in two runs at least ten minutes apart, both in a settled session (K8). */
   refuted: string[];
 }
 
-/** One `false`, and when, by the server's time as the agent reckons it. */
+/** One `false`, and when, by the server's time as the agent reckons it. `unsure`: reckoned in a boot session in which no server has answered yet. */
 export interface Look {
   at: number;
   runId: string;
+  unsure?: true;
+}
+
+/** A key that macOS refused while no rotation was open: a record of the server, or an item of the keychain. */
+export interface Doubt {
+  recordId: string;
+  first: Look;
+  refuted: boolean;
 }
 
 export interface JournalDebt {
@@ -94,7 +114,11 @@ export interface Journal {
   rotation: JournalRotation | null;
   debts: JournalDebt[];
   /** Wrong or likely wrong keys that were tried, by reckoned server time (gate 3). */
-  refusals: { id: string; at: number; settled: boolean }[];
+  refusals: { id: string; at: number; settled: boolean; unsure?: true }[];
+  /** Records of the server that macOS refused (R13): what is refuted authorizes nothing, and is not tried again. */
+  doubts: Doubt[];
+  /** The keychain item of the valid key, and one of that key's envelopes. Null where this Mac keeps none. */
+  keptItem: { account: string; envelopeId: string } | null;
   session: { boot: string; firstRunUptime: number; usedSeen: boolean; usedChanged: boolean; user: { name: string; since: number } | null } | null;
   identity: JournalIdentity | null;
   proofs: JournalProof[];
@@ -103,6 +127,8 @@ export interface Journal {
   capability: { build: string; state: 'unknown' | 'works' | 'refused' } | null;
   /** The last `true`: for which build, and when by reckoned server time. */
   lastProof: { build: string; at: number } | null;
+  /** The build for which the backend gives this Mac no key to prove: then the old key's own answer in the rotation has to do. */
+  proofRefusedFor: string | null;
   /** The server's time as last heard, and the uptime at which it was. */
   clock: { serverTime: number; boot: string; uptime: number } | null;
   /** The escrow file as last read, so that an unchanged one is not read twice. */
@@ -130,12 +156,15 @@ export const freshJournal = (machine: { hardwareUuid: string; serial: string }, 
   rotation: null,
   debts: [],
   refusals: [],
+  doubts: [],
+  keptItem: null,
   session: null,
   identity: null,
   proofs: [],
   endings: [],
   capability: null,
   lastProof: null,
+  proofRefusedFor: null,
   clock: null,
   escrowSeen: null,
   ownEscrowChangeDue: false,
@@ -183,23 +212,51 @@ export class JournalFile {
  * Throws `JOURNAL_TOO_NEW` for a version that this agent does not know: then nothing may be written.
  */
 export function openJournal(disk: Disk, machine: { hardwareUuid: string; serial: string }, volumeGroup: string, stamp: string): JournalFile {
-  const bytes = disk.read(paths.journal, mostBytes);
+  const bytes = readBytes(disk);
   if (bytes === null) return new JournalFile(disk, freshJournal(machine, volumeGroup), 'new');
   const setAside = (why: string): void => disk.rename(paths.journal, `${paths.journal}.${why}-${stamp}`);
-  const found = readJournal(bytes);
+  // Before the journal: a run that died in between would find outputs without one, and take them for its own (R11).
+  const setAllAside = (why: string): void => {
+    for (const name of disk.list(paths.outputs)) disk.rename(`${paths.outputs}/${name}`, `${paths.state}/${name}.${why}-${stamp}`);
+    setAside(why);
+  };
+  const found = bytes === 'no-journal' ? null : readJournal(bytes);
   if (found === null) {
     setAside('unreadable');
-    return new JournalFile(disk, freshJournal(machine, volumeGroup), 'unreadable-set-aside');
+    // How many keys were tried today stood in it: for a day none is (gate 3).
+    const tried = ['lost-1', 'lost-2'].map((id) => ({ id, at: Number(stamp) || 0, settled: true, unsure: true as const }));
+    return new JournalFile(disk, { ...freshJournal(machine, volumeGroup), refusals: tried }, 'unreadable-set-aside');
   }
   if (found.hardwareUuid !== machine.hardwareUuid) {
-    setAside('other-mac');
+    setAllAside('other-mac');
     return new JournalFile(disk, freshJournal(machine, volumeGroup), 'other-machine-set-aside');
   }
   if (found.volumeGroup !== volumeGroup) {
-    setAside('other-volume');
+    setAllAside('other-volume');
     return new JournalFile(disk, { ...freshJournal(machine, volumeGroup), identity: found.identity, clock: found.clock }, 'other-volume-set-aside');
   }
   return new JournalFile(disk, found, 'as-it-was');
+}
+
+/** For a journal of a newer agent: its identity alone, and nothing is ever written. Null where not even that can be read. */
+export function readOnlyJournal(disk: Disk, machine: { hardwareUuid: string; serial: string }, volumeGroup: string): JournalFile | null {
+  const bytes = readBytes(disk);
+  if (bytes === null || bytes === 'no-journal') return null;
+  const found = JSON.parse(bytes.toString('utf8')) as { hardwareUuid?: unknown; identity?: Partial<JournalIdentity> | null };
+  if (found.hardwareUuid !== machine.hardwareUuid) return null;
+  const texts = [found.identity?.enrolmentId, found.identity?.certificatePem, found.identity?.hardwareUuid, found.identity?.notAfter];
+  const identity = texts.every((one) => typeof one === 'string') ? (found.identity as JournalIdentity) : null;
+  return new JournalFile({ ...disk, replace: () => undefined }, { ...freshJournal(machine, volumeGroup), identity }, 'as-it-was');
+}
+
+/** Far too large, or a link: what lies there was not written by us. */
+function readBytes(disk: Disk): Buffer | 'no-journal' | null {
+  try {
+    return disk.read(paths.journal, mostBytes);
+  } catch (cause) {
+    if (['EFBIG', 'ELOOP'].includes((cause as NodeJS.ErrnoException).code ?? '')) return 'no-journal';
+    throw cause;
+  }
 }
 
 function readJournal(bytes: Buffer): Journal | null {
@@ -225,8 +282,8 @@ const isKept = (value: unknown): boolean =>
 /** Shape enough to work with: what is missing would be a damaged file, which R11 mends from the outside. */
 function isJournal(value: object): value is Journal {
   const it = value as Partial<Record<keyof Journal, unknown>>;
-  const lists = [it.previous, it.outbox, it.debts, it.refusals, it.proofs, it.endings, it.foreignReported, it.foreignChanges];
-  const objects = [it.current, it.rotation, it.session, it.identity, it.capability, it.lastProof, it.clock, it.escrowSeen];
+  const lists = [it.previous, it.outbox, it.debts, it.refusals, it.doubts, it.proofs, it.endings, it.foreignReported, it.foreignChanges];
+  const objects = [it.current, it.rotation, it.keptItem, it.session, it.identity, it.capability, it.lastProof, it.clock, it.escrowSeen];
   return (
     typeof it.hardwareUuid === 'string' &&
     typeof it.serial === 'string' &&
@@ -236,6 +293,25 @@ function isJournal(value: object): value is Journal {
     (it.current === null || isKept(it.current)) &&
     [...(it.previous as unknown[]), ...(it.outbox as unknown[])].every(isKept)
   );
+}
+
+/** Whether the server's time is known in this boot session; without that it is only known not to be earlier than what was heard last. */
+export const isTimeSure = (journal: Readonly<Journal>, boot: string): boolean => journal.clock?.boot === boot;
+
+/** What was counted while the time was not sure counts from the moment at which it is: later than it was, never earlier. */
+export function withSureTime(journal: Readonly<Journal>, now: number): Pick<Journal, 'refusals' | 'doubts' | 'rotation' | 'foreignChanges'> {
+  const sure = <T extends { at: number; unsure?: true }>(one: T): T => {
+    const { unsure, ...rest } = one;
+    return (unsure ? { ...rest, at: now } : { ...rest, at: Math.min(one.at, now) }) as T;
+  };
+  const { rotation } = journal;
+  return {
+    refusals: journal.refusals.map(sure),
+    doubts: journal.doubts.map((one) => ({ ...one, first: sure(one.first) })),
+    rotation: rotation && { ...rotation, looks: Object.fromEntries(Object.entries(rotation.looks).map(([name, look]) => [name, sure(look)])) },
+    // Counted by a clock of the Mac that was ahead, they would never grow old.
+    foreignChanges: journal.foreignChanges.map((at) => Math.min(at, now)),
+  };
 }
 
 /** Server time in milliseconds as the Mac can reckon it: never later than it is, and null before the first answer. */

@@ -47,6 +47,7 @@ const events = {
   'change-failed': 'error',
   'change-stuck': 'error',
   'needs-help': 'warn',
+  'not-excluded-from-backups': 'warn',
   'request-taken': 'info',
   'request-refused': 'warn',
   stopping: 'info',

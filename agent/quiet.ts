@@ -41,12 +41,13 @@ export function nothingToDo(root: string, version: string, now: number = Date.no
   }
 }
 
-export function sayQuietUntil(root: string, disk: Disk, version: string, now: number, seconds: number): void {
+/** `escrowFile` as the run saw it: one that macOS wrote since then must wake the next run. */
+export function sayQuietUntil(root: string, disk: Disk, version: string, now: number, seconds: number, escrowFile: Stamp | null): void {
   const note: Note = {
     version,
     at: now,
     until: now + seconds * 1000,
-    escrowFile: stampOf(root, watched.escrowFile),
+    escrowFile: escrowFile && { size: escrowFile.size, modifiedMs: escrowFile.modifiedMs },
     settings: stampOf(root, watched.settings),
   };
   disk.makeFolder('/var/run', 0o755);

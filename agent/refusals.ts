@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { Validation } from '../protocol/messages.ts';
 import type { RecoveryKey } from '../protocol/recovery-key.ts';
-import { type Journal, reckonServerTime } from './journal.ts';
+import { isTimeSure, type Journal, type Look, reckonServerTime } from './journal.ts';
 import { validate } from './mac/fdesetup.ts';
 import type { Run } from './run-of-agent.ts';
 
@@ -24,15 +24,19 @@ export function mayTry(journal: Readonly<Journal>, now: number, settled: boolean
 export function spendTry(run: Run, more: Partial<Journal> = {}): string {
   const id = randomUUID();
   const now = reckonedNow(run);
-  const refusals = [...run.journal.value.refusals.filter((one) => one.at > now - 7 * day), { id, at: now, settled: run.settled }];
-  run.journal.write({ ...more, refusals });
+  const kept = run.journal.value.refusals.filter((one) => one.at > now - 7 * day);
+  run.journal.write({ ...more, refusals: [...kept, { id, at: now, settled: run.settled, ...unsureOf(run) }] });
   return id;
 }
 
 export const giveBack = (journal: Readonly<Journal>, id: string): Pick<Journal, 'refusals'> => ({ refusals: journal.refusals.filter((one) => one.id !== id) });
 
-/** Asks macOS about one key, within the budget. `no-budget`: nothing was asked. */
+/**
+ * Asks macOS about one key, within the budget. `no-budget`: nothing was asked. Where FileVault is not plainly on, macOS
+ * says `false` to every key, so nothing is asked either.
+ */
 export async function tryKey(run: Run, key: RecoveryKey): Promise<Validation | 'no-budget'> {
+  if (run.facts.fileVault.state !== 'on') return 'unknown';
   if (!mayTry(run.journal.value, reckonedNow(run), run.settled)) return 'no-budget';
   const id = spendTry(run);
   const answer = await validate(run.runner, key);
@@ -42,6 +46,14 @@ export async function tryKey(run: Run, key: RecoveryKey): Promise<Validation | '
   run.log('key-tried', { answer, settled: run.settled });
   return answer;
 }
+
+const unsureOf = (run: Run): { unsure?: true } => (isTimeSure(run.journal.value, run.facts.boot) ? {} : { unsure: true });
+
+/** K8: two answers that refute come from two runs, at least so far apart. */
+const secondLook = 10 * 60 * 1000;
+export const lookNow = (run: Run): Look => ({ at: reckonedNow(run), runId: run.id, ...unsureOf(run) });
+/** Whether one more `false` would be the second. Where it would not, asking again costs a try and tells nothing. */
+export const isSecondLook = (run: Run, first: Look): boolean => first.runId !== run.id && !first.unsure && reckonedNow(run) - first.at >= secondLook;
 
 /** Before the first answer of a server, the Mac's own clock has to do. */
 export const reckonedNow = (run: Run): number => reckonServerTime(run.journal.value, run.facts.boot, run.uptime()) ?? run.now();

@@ -102,6 +102,17 @@ export function readAnswer(disk: Disk, id: string): Result | null {
   return JSON.parse(bytes.toString('utf8')) as Result;
 }
 
+/** Milliseconds. Whoever asked has given up long before. */
+const answersKept = 24 * 60 * 60 * 1000;
+
+/** Answers and progress that nobody fetched. `now` is the Mac's clock, as the times of its files are. */
+export function forgetOldAnswers(disk: Disk, now: number): void {
+  for (const name of disk.list(paths.results)) {
+    const modified = disk.facts(`${paths.results}/${name}`)?.modifiedMs ?? now;
+    if (now - modified > answersKept) disk.remove(`${paths.results}/${name}`);
+  }
+}
+
 /** Said by the job while it works, for whoever waits. */
 export function sayProgress(disk: Disk, requests: readonly Taken[], says: string): void {
   for (const one of requests) disk.replace(`${paths.results}/${one.id}.progress`, says, 0o600);

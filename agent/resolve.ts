@@ -1,15 +1,16 @@
+import { randomUUID } from 'node:crypto';
 import type { CheckInReply } from '../protocol/messages.ts';
-import { Problem } from '../protocol/problems.ts';
 import type { RecoveryKey } from '../protocol/recovery-key.ts';
+import { ask, askNewKey, askOldKey, askRecord, noteValid, readOutput } from './asking.ts';
 import { deliver, noteReceipt, withReceipt } from './deliver.ts';
 import type { JournalRotation, Kept } from './journal.ts';
-import { changeIsRunning, readChangeOutput } from './mac/fdesetup.ts';
+import { forgetOldItems, hasStrayItem, keepOnly, keyItem, keyItems, removeRefutedItems } from './key-items.ts';
+import { changeIsRunning } from './mac/fdesetup.ts';
 import { outputFile, paths } from './paths.ts';
-import { noteProof } from './prove.ts';
-import { mayTry, reckonedNow, tryKey } from './refusals.ts';
-import { deliverNewKey, endUnchanged, finish, forgetOldItems, keepNewKey, type Outcome, removeOutputs } from './rotate.ts';
+import { knownRecords, noteProof, presentMoment } from './prove.ts';
+import { lookNow } from './refusals.ts';
+import { concludeUnproved, deliverNewKey, endUnchanged, finish, keepNewKey, type Outcome, removeOutputs } from './rotate.ts';
 import type { Run } from './run-of-agent.ts';
-import { askForGrant, keyItem, keyItems } from './unlock.ts';
 
 /*
  * After an interruption, before anything else: find out which key is valid by asking macOS, one key at a time, the likeliest
@@ -20,7 +21,6 @@ import { askForGrant, keyItem, keyItems } from './unlock.ts';
 const stuckSeconds = 30 * 60;
 /** mdmclient writes its escrow file after fdesetup: its absence means something only after this. */
 const escrowFileSeconds = 60;
-const secondLookMilliseconds = 10 * 60 * 1000;
 
 const later = (because: string): Outcome => ({ done: 'later', because });
 
@@ -32,9 +32,18 @@ export async function resolve(run: Run, reply: CheckInReply | null): Promise<Out
   if (rotation.state === 'sealed') return reply ? resolveSealed(run, reply, rotation) : later('the sealed key is delivered as soon as the backend is reached'); // R10
   const running = await changeIsRunning(run.runner);
   if (running !== 'no') return waitForChange(run, rotation); // R0
-  const output = readChangeOutput(run.disk.read(rotation.outputFile, 1024 * 1024) ?? Buffer.alloc(0));
-  return output ? resolveWithOutput(run, reply, rotation, output) : resolveWithoutOutput(run, reply, rotation);
+  const output = readOutput(run, rotation);
+  if (output) return resolveWithOutput(run, reply, rotation, output);
+  return reply ? resolveWithoutOutput(run, reply, rotation) : later('the backend is asked first');
 }
+
+/** Whether the key of the open rotation is proved and delivered, and only the receipt is to come: going on tries no key. */
+export const awaitsReceipt = (run: Run): boolean => {
+  const { rotation, outbox } = run.journal.value;
+  return rotation?.state === 'sealed' && outbox.some((one) => isKeyOf(rotation, one) && one.validated === 'true' && one.recordId !== null);
+};
+
+const isKeyOf = (rotation: JournalRotation, one: Kept): boolean => one.rotationId === rotation.id && one.source === 'rotation';
 
 function waitForChange(run: Run, rotation: JournalRotation): Outcome {
   const since = rotation.boot === run.facts.boot && rotation.changingUptime !== null ? run.uptime() - rotation.changingUptime : 0;
@@ -44,13 +53,7 @@ function waitForChange(run: Run, rotation: JournalRotation): Outcome {
 
 /** R11: an output file, or keychain items, that no journal knows; or a rotation that only the server remembers. */
 async function findLeftOver(run: Run, reply: CheckInReply | null): Promise<JournalRotation | null> {
-  const id =
-    run.disk
-      .list(paths.outputs)
-      .find((name) => name.endsWith('.out'))
-      ?.slice(0, -'.out'.length) ??
-    reply?.rotation?.id ??
-    (await itemLeftOver(run));
+  const id = leftOutput(run) ?? reply?.rotation?.id ?? ((await hasStrayItem(run)) ? randomUUID() : null);
   if (!id) return null;
   const rotation: JournalRotation = {
     id,
@@ -60,6 +63,7 @@ async function findLeftOver(run: Run, reply: CheckInReply | null): Promise<Journ
     authorizedBy: 'grant',
     oldItem: null,
     oldRecordId: reply?.held?.recordId ?? null,
+    enrolmentId: null,
     outputFile: outputFile(id),
     escrowIdBefore: run.journal.value.current?.source === 'escrow-file' ? run.journal.value.current.envelopeId : null,
     changingUptime: run.uptime(),
@@ -71,62 +75,17 @@ async function findLeftOver(run: Run, reply: CheckInReply | null): Promise<Journ
   return rotation;
 }
 
-/** With custody `keychain`, the items of a finished rotation are exactly one. */
-async function itemLeftOver(run: Run): Promise<string | null> {
-  if (run.facts.custodyMode !== 'keychain') return null;
-  const items = await keyItems(run);
-  if (items === 'cannot-tell') return null;
+/** The rotation of an output file that nobody knows. What a run that died after step 14 left is only cleaned up. */
+function leftOutput(run: Run): string | null {
   const { current } = run.journal.value;
-  const expected = current ? keyItem(run, current.rotationId ?? current.envelopeId) : null;
-  const stray = items.find((item) => item !== expected);
-  return stray ? (stray.split(':').at(-1) ?? null) : null;
-}
-
-// ——— asking about one key
-
-type Answered = 'true' | 'unknown' | 'false' | 'refuted';
-
-/** `false` counts only in a settled session, and refutes only the second time (K8). */
-async function ask(run: Run, name: string, key: RecoveryKey): Promise<Answered> {
-  const rotation = run.journal.value.rotation;
-  if (rotation?.refuted.includes(name)) return 'refuted';
-  const answer = await tryKey(run, key);
-  if (answer === 'true') return 'true';
-  if (answer !== 'false' || !run.settled || !rotation) return 'unknown';
-  const now = reckonedNow(run);
-  const first = rotation.looks[name];
-  if (first && first.runId !== run.id && now - first.at >= secondLookMilliseconds) {
-    run.journal.write({ rotation: { ...rotation, refuted: [...rotation.refuted, name] } });
-    return 'refuted';
+  for (const name of run.disk.list(paths.outputs)) {
+    const id = name.replace(/\.(out|err)$/, '');
+    const isDone = current?.rotationId === id && current.held && current.validated === 'true';
+    if (name.endsWith('.out') && !isDone) return id;
+    // Without its .out an .err tells nothing.
+    if (isDone || (name.endsWith('.err') && !run.disk.facts(outputFile(id)))) removeOutputs(run, id);
   }
-  run.journal.write({ rotation: { ...rotation, looks: { ...rotation.looks, [name]: first ?? { at: now, runId: run.id } } } });
-  return 'false';
-}
-
-/** The key of a server's record, for this run only; null where the server does not give it now, or where it could not be tried anyway. */
-async function keyByGrant(run: Run, rotation: JournalRotation, recordId: string): Promise<RecoveryKey | null> {
-  if (!mayTry(run.journal.value, reckonedNow(run), run.settled)) return null;
-  try {
-    const asked = await askForGrant(run, { purpose: 'resolve', recordId, forId: rotation.id });
-    return await asked.open(await run.ask.grant(asked.request));
-  } catch (cause) {
-    if (!(cause instanceof Problem)) throw cause;
-    run.problems.push({ code: cause.code, ...(cause.detail ? { detail: cause.detail } : {}) });
-    return null;
-  }
-}
-
-/** The old key: from the keychain, else by a `resolve` grant. `refuted` needs no key. */
-async function askOldKey(run: Run, reply: CheckInReply | null, rotation: JournalRotation): Promise<Answered> {
-  if (run.journal.value.rotation?.refuted.includes('old')) return 'refuted';
-  if (rotation.oldItem) {
-    const read = await run.keys.read(rotation.oldItem);
-    if (typeof read === 'object') return ask(run, 'old', read.there);
-  }
-  const recordId = rotation.oldRecordId ?? reply?.held?.recordId;
-  if (!reply || !recordId) return 'unknown';
-  const key = await keyByGrant(run, rotation, recordId);
-  return key ? ask(run, 'old', key) : 'unknown';
+  return null;
 }
 
 function stayUnresolved(run: Run, because: string): Outcome {
@@ -147,94 +106,97 @@ async function resolveWithOutput(
 ): Promise<Outcome> {
   const answer = await ask(run, 'new', output.key);
   if (answer === 'true') return keepNewKey(run, rotation, output.key, 'true'); // R2
-  if (answer === 'unknown')
-    return output.whole ? keepNewKey(run, rotation, output.key, 'unknown') : stayUnresolved(run, 'macOS could not be asked about the new key'); // R3
-  const old = await askOldKey(run, reply, rotation);
+  if (answer === 'unknown' && output.whole) return keepNewKey(run, rotation, output.key, 'unknown'); // R3
+  if (!reply) return later('the backend is asked first');
+  if (answer === 'unknown') return stayUnresolved(run, 'macOS could not be asked about the new key');
   if (output.whole) await deliverRefused(run, rotation, output.key);
-  if (old === 'true') return endUnchanged(run, rotation, null, 'the old key is still valid'); // R4
-  if (answer === 'refuted' && old === 'refuted') return resolveWithoutOutput(run, reply, rotation); // R5 → R8, R9
+  // Refuted, it counts for no output any more (R5, then R6 to R9).
+  if (answer === 'refuted') return resolveWithoutOutput(run, reply, rotation);
+  if ((await askOldKey(run, reply, rotation)) === 'true') return endUnchanged(run, rotation, null, 'the old key is still valid'); // R4
   return stayUnresolved(run, 'macOS refused the new key, and the old one is not confirmed'); // R5
 }
 
 /** A key that macOS refused is delivered all the same: the server keeps it as a candidate, and nothing is lost if macOS was wrong. */
 async function deliverRefused(run: Run, rotation: JournalRotation, key: RecoveryKey): Promise<void> {
-  const journal = run.journal.value;
-  if ([...journal.outbox, ...journal.previous].some((one) => one.rotationId === rotation.id && one.validated === 'false')) return;
+  const { outbox } = run.journal.value;
+  if (run.journal.value.rotation?.refusedIsDelivered) return;
   const { sealKey, certificateDigest } = await import('../protocol/envelope.ts');
-  const envelope = sealKey(key, run.escrowCertificate);
-  const kept: Kept = {
-    envelopeId: certificateDigest(envelope),
+  const waiting = outbox.find((one) => isKeyOf(rotation, one));
+  const kept: Kept = waiting ?? { ...sealedFor(run, rotation, sealKey(key, run.escrowCertificate), certificateDigest), validated: 'false' };
+  if (!waiting) run.journal.write({ outbox: [...outbox, kept] });
+  const receipt = await deliver(run, kept, rotation.id);
+  const after = run.journal.value;
+  run.journal.write({
+    outbox: after.outbox.filter((one) => one.envelopeId !== kept.envelopeId),
+    previous: [...after.previous, withReceipt(kept, receipt)],
+    rotation: after.rotation && { ...after.rotation, refusedIsDelivered: true },
+  });
+}
+
+function sealedFor(run: Run, rotation: JournalRotation, envelope: Buffer, digest: (bytes: Uint8Array) => string): Omit<Kept, 'validated'> {
+  const madeAt = new Date(run.now()).toISOString();
+  const { volume } = run.facts;
+  return {
+    envelopeId: digest(envelope),
     envelope: envelope.toString('base64'),
     source: 'rotation',
-    volume: run.facts.volume,
-    madeAt: new Date(run.now()).toISOString(),
-    validated: 'false',
+    volume,
+    madeAt,
     rotationId: rotation.id,
     recordId: null,
     held: false,
   };
-  run.journal.write({ outbox: [...journal.outbox, kept] });
-  const receipt = await deliver(run, kept, rotation.id);
-  const after = run.journal.value;
-  run.journal.write({ outbox: after.outbox.filter((one) => one.envelopeId !== kept.envelopeId), previous: [...after.previous, withReceipt(kept, receipt)] });
 }
 
 // ——— a sealed key (R10)
 
 async function resolveSealed(run: Run, reply: CheckInReply, rotation: JournalRotation): Promise<Outcome> {
-  const ours = (one: Kept): boolean => one.rotationId === rotation.id && one.source === 'rotation';
   const { outbox, current } = run.journal.value;
-  const kept = outbox.find((one) => ours(one) && one.validated !== 'false') ?? (current && ours(current) ? current : null);
+  const kept = outbox.find((one) => isKeyOf(rotation, one)) ?? (current && isKeyOf(rotation, current) ? current : null);
   if (!kept) return resolveLikeChanging(run, reply, rotation);
   if (kept.validated === 'true') return deliverNewKey(run, rotation, kept);
   const receipt = await deliver(run, kept, rotation.id);
+  if (receipt.readable === 'no') {
+    run.problems.push({ code: 'DELIVERY_QUARANTINED', detail: 'readable: no' });
+    return later('the backend cannot read the new key; it is kept on this Mac');
+  }
+  const delivered = withReceipt(kept, receipt);
   // Proved in the meantime, and ended there: only this side did not hear of it.
-  if (receipt.state === 'held' && reply.rotation?.id !== rotation.id) return finished(run, rotation, withReceipt(kept, receipt));
-  const key = await newKey(run, rotation, receipt.recordId);
-  const answer: Answered = key ? await ask(run, 'new', key) : 'unknown';
+  if (receipt.state === 'held' && reply.rotation?.id !== rotation.id) return finished(run, rotation, delivered);
+  if (kept.recordId !== receipt.recordId)
+    run.journal.write({ outbox: [...run.journal.value.outbox.filter((one) => one.envelopeId !== kept.envelopeId), delivered] });
+  const answer = await askNewKey(run, reply, rotation, receipt.recordId);
   if (answer === 'true') {
-    // The same envelope again would be the same answer; the proof is what makes it held (K7).
-    noteProof(run, kept.envelopeId, null, 'true');
-    return finished(run, rotation, withReceipt(kept, receipt, 'true'));
+    // The same envelope again would be the same answer; the proof is what makes it held (K7). Until it is, everything stays.
+    const proved: Kept = { ...delivered, validated: 'true', answered: presentMoment(run) };
+    noteProof(run, kept.envelopeId, null, 'true', proved.answered);
+    run.journal.write({ outbox: [...run.journal.value.outbox.filter((one) => one.envelopeId !== kept.envelopeId), proved] });
+    return later('the new key is valid, and the backend hears of it at the next check-in');
   }
+  if (answer === 'nobody') return concludeUnproved(run, rotation, delivered);
   if (answer === 'unknown') return later('the new key is delivered, and macOS has not confirmed it yet'); // R3
-  const old = await askOldKey(run, reply, rotation);
-  if (old === 'true') {
-    const outbox = run.journal.value.outbox.filter((one) => one.envelopeId !== kept.envelopeId);
-    run.journal.write({ outbox, previous: [...run.journal.value.previous, withReceipt(kept, receipt, 'false')] });
-    return endUnchanged(run, rotation, null, 'the old key is still valid'); // R4
+  if (answer === 'refuted') {
+    const refused = run.journal.value.outbox.filter((one) => one.envelopeId !== kept.envelopeId);
+    run.journal.write({ outbox: refused, previous: [...run.journal.value.previous, { ...delivered, validated: 'false' }] });
+    return resolveLikeChanging(run, reply, rotation);
   }
-  if (answer === 'refuted' && old === 'refuted') return resolveLikeChanging(run, reply, rotation);
-  return stayUnresolvedSealed(run);
+  const old = await askOldKey(run, reply, rotation);
+  if (old === 'true') return endUnchanged(run, rotation, null, 'the old key is still valid'); // R4
+  run.problems.push({ code: 'CHANGE_UNRESOLVED' });
+  // Stays `sealed`: the envelope is in the outbox, which is more than an output file.
+  return later('macOS refused the new key, and the old one is not confirmed');
 }
 
 async function finished(run: Run, rotation: JournalRotation, kept: Kept): Promise<Outcome> {
   finish(run, rotation, kept);
-  await forgetOldItems(run, rotation);
+  await forgetOldItems(run, rotation.id, kept.envelopeId);
   removeOutputs(run, rotation.id);
   return { done: true, because: rotation.because };
 }
 
 function resolveLikeChanging(run: Run, reply: CheckInReply, rotation: JournalRotation): Promise<Outcome> {
-  run.journal.write({ rotation: { ...rotation, state: 'unresolved' } });
+  run.journal.write({ rotation: { ...(run.journal.value.rotation ?? rotation), state: 'unresolved' } });
   return resolveWithoutOutput(run, reply, run.journal.value.rotation ?? rotation);
-}
-
-/** Stays `sealed`: the envelope is in the outbox, which is more than an output file. */
-function stayUnresolvedSealed(run: Run): Outcome {
-  run.problems.push({ code: 'CHANGE_UNRESOLVED' });
-  return later('macOS refused the new key, and the old one is not confirmed');
-}
-
-/** The new key in plain: from the output file or the keychain while they last, else by a `resolve` grant. */
-async function newKey(run: Run, rotation: JournalRotation, recordId: string): Promise<RecoveryKey | null> {
-  const output = readChangeOutput(run.disk.read(rotation.outputFile, 1024 * 1024) ?? Buffer.alloc(0));
-  if (output?.whole) return output.key;
-  if (run.facts.custodyMode === 'keychain') {
-    const read = await run.keys.read(keyItem(run, rotation.id));
-    if (typeof read === 'object') return read.there;
-  }
-  return keyByGrant(run, rotation, recordId);
 }
 
 // ——— without a key in the output file
@@ -247,86 +209,108 @@ const witness = (run: Run, rotation: JournalRotation): Kept | null => {
   return [...outbox, ...(current ? [current] : []), ...previous].find((one) => one.envelopeId === seen.digest) ?? null;
 };
 
-async function resolveWithoutOutput(run: Run, reply: CheckInReply | null, rotation: JournalRotation): Promise<Outcome> {
-  const byItem = await askItems(run, rotation);
+async function resolveWithoutOutput(run: Run, reply: CheckInReply, rotation: JournalRotation): Promise<Outcome> {
+  const byItem = await askItems(run, reply, rotation);
   if (byItem) return byItem;
   const file = witness(run, rotation);
-  if (file && reply) {
-    const byFile = await askWitness(run, reply, rotation, file); // R8, R12
-    if (byFile) return byFile;
-  }
+  const byFile = file && (await askWitness(run, reply, rotation, file)); // R8, R12
+  if (byFile) return byFile;
+  const settling = rotation.boot === run.facts.boot && rotation.changingUptime !== null && run.uptime() - rotation.changingUptime < escrowFileSeconds;
   if (rotation.authorizedBy === 'password') {
-    return file ? stayUnresolved(run, 'the escrow file is not confirmed yet') : endNotKnown(run, rotation, 'no output and no escrow file'); // R12
+    if (file || settling) return stayUnresolved(run, 'the escrow file is not confirmed yet');
+    return endNotKnown(run, rotation, 'no output and no escrow file'); // R12
   }
   const old = await askOldKey(run, reply, rotation);
   if (old === 'true') return endUnchanged(run, rotation, null, 'the old key is still valid'); // R6
-  // A restored backend may have forgotten the rotation: it gives no key for it, and its proof orders will find out.
-  if (old === 'unknown' && reply && reply.rotation?.id !== rotation.id) return endNotKnown(run, rotation, 'the backend does not know this rotation');
+  // A restored backend may have forgotten the rotation, and another enrolment is given no key for it: proofs will find out.
+  if (old === 'nobody') return endNotGiven(run, rotation);
   if (old === 'unknown') return stayUnresolved(run, 'it is not known whether the old key is still valid'); // R7
   if (old === 'false') return stayUnresolved(run, 'macOS refused the old key once; a second look follows');
-  const settling = rotation.boot === run.facts.boot && rotation.changingUptime !== null && run.uptime() - rotation.changingUptime < escrowFileSeconds;
-  if (settling || !reply) return stayUnresolved(run, 'macOS may still write its escrow file');
+  if (settling) return stayUnresolved(run, 'macOS may still write its escrow file');
   return askRecords(run, reply, rotation); // R9
 }
 
 /** R11: every key item on the Mac is asked about; one that answers `true` counts as O. */
-async function askItems(run: Run, rotation: JournalRotation): Promise<Outcome | null> {
-  if (run.facts.custodyMode !== 'keychain') return null;
+async function askItems(run: Run, reply: CheckInReply, rotation: JournalRotation): Promise<Outcome | null> {
   const items = await keyItems(run);
-  if (items === 'cannot-tell') return stayUnresolved(run, 'the keychain cannot be opened');
+  if (items === 'cannot-tell') return null;
   for (const item of items.filter((one) => one !== rotation.oldItem)) {
     const read = await run.keys.read(item);
-    if (typeof read !== 'object') continue;
-    if ((await ask(run, item, read.there)) !== 'true') continue;
-    const { id } = rotation;
-    return keepNewKey(run, { ...rotation, id }, read.there, 'true');
+    if (typeof read !== 'object' || (await ask(run, item, read.there)) !== 'true') continue;
+    const { keptItem } = run.journal.value;
+    const record = keptItem?.account === item ? knownRecords(reply).find((one) => one.envelopeIds.includes(keptItem.envelopeId)) : undefined;
+    if (!record) return keepNewKey(run, rotation, read.there, 'true');
+    await noteValid(run, reply, record.recordId, read.there);
+    return endUnchanged(run, rotation, null, 'the key that this Mac keeps is still valid'); // R6
   }
   return null;
 }
 
 async function askWitness(run: Run, reply: CheckInReply, rotation: JournalRotation, file: Kept): Promise<Outcome | null> {
   if (run.journal.value.rotation?.refuted.includes('witness')) return null;
-  const receipt = await deliver(run, { ...file, rotationId: rotation.id }, rotation.id);
+  const tied: Kept = { ...file, rotationId: rotation.id };
+  const receipt = await deliver(run, tied, rotation.id);
   // The file is of the old key: it is no witness of a change.
   if (receipt.recordId === (rotation.oldRecordId ?? reply.held?.recordId)) {
     noteReceipt(run, file, receipt);
     return null;
   }
-  const key = await keyByGrant(run, rotation, receipt.recordId);
-  const answer: Answered = key ? await ask(run, 'witness', key) : 'unknown';
-  if (answer === 'true') {
+  const { answer, key } = await askRecord(run, reply, rotation, 'witness', receipt.recordId);
+  if (answer === 'true' && key) {
     noteProof(run, file.envelopeId, null, 'true');
-    return finished(run, rotation, withReceipt(file, receipt, 'true'));
+    finish(run, rotation, withReceipt(tied, receipt, 'true'));
+    await keepOnly(run, key, keyItem(run, rotation.id), file.envelopeId);
+    if (run.facts.custodyMode === 'server') await forgetOldItems(run, rotation.id, file.envelopeId);
+    removeOutputs(run, rotation.id);
+    return { done: true, because: rotation.because };
   }
-  noteReceipt(run, { ...file, rotationId: rotation.id }, receipt);
+  noteReceipt(run, tied, receipt);
   return null;
 }
 
 /** R9: every `held` and `candidate` record is asked about before the key is called lost. */
 async function askRecords(run: Run, reply: CheckInReply, rotation: JournalRotation): Promise<Outcome> {
-  const records = [...(reply.held ? [reply.held] : []), ...reply.candidates].filter((one) => one.recordId !== rotation.oldRecordId);
-  for (const record of records) {
-    const known = run.journal.value.rotation?.refuted ?? [];
-    const name = recordName(run, rotation, record);
-    if (known.includes(name)) continue;
-    const key = await keyByGrant(run, rotation, record.recordId);
-    const answer: Answered = key ? await ask(run, name, key) : 'unknown';
-    if (answer === 'true') {
-      const envelopeId = record.envelopeIds[0];
-      if (envelopeId) noteProof(run, envelopeId, null, 'true');
+  const records = knownRecords(reply);
+  for (const record of records.filter((one) => one.recordId !== rotation.oldRecordId)) {
+    const { answer, key } = await askRecord(run, reply, rotation, recordName(run, rotation, record), record.recordId);
+    if (answer === 'true' && key) {
+      await noteValid(run, reply, record.recordId, key);
       return endUnchanged(run, rotation, null, 'another known key is valid');
     }
+    if (answer === 'nobody') return endNotGiven(run, rotation);
     if (answer !== 'refuted') return stayUnresolved(run, 'not every known key has been refused for certain');
   }
+  const unasked = await itemsNotRefuted(run);
+  if (unasked) return stayUnresolved(run, unasked);
   removeOutputs(run, rotation.id);
+  await removeRefutedItems(run, run.journal.value.rotation?.refuted ?? []);
+  // What was refuted here authorizes nothing afterwards either.
+  const ids = new Set([...records.map((one) => one.recordId), ...(rotation.oldRecordId ? [rotation.oldRecordId] : [])]);
   run.journal.write({
     rotation: null,
     exhausted: true,
+    doubts: [...ids].map((recordId) => ({ recordId, first: lookNow(run), refuted: true })),
     endings: [...run.journal.value.endings, { rotationId: rotation.id, as: 'exhausted', detail: 'every known key was refused' }],
   });
   run.problems.push({ code: 'KEY_EXHAUSTED' });
   run.log('exhausted', { rotationId: rotation.id });
   return { done: false, because: 'no known recovery key opens this Mac any more' };
+}
+
+/** Why the keys of the keychain cannot be given up yet, or null. */
+async function itemsNotRefuted(run: Run): Promise<string | null> {
+  const items = await keyItems(run);
+  if (items === 'cannot-tell') return run.facts.custodyMode === 'keychain' ? 'the keychain cannot be opened' : null;
+  const { refuted = [], oldItem = null } = run.journal.value.rotation ?? {};
+  return items.every((item) => item === oldItem || refuted.includes(item)) ? null : 'not every key of the keychain has been refused for certain';
+}
+
+/** The backend gives no key for it; what lies in the keychain has its second look first. */
+async function endNotGiven(run: Run, rotation: JournalRotation): Promise<Outcome> {
+  const unasked = await itemsNotRefuted(run);
+  if (unasked) return stayUnresolved(run, unasked);
+  await removeRefutedItems(run, run.journal.value.rotation?.refuted ?? []);
+  return endNotKnown(run, rotation, 'the backend gives no key for this rotation');
 }
 
 function recordName(run: Run, rotation: JournalRotation, record: { recordId: string; envelopeIds: string[] }): string {

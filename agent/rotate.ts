@@ -2,14 +2,17 @@ import { randomUUID } from 'node:crypto';
 import type { CheckInReply, OpenDebt, RotationReason, Validation } from '../protocol/messages.ts';
 import { isProblemCode, Problem } from '../protocol/problems.ts';
 import type { RecoveryKey } from '../protocol/recovery-key.ts';
+import { chooseAuthority } from './authority.ts';
 import { deliver, withReceipt } from './deliver.ts';
 import { type JournalRotation, type Kept, withCurrent } from './journal.ts';
+import { forgetOldItems, itemBefore, keyItem, putItem, removeRefutedItems } from './key-items.ts';
 import { readChangeFailure, readChangeOutput, startChange } from './mac/fdesetup.ts';
 import { keepAwake } from './mac/system.ts';
 import { errorFile, outputFile, paths } from './paths.ts';
-import { giveBack, reckonedNow, spendTry, tryKey } from './refusals.ts';
+import { noteOldRefused, noteProof, presentMoment } from './prove.ts';
+import { giveBack, lookNow, reckonedNow, spendTry, tryKey } from './refusals.ts';
 import type { Run } from './run-of-agent.ts';
-import { askForGrant, keyItem, keyItems } from './unlock.ts';
+import { askForGrant } from './unlock.ts';
 
 /*
  * Replaces a recovery key without losing it. fdesetup chooses the new key, so there is a moment when only its output knows
@@ -33,11 +36,13 @@ export type Outcome =
 
 /** Longest wait for fdesetup; after it the agent leaves it alone, and a later run looks for it. */
 const changeSeconds = 10 * 60;
+/** The server's word that a change may begin is good for so long. */
+const beginSeconds = 60;
 
 export async function rotate(run: Run, reply: CheckInReply, because: RotationReason, debts: readonly OpenDebt[]): Promise<Outcome> {
   await loadEverything(run);
   const authority = await chooseAuthority(run, reply);
-  if ('outcome' in authority) return authority.outcome;
+  if ('none' in authority) return { done: false, because: authority.none };
 
   const id = randomUUID();
   const rotation: JournalRotation = {
@@ -48,6 +53,7 @@ export async function rotate(run: Run, reply: CheckInReply, because: RotationRea
     authorizedBy: authority.by,
     oldItem: authority.item,
     oldRecordId: authority.recordId,
+    enrolmentId: run.enrolmentId,
     outputFile: outputFile(id),
     escrowIdBefore: run.journal.value.escrowSeen?.digest ?? null,
     changingUptime: null,
@@ -63,16 +69,21 @@ export async function rotate(run: Run, reply: CheckInReply, because: RotationRea
   } catch (cause) {
     return endUnchanged(run, rotation, cause instanceof Problem ? cause : new Problem('AGENT_BUG', undefined, { cause }));
   }
-  if ((await tryKey(run, old)) !== 'true') {
-    // 3
+  const begunAt = run.uptime();
+  const valid = await tryKey(run, old); // 3
+  if (valid !== 'true') {
+    if (valid !== 'false') return endUnchanged(run, rotation, new Problem('CHANGE_FAILED', 'macOS could not be asked about the old key'));
+    noteOldRefused(run, reply, rotation.oldRecordId);
     return endUnchanged(run, rotation, new Problem('KEY_NOT_ON_MAC', 'the key that should authorize the change does not open this Mac'));
   }
   if (run.stopping()) return endUnchanged(run, rotation, new Problem('CHANGE_FAILED', 'the agent was told to stop before the change'));
   if (run.facts.custodyMode === 'keychain' && authority.by === 'grant') {
-    const item = keyItem(run, `before-${id}`);
+    const item = itemBefore(run, id);
     if (await run.keys.write(item, old)) run.journal.write({ rotation: { ...rotation, oldItem: item } }); // 4
   }
   await keepAwake(run.runner); // until the receipt: it ends with this process
+  if (run.uptime() - begunAt > beginSeconds)
+    return endUnchanged(run, rotation, new Problem('CHANGE_FAILED', 'the Mac was too slow: the word of the backend is a minute old'));
   return change(run, { ...(run.journal.value.rotation ?? rotation) }, old);
 }
 
@@ -83,40 +94,6 @@ async function loadEverything(run: Run): Promise<void> {
   const { RecoveryKey } = await import('../protocol/recovery-key.ts');
   const trial = RecoveryKey.parse('AAAA-BBBB-CCCC-DDDD-EEEE-FFFF');
   if (trial) sealKey(trial, run.escrowCertificate);
-}
-
-type Authority = { by: 'keychain' | 'grant'; key: RecoveryKey | null; item: string | null; recordId: string | null };
-
-/** Gate 6: a key in the keychain that answers `true`; else a grant; else nothing. */
-async function chooseAuthority(run: Run, reply: CheckInReply): Promise<Authority | { outcome: Outcome }> {
-  if (run.facts.custodyMode === 'keychain') {
-    const probe = `probe:${run.facts.hardwareUuid}`;
-    const works = await run.keys.roundTrip(probe);
-    if (!works) return { outcome: { done: false, because: 'the keychain does not keep what is put into it' } };
-    const kept = await firstValidItem(run);
-    if (kept) return { by: 'keychain', key: kept.key, item: kept.item, recordId: reply.held?.recordId ?? null };
-  }
-  const record = reply.held ?? reply.candidates[0];
-  if (!record) {
-    run.problems.push({ code: 'KEY_NOT_ON_MAC' });
-    return { outcome: { done: false, because: 'neither this Mac nor the backend has a key that could authorize the change' } };
-  }
-  return { by: 'grant', key: null, item: null, recordId: record.recordId };
-}
-
-/** The item of the current rotation first; never a sweep through the history. */
-async function firstValidItem(run: Run): Promise<{ key: RecoveryKey; item: string } | null> {
-  const items = await keyItems(run);
-  if (items === 'cannot-tell') return null;
-  const current = run.journal.value.current?.rotationId;
-  const likeliest = items
-    .filter((item) => current && item === keyItem(run, current))
-    .concat(items.filter((item) => !current || item !== keyItem(run, current)));
-  for (const item of likeliest.slice(0, 2)) {
-    const read = await run.keys.read(item);
-    if (typeof read === 'object' && (await tryKey(run, read.there)) === 'true') return { key: read.there, item };
-  }
-  return null;
 }
 
 async function begin(run: Run, rotation: JournalRotation, debts: readonly OpenDebt[], key: RecoveryKey | null): Promise<RecoveryKey> {
@@ -139,10 +116,25 @@ async function begin(run: Run, rotation: JournalRotation, debts: readonly OpenDe
   return asked.open(begun.grant.jwe);
 }
 
-/** Ends a rotation before macOS changed anything: files and the item that was made for it go, the server hears of it at the next check-in. */
-export function endUnchanged(run: Run, rotation: JournalRotation, problem: Problem | null, detail: string = problem?.code ?? 'interrupted'): Outcome {
+/** Ends a rotation without a new key: files and the item that was made for it go, the server hears of it at the next check-in. */
+export async function endUnchanged(
+  run: Run,
+  rotation: JournalRotation,
+  problem: Problem | null,
+  detail: string = problem?.code ?? 'interrupted',
+): Promise<Outcome> {
   removeOutputs(run, rotation.id);
-  run.journal.write({ rotation: null, endings: [...run.journal.value.endings, { rotationId: rotation.id, as: 'not-changed', detail }] });
+  if (run.facts.custodyMode === 'keychain' && rotation.authorizedBy === 'grant') await run.keys.remove(itemBefore(run, rotation.id));
+  await removeRefutedItems(run, run.journal.value.rotation?.refuted ?? []);
+  const { outbox, previous, endings } = run.journal.value;
+  const refused = (one: Kept): boolean => one.rotationId === rotation.id && one.source === 'rotation';
+  run.journal.write({
+    rotation: null,
+    outbox: outbox.filter((one) => !refused(one)),
+    previous: [...previous, ...outbox.filter(refused)],
+    ownEscrowChangeDue: false,
+    endings: [...endings, { rotationId: rotation.id, as: 'not-changed', detail }],
+  });
   if (problem) run.problems.push({ code: problem.code, ...(problem.detail ? { detail: problem.detail } : {}) });
   run.log('rotation-not-changed', { rotationId: rotation.id, because: detail });
   const words = problem ? problem.message : 'it was interrupted before the key was changed';
@@ -167,6 +159,8 @@ async function change(run: Run, rotation: JournalRotation, old: RecoveryKey): Pr
   run.disk.sync(files.out); // 8
   const output = readChangeOutput(run.disk.read(files.out, 1024 * 1024) ?? Buffer.alloc(0));
   if (!output) return changeFailed(run, changing, old, ended.code, files.err, tried);
+  // Cut off: it counts for nothing until macOS says `true` to it, and resolve.ts asks.
+  if (!output.whole) return { done: 'later', because: 'what macOS wrote of the new key is cut off' };
   run.journal.write({ ...giveBack(run.journal.value, tried), capability: { build: run.facts.macosBuild, state: 'works' } });
   return keepNewKey(run, changing, output.key);
 }
@@ -189,7 +183,7 @@ async function changeFailed(run: Run, rotation: JournalRotation, old: RecoveryKe
 export async function keepNewKey(run: Run, rotation: JournalRotation, key: RecoveryKey, known?: Validation): Promise<Outcome> {
   const { sealKey } = await import('../protocol/envelope.ts');
   const item = keyItem(run, rotation.id);
-  const kept = run.facts.custodyMode === 'keychain' && (await run.keys.write(item, key)); // 9
+  const kept = run.facts.custodyMode === 'keychain' && (await (known === 'true' ? putItem(run, item, key) : run.keys.write(item, key))); // 9
   const envelope = sealKey(key, run.escrowCertificate);
   const sealed: Kept = {
     envelopeId: await digest(envelope),
@@ -198,11 +192,15 @@ export async function keepNewKey(run: Run, rotation: JournalRotation, key: Recov
     volume: run.facts.volume,
     madeAt: new Date(run.now()).toISOString(),
     validated: known ?? 'unknown',
+    ...(known === 'true' ? { answered: presentMoment(run) } : {}),
     rotationId: rotation.id,
     recordId: null,
     held: false,
   };
-  const outboxWith = (one: Kept): Kept[] => [...run.journal.value.outbox.filter((other) => other.rotationId !== rotation.id), one];
+  const outboxWith = (one: Kept): Kept[] => [
+    ...run.journal.value.outbox.filter((other) => other.rotationId !== rotation.id || other.source !== 'rotation'),
+    one,
+  ];
   let journaled = true;
   try {
     run.journal.write({ rotation: { ...rotation, state: 'sealed' }, outbox: outboxWith(sealed) }); // 10
@@ -214,11 +212,15 @@ export async function keepNewKey(run: Run, rotation: JournalRotation, key: Recov
   }
   if (run.stopping()) return { done: 'later', because: 'the agent was told to stop; the sealed key is delivered by the next run' };
   const answer = known ?? asValidation(await tryKeyIfWritable(run, key, journaled)); // 11
-  const checked: Kept = { ...sealed, validated: answer };
-  if (journaled && answer !== sealed.validated) run.journal.write({ outbox: outboxWith(checked) });
+  const checked: Kept = { ...sealed, validated: answer, ...(answer === 'true' && !known ? { answered: presentMoment(run) } : {}) };
+  if (journaled && answer !== sealed.validated) {
+    // A first `false` of the new key is the first of the two that refute it (K8).
+    const looks = answer === 'false' && run.settled ? { ...rotation.looks, new: lookNow(run) } : rotation.looks;
+    run.journal.write({ outbox: outboxWith(checked), rotation: { ...rotation, state: 'sealed', looks } });
+  }
   const onMac = kept && (await readsBack(run, item, key));
   if (journaled && (onMac || (answer === 'true' && run.facts.escrow.payload === 'ours'))) removeOutputs(run, rotation.id); // 12
-  return deliverNewKey(run, { ...rotation, state: 'sealed' }, checked); // 13
+  return deliverNewKey(run, run.journal.value.rotation?.state === 'sealed' ? run.journal.value.rotation : { ...rotation, state: 'sealed' }, checked); // 13
 }
 
 const asValidation = (answer: Validation | 'no-budget'): Validation => (answer === 'no-budget' ? 'unknown' : answer);
@@ -240,15 +242,33 @@ export async function deliverNewKey(run: Run, rotation: JournalRotation, kept: K
     return { done: 'later', because: 'the backend cannot read the new key; it is kept on this Mac' };
   }
   const delivered = withReceipt(kept, receipt);
-  if (receipt.state !== 'held' || kept.validated !== 'true') {
-    // Both keys stay where they are until macOS has said `true` to one of them.
-    run.journal.write({ rotation, outbox: run.journal.value.outbox.map((one) => (one.envelopeId === kept.envelopeId ? delivered : one)) });
-    return { done: 'later', because: 'the new key is delivered, and macOS has not confirmed it yet' };
+  if (receipt.state === 'held' && kept.validated === 'true') {
+    finish(run, rotation, delivered);
+    await forgetOldItems(run, rotation.id, delivered.envelopeId);
+    removeOutputs(run, rotation.id);
+    return { done: true, because: rotation.because };
   }
-  finish(run, rotation, delivered);
-  await forgetOldItems(run, rotation);
-  removeOutputs(run, rotation.id);
-  return { done: true, because: rotation.because };
+  // Delivered before, and what macOS said is known there: a proof that is due, or another key since, decides it now.
+  const told = kept.recordId !== null && !run.journal.value.proofs.some((proof) => proof.envelopeId === kept.envelopeId);
+  if (kept.validated === 'true' && told) return concludeUnproved(run, rotation, delivered);
+  // The server does not count this rotation (it ended it, or was restored): macOS's answer is what makes the key held (K7).
+  if (kept.validated === 'true') noteProof(run, kept.envelopeId, null, 'true', kept.answered);
+  // Both keys stay where they are until macOS has said `true` to one of them.
+  run.journal.write({ rotation, outbox: [...run.journal.value.outbox.filter((one) => one.envelopeId !== kept.envelopeId), delivered] });
+  if (kept.validated !== 'true') return { done: 'later', because: 'the new key is delivered, and macOS has not confirmed it yet' };
+  return { done: 'later', because: 'the new key is delivered, and the backend takes it for the valid one at the next check-in' };
+}
+
+/** Nothing more can be found out by this rotation. The sealed key is at the server and stays here; the server's proofs decide. */
+export function concludeUnproved(run: Run, rotation: JournalRotation, kept: Kept): Outcome {
+  const detail = 'its key is delivered and not proved';
+  run.journal.write({
+    ...withCurrent(run.journal.value, kept),
+    rotation: null,
+    endings: [...run.journal.value.endings, { rotationId: rotation.id, as: 'not-known', detail }],
+  });
+  run.log('rotation-resolved', { rotationId: rotation.id, as: 'not-known', because: detail });
+  return { done: false, because: 'the new key is delivered; whether it is the valid one is for a proof to tell' };
 }
 
 /** Step 14: one write. */
@@ -258,19 +278,12 @@ export function finish(run: Run, rotation: JournalRotation, kept: Kept): void {
     ...withCurrent(journal, kept),
     rotation: null,
     debts: journal.debts.filter((debt) => !debt.confirmed),
+    doubts: [],
     session: journal.session && rotation.because === 'used' ? { ...journal.session, usedChanged: true } : journal.session,
     exhausted: false,
     lastProof: { build: run.facts.macosBuild, at: reckonedNow(run) },
   });
   run.log('rotation-done', { rotationId: rotation.id, because: rotation.because, envelopeId: kept.envelopeId });
-}
-
-/** Step 15: every item but the new key's. */
-export async function forgetOldItems(run: Run, rotation: JournalRotation): Promise<void> {
-  if (run.facts.custodyMode !== 'keychain' && rotation.oldItem === null) return;
-  const items = await keyItems(run);
-  if (items === 'cannot-tell') return;
-  for (const item of items) if (item !== keyItem(run, rotation.id)) await run.keys.remove(item);
 }
 
 async function digest(bytes: Uint8Array): Promise<string> {

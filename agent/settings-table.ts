@@ -214,9 +214,11 @@ const proxy: Setting<string> = {
 const pilot: Setting<boolean> = {
   unit: 'yes or no',
   range: 'true, false',
-  default: 'false',
-  meaning: 'this Mac may be the first of its build of macOS to try whether the key itself authorizes its change',
-  initial: false,
+  default: 'true',
+  meaning:
+    'this Mac may be the first of its build of macOS to try whether the key itself authorizes its change; false: it waits until another Mac of the fleet has seen it',
+  initial: true,
+  careful: false,
   read: (value) => (typeof value === 'boolean' ? { value } : { wrong: `is ${describe(value)}; it must be true or false` }),
 };
 

@@ -5,12 +5,14 @@ import type { Versions } from './observe.ts';
 import type { PublicStatus } from './status.ts';
 
 /**
- * What a run leaves for everybody to read. Null where it did not even get to know its machine. What only the backend knows
+ * What a run leaves for everybody to read. Null where nothing is known of its machine, now and before. What only the backend knows
  * stays as it was when the backend was not reached; `lastAnswerAt` says how old that is.
  */
 export function statusOf(finished: Finished, versions: Versions, now: number, before: PublicStatus | null): PublicStatus | null {
   const { standing, journal, read, reply, observed, backend } = finished;
-  if (!standing || !journal) return null;
+  // A journal that may not be touched: what was known stays, and why the run ended is said.
+  if (!standing || !journal)
+    return before && { ...before, at: new Date(now).toISOString(), lastRun: { did: finished.did, code: finished.code }, problems: finished.problems };
   const { clock, rotation, identity } = journal.value;
   const facts = observed?.facts ?? null;
   const sameMac = before !== null && before.serial === standing.serial;

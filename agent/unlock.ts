@@ -29,11 +29,3 @@ export async function askForGrant(run: Run, what: { purpose: GrantPurpose; recor
     },
   };
 }
-
-/** The keychain items of recovery keys on this hardware, the newest pointer first. */
-export async function keyItems(run: Run): Promise<string[] | 'cannot-tell'> {
-  const all = await run.keys.list();
-  return all === 'cannot-tell' ? all : all.filter((account) => account.startsWith(`recovery-key:${run.facts.hardwareUuid}:`));
-}
-
-export const keyItem = (run: Run, rotationId: string): string => `recovery-key:${run.facts.hardwareUuid}:${rotationId}`;

@@ -1,9 +1,10 @@
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
 import type { FakeMac } from '../test/fake-mac/fake-mac.ts';
+import { filesUnder, formsOf } from '../test/plain-text.ts';
 import type { Ended, Stage } from './stage.ts';
 
 /*
@@ -293,24 +294,6 @@ function opensslOpens(stage: Stage, mac: FakeMac): boolean | null {
   }
 }
 
-/** Every form in which a key could lie about. */
-export function formsOf(key: string): Buffer[] {
-  const texts = [key, key.replaceAll('-', ''), key.toLowerCase()];
-  const offsets = [0, 1, 2].map((offset) => {
-    const encoded = Buffer.concat([Buffer.alloc(offset), Buffer.from(key)]).toString('base64');
-    // Without the ends, which depend on what stands beside it.
-    return encoded.slice(offset === 0 ? 0 : 4, -4);
-  });
-  return [
-    ...texts.map((text) => Buffer.from(text)),
-    ...offsets.map((text) => Buffer.from(text)),
-    Buffer.from(Buffer.from(key).toString('hex')),
-    Buffer.from(Buffer.from(key).toString('hex').toUpperCase()),
-    Buffer.from(key, 'utf16le'),
-    Buffer.from(key, 'utf16le').swap16(),
-  ];
-}
-
 function findPlainText(stage: Stage, macs: readonly FakeMac[], keys: ReadonlySet<string>, tell: Telling): number {
   const forms = [...keys].flatMap(formsOf);
   const places = [
@@ -329,15 +312,4 @@ function findPlainText(stage: Stage, macs: readonly FakeMac[], keys: ReadonlySet
   const leaks = macs.flatMap((mac) => mac.state.leaks);
   for (const leak of leaks) tell.note(`a key was seen in a command line: ${leak}`);
   return found + leaks.length;
-}
-
-function filesUnder(folder: string): string[] {
-  try {
-    return readdirSync(folder, { recursive: true, withFileTypes: true }).flatMap((entry) => {
-      const path = join(entry.parentPath, entry.name);
-      return entry.isFile() && statSync(path).size < 64 * 1024 * 1024 ? [path] : [];
-    });
-  } catch {
-    return [];
-  }
 }

@@ -72,7 +72,7 @@ describe('managed settings', () => {
       holdDeadlineHours: 24,
       proxy: 'none',
       logLevel: 'info',
-      pilot: false,
+      pilot: true,
     });
     expect(settingsProblem(read)).toBeNull();
   });

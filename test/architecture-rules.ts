@@ -34,7 +34,7 @@ const mostTestLines = 700;
 const longFiles: Record<string, { lines: number; because: string }> = {
   'protocol/problems.ts': { lines: 500, because: 'one table: every failure once' },
   'server/migrations/0001-first.ts': { lines: 400, because: 'a migration is one file for ever: all tables of the first version' },
-  'agent/check-in.ts': { lines: 450, because: 'one run from top to bottom: observe, ask, decide, act, report' },
+  'agent/journal.ts': { lines: 350, because: 'the form of the journal, and every check that a file is one of ours' },
   'agent/resolve.ts': { lines: 350, because: 'the rows R0 to R13 in their order, of which the first that fits applies' },
   'agent/doctor-checks.ts': { lines: 400, because: 'a list: every check once, as data' },
   'scripts/story.ts': { lines: 400, because: 'one story from top to bottom' },

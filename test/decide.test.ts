@@ -58,6 +58,7 @@ const reply = (more: Partial<Reply> = {}): Reply => ({
   alarms: [],
   held: { recordId: 'r1', envelopeIds: ['b'.repeat(64)], state: 'held' },
   candidates: [],
+  buildWorks: false,
   ...more,
 });
 const owing = (because: RotationReason, more: Partial<OpenDebt> = {}) => reply({ debts: [debt(because, more)] });
@@ -68,12 +69,14 @@ const situation = (more: Partial<Situation> = {}, factsMore: Partial<Facts> = {}
   reply: reply(),
   recipient,
   rotationOpen: false,
+  exhausted: false,
   outboxEmpty: true,
   mayTry: true,
   usedChanged: false,
   now,
   foreignChanges: [],
   capability: 'unknown',
+  pilot: true,
   provedOnThisBuild: true,
   proofFirst: false,
   changeRunning: 'no',
@@ -158,6 +161,12 @@ describe('what stops every rotation', () => {
     expect(decide(situation({ reply: disclosed, capability: 'refused' }))).toMatchObject({ do: 'ask for help', code: 'UNLOCK_REFUSED' });
   });
 
+  test('gate 5: on a build that nobody has tried, a Mac that is no pilot waits for one that is', () => {
+    expect(says(decide(situation({ reply: disclosed, pilot: false })))).toMatch(/this one is no pilot/);
+    expect(decide(situation({ reply: disclosed, pilot: false, capability: 'works' })).do).toBe('rotate');
+    expect(decide(situation({ reply: { ...disclosed, buildWorks: true }, pilot: false })).do).toBe('rotate');
+  });
+
   test('the battery is enough at 20 percent, and mains always', () => {
     expect(decide(situation({ reply: disclosed }, { power: { source: 'battery', percent: 20 } })).do).toBe('rotate');
     expect(decide(situation({ reply: disclosed }, { power: { source: 'mains', percent: 3 } })).do).toBe('rotate');
@@ -228,6 +237,19 @@ describe('proofs', () => {
   });
   test('what is owed comes before a proof, because a day has one grant', () => {
     expect(decide(situation({ reply: reply({ debts: [debt('disclosed')], proofOrders: [order] }) })).do).toBe('rotate');
+  });
+  test.each<[string, Partial<Situation>, Partial<Facts>]>([
+    ['the MDM replaces the keys', {}, { rotator: 'mdm' }],
+    ['this build takes no key as authority', { capability: 'refused' }, {}],
+    ['no known key opens this Mac, and another one has come', { exhausted: true }, {}],
+    ['somebody else changed the key twice', { foreignChanges: [now - day, now - 2 * day] }, {}],
+  ])('what is owed keeps no proof back for days: %s', (_name, more, factsMore) => {
+    const owed = { reply: reply({ debts: [debt('disclosed')], proofOrders: [order] }) };
+    expect(decide(situation({ ...owed, ...more }, factsMore)).do).toBe('prove');
+    expect(decide(situation({ ...owed, ...more, settled: false }, factsMore)).do).not.toBe('prove');
+  });
+  test('R9: where no known key opens this Mac, nothing is begun and a person is asked', () => {
+    expect(decide(situation({ reply: owing('ordered'), exhausted: true }))).toMatchObject({ do: 'ask for help', code: 'KEY_EXHAUSTED' });
   });
   test('gate 5: a new build proves before it rotates', () => {
     const fresh = { proofFirst: true, provedOnThisBuild: false };

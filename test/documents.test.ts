@@ -143,12 +143,16 @@ describe('the documents', () => {
     for (const threat of text.split(/^### /m).slice(1)) expect(threat).toMatch(/\*\*Holds:?\*\*|\*\*Does not hold:?\*\*/);
   });
 
-  test('each decision says what was decided, why, and what it costs', () => {
+  test('each decision has its number, its date, and either what was decided, why and at what cost, or a list of small ones', () => {
     const decisions = readdirSync(join(root, 'docs/decisions'));
     expect(decisions.filter((file) => !/^\d{4}-[a-z0-9-]+\.md$/.test(file))).toEqual([]);
-    for (const file of decisions)
-      for (const heading of ['## Decided', '## Why', '## What it costs'])
-        expect([file, read(`docs/decisions/${file}`)]).toEqual([file, expect.stringContaining(heading)]);
+    expect(new Set(decisions.map((file) => file.slice(0, 4))).size).toBe(decisions.length);
+    for (const file of decisions) {
+      const text = read(`docs/decisions/${file}`);
+      expect([file, /^# (\d+)\. .+\n\n\d{4}-\d{2}-\d{2}\n/.exec(text)?.[1]]).toEqual([file, String(Number(file.slice(0, 4)))]);
+      const whole = ['## Decided', '## Why', '## What it costs'].every((heading) => text.includes(heading));
+      expect([file, whole || /^- \*\*/m.test(text)]).toEqual([file, true]);
+    }
   });
 });
 

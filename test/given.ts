@@ -1,6 +1,6 @@
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterAll } from '@jest/globals';
+import { afterAll, jest } from '@jest/globals';
 import type { World } from '../agent/check-in.ts';
 import { realDisk } from '../agent/disk.ts';
 import { runJob } from '../agent/job.ts';
@@ -17,6 +17,7 @@ import { makePair } from './fake-mac/certificates.ts';
 import { FakeMac } from './fake-mac/fake-mac.ts';
 import type { Pair, Settings } from './fake-mac/state.ts';
 import { Killed, type Killing, killing } from './killing.ts';
+import { type Network, openNetwork } from './network.ts';
 import { freePort } from './ports.ts';
 import { scratch } from './scratch.ts';
 
@@ -27,18 +28,27 @@ import { scratch } from './scratch.ts';
 
 export const operator = 'an operator';
 
+// Whole courses, each with an RSA key pair of its own, on machines that do other things besides.
+jest.setTimeout(30_000);
+
 export interface GivenOptions {
   escrow?: 'ours' | 'foreign' | 'none';
   fileVault?: 'on' | 'off';
   settings?: Settings;
+  /** Settings that are not there. */
+  without?: string[];
   serial?: string;
+  hardwareUuid?: string;
   macos?: string;
+  /** Where the organisation's identity lies; null: this Mac has none. */
+  identity?: 'keychain' | 'files' | null;
   /** What the agent's world is made of instead, for faults. */
   world?: Partial<World>;
 }
 
 interface Backing {
   serving: Serving;
+  network: Network;
   deviceCa: Pair;
   values: Settings & { escrowCertificate: string };
   dir: string;
@@ -53,11 +63,11 @@ let made = 0;
 async function openBacking(): Promise<Backing> {
   const folder = scratch('given');
   const dir = join(folder, 'backend');
-  const deviceCa = makePair({ subject: { CN: 'Example Device CA', O: 'Example' }, kind: 'ca' });
+  const deviceCa = makePair({ subject: { CN: 'Example Device CA', O: 'Example' }, kind: 'ca', days: 3650 });
   const ca = join(folder, 'device-ca.pem');
   writeFileSync(ca, deviceCa.certificate);
   const passphrase = 'correct horse battery staple';
-  const port = await freePort();
+  const [port, behind] = [await freePort(), await freePort()];
   const made = await initialise({
     dir,
     names: ['localhost'],
@@ -72,37 +82,49 @@ async function openBacking(): Promise<Backing> {
     say: () => undefined,
   });
   time.now = Math.max(time.now, Date.now());
-  // Time stands still here, so a bucket would never fill again.
-  const much = { perMinute: 1e6, burst: 1e6 };
-  const rates = { nonce: much, enroll: much, refused: much, 'check-in': much, rotations: much, keys: much, grants: much };
-  const serving = await serve({ dir, passphrase, log: silentLog, wallNow: () => time.now, rates });
+  const settings = join(dir, 'settings.json');
+  const chosen = JSON.parse(readFileSync(settings, 'utf8'));
+  writeFileSync(settings, JSON.stringify({ ...chosen, listen: { ...chosen.listen, port: behind }, ticketsBesideDeviceCas: true }));
+  const serving = await start(dir, passphrase);
+  const network = await openNetwork(port, behind);
   const values = {
     serverUrl: made.serverUrl,
     escrowCertificate: pem('CERTIFICATE', serving.backend.escrowKeys.certificates[0]?.der ?? Buffer.alloc(0)),
     trustedCertificates: [readFileSync(serving.backend.paths.tlsCa.certificate, 'utf8')],
     identityIssuer: 'Example Device CA',
   };
-  return { serving, deviceCa, values, dir, passphrase };
+  return { serving, network, deviceCa, values, dir, passphrase };
+}
+
+function start(dir: string, passphrase: string): Promise<Serving> {
+  // Time stands still here, so a bucket would never fill again.
+  const much = { perMinute: 1e6, burst: 1e6 };
+  const rates = { nonce: much, enroll: much, refused: much, 'check-in': much, rotations: much, keys: much, grants: much };
+  return serve({ dir, passphrase, log: silentLog, wallNow: () => time.now, rates });
 }
 
 afterAll(async () => {
-  await (await backing)?.serving.stop();
+  const it = await backing;
+  await it?.network.close();
+  await it?.serving.stop();
   backing = null;
 });
 
 export async function given(options: GivenOptions = {}) {
   backing ??= openBacking();
-  const { serving, deviceCa, values, dir } = await backing;
-  const { custody, store } = serving.backend;
+  const it = await backing;
+  const { deviceCa, values, network, passphrase } = it;
+  const backend = () => it.serving.backend;
   const serial = options.serial ?? `C02TEST${String(++made).padStart(5, '0')}`;
   const mac = FakeMac.create({
     serial,
     escrowProfile: options.escrow ?? 'ours',
     escrowCertificate: values.escrowCertificate,
-    deviceCa,
+    ...(options.identity === null ? {} : { deviceCa, identity: options.identity ?? 'keychain' }),
+    ...(options.hardwareUuid ? { hardwareUuid: options.hardwareUuid } : {}),
     clock: () => time.now,
     fileVault: options.fileVault ?? 'on',
-    settings: { ...values, ...options.settings },
+    settings: Object.fromEntries(Object.entries({ ...values, ...options.settings }).filter(([name]) => !options.without?.includes(name))),
     ...(options.macos ? { macosVersion: options.macos } : {}),
   });
   macs.push(mac);
@@ -118,12 +140,13 @@ export async function given(options: GivenOptions = {}) {
     ...options.world,
   });
   /** What launchd does: one run of the job; its exit status. */
-  const checkIn = (more: Partial<World> = {}): Promise<number> => runJob(mac.root, { version: '0.1.0', world: { ...world(), ...more } });
+  const checkIn = (more: Partial<World> = {}, pid: number = process.pid): Promise<number> =>
+    runJob(mac.root, { version: '0.1.0', pid, world: { ...world(), ...more } });
   /** The same, dead at one effect. What it did until then, and whether it died. */
-  const checkInAndDie = async (point: Parameters<typeof killing>[2]): Promise<Killing> => {
+  const checkInAndDie = async (point: Parameters<typeof killing>[2], more: Partial<World> = {}): Promise<Killing> => {
     const killed = killing(mac.root, { runner: mac.runner, secrets: openSecrets(async () => mac.keytar('job'), 2) }, point);
     try {
-      await checkIn(killed.world);
+      await checkIn({ ...killed.world, ...more });
     } catch (cause) {
       if (!(cause instanceof Killed)) throw cause;
     }
@@ -132,7 +155,7 @@ export async function given(options: GivenOptions = {}) {
     return killed;
   };
   const read = <T>(path: string): T => JSON.parse(readFileSync(mac.path(path), 'utf8')) as T;
-  const macId = () => custody.findMac(serial);
+  const macId = () => backend().custody.findMac(serial);
   const pass = (seconds: number): void => {
     time.now += seconds * 1000;
     for (const one of macs) {
@@ -142,11 +165,39 @@ export async function given(options: GivenOptions = {}) {
   };
   return {
     mac,
-    serving,
-    backend: serving.backend,
-    custody,
-    store,
-    dir,
+    get serving() {
+      return it.serving;
+    },
+    get backend() {
+      return backend();
+    },
+    get custody() {
+      return backend().custody;
+    },
+    get store() {
+      return backend().store;
+    },
+    get dir() {
+      return it.dir;
+    },
+    passphrase,
+    network,
+    /** The backend is stopped and started again; with a folder: from that one. */
+    async restart(dir: string = it.dir): Promise<void> {
+      await it.serving.stop();
+      it.dir = dir;
+      it.serving = await start(dir, passphrase);
+    },
+    /** The backend's clock alone. */
+    turnServerClock(seconds: number): void {
+      time.now += seconds * 1000;
+      for (const one of macs)
+        one.change((state) => {
+          state.clockOffsetSeconds -= seconds;
+        });
+    },
+    /** The package, as it lies on a Mac that was set up again. */
+    installPackage: () => writeSigned(mac),
     values,
     deviceCa,
     lines,
@@ -157,23 +208,34 @@ export async function given(options: GivenOptions = {}) {
     journal: () => read<Journal>('/var/db/io.sparekey.agent/journal.json'),
     status: () => read<PublicStatus>('/var/db/io.sparekey.agent.public/status.json'),
     macId,
-    custodyOf: async () => custody.custodyOf(await macId()),
+    custodyOf: async () => backend().custody.custodyOf(await macId()),
     /** The backend's key, by the way that people get it: a disclosure. */
-    disclose: async (reason = 'a test') => (await custody.disclose({ macId: await macId(), actor: operator, reason })).key.reveal(),
+    disclose: async (reason = 'a test') => (await backend().custody.disclose({ macId: await macId(), actor: operator, reason })).key.reveal(),
     /** The held key as the backend would open it, without anybody being shown it. */
     heldKey: async (): Promise<string | null> => {
-      const row = await store.db
-        .selectFrom('envelope')
+      const row = await backend()
+        .store.db.selectFrom('envelope')
         .innerJoin('key_record', 'key_record.id', 'envelope.record_id')
         .select('envelope.bytes')
         .where('key_record.mac_id', '=', await macId())
         .where('key_record.state', '=', 'held')
         .executeTakeFirst();
-      const opened = row?.bytes ? await serving.backend.escrowKeys.open(row.bytes) : null;
+      const opened = row?.bytes ? await backend().escrowKeys.open(row.bytes) : null;
       return opened && typeof opened === 'object' ? opened.reveal() : null;
     },
+    /** Every key of this Mac that the backend could show, whatever its state. */
+    storedKeys: async (): Promise<string[]> => {
+      const rows = await backend()
+        .store.db.selectFrom('envelope')
+        .select('bytes')
+        .where('mac_id', '=', await macId())
+        .execute();
+      const opened = await Promise.all(rows.map(({ bytes }) => (bytes ? backend().escrowKeys.open(bytes) : 'unreadable')));
+      return opened.flatMap((key) => (typeof key === 'object' ? [key.reveal()] : []));
+    },
+    turnClock: (seconds: number) => turnClock(mac, seconds),
     order: async (more: { withoutLogin?: boolean; overrideHold?: boolean } = {}) =>
-      custody.orderRotation({ macId: await macId(), actor: operator, reason: 'a test', ...more }),
+      backend().custody.orderRotation({ macId: await macId(), actor: operator, reason: 'a test', ...more }),
     request: (kind: 'rotate' | 'check-in', id: string) => ask(realDisk(mac.root), { id, kind, reason: kind === 'rotate' ? 'a test' : null }),
     /** A user is at the console for longer than the settle time, and the agent has seen it. */
     async settle(): Promise<void> {
@@ -181,6 +243,14 @@ export async function given(options: GivenOptions = {}) {
       pass(601);
     },
   };
+}
+
+/** The Mac's clock alone: macOS moves its own boot time along, so no uptime passes. */
+function turnClock(mac: FakeMac, seconds: number): void {
+  mac.change((state) => {
+    state.clockOffsetSeconds += seconds;
+    state.boot.bootedAt += seconds * 1000;
+  });
 }
 
 const macs: FakeMac[] = [];

@@ -204,11 +204,13 @@ describe('the launchd job', () => {
     expect(Object.keys(job).sort()).toEqual([
       'AbandonProcessGroup',
       'ExitTimeOut',
+      'HardResourceLimits',
       'Label',
       'ProcessType',
       'ProgramArguments',
       'QueueDirectories',
       'RunAtLoad',
+      'SoftResourceLimits',
       'StartInterval',
       'ThrottleInterval',
       'Umask',

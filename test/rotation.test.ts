@@ -227,3 +227,23 @@ describe('never by a command line', () => {
     expect(mac.state.leaks).toEqual([]);
   });
 });
+
+describe('a build of macOS that nobody has tried', () => {
+  test('is tried by a pilot, and the others follow when it has worked', async () => {
+    const careful = await given({ settings: { pilot: false }, macos: '27.0' });
+    const pilot = await given({ macos: '27.0' });
+    for (const one of [careful, pilot]) {
+      await one.settle();
+      await one.order();
+    }
+    const before = careful.mac.recoveryKey;
+    await careful.checkIn();
+    expect(careful.mac.recoveryKey).toBe(before);
+    expect(careful.status().lastRun.did).toMatch(/this one is no pilot/);
+    await pilot.checkIn();
+    pilot.pass(60);
+    await pilot.checkIn();
+    await careful.checkIn();
+    expect(careful.mac.recoveryKey).not.toBe(before);
+  });
+});

@@ -150,6 +150,10 @@ const updaters = /(?:UpdateBrainService|\/startosinstall|osinstallersetupd|\/osi
 /** Where the next system lies once it is ready, until the restart. */
 const preparedUpdate = '/System/Volumes/Update/Prepared';
 
+/** Every process with its arguments, one a line. */
+export const argumentsOfAll = async (runner: Runner): Promise<string> =>
+  textOf(await runner.run({ program: '/bin/ps', args: ['-axww', '-o', 'pid=,args='], outputLimit: 8 * 1024 * 1024 }));
+
 /** Whether an update of macOS is being prepared. `no` means: none of the known signs is there. */
 export async function updateBeingPrepared(runner: Runner, disk: Disk): Promise<Answer> {
   try {
@@ -157,7 +161,7 @@ export async function updateBeingPrepared(runner: Runner, disk: Disk): Promise<A
   } catch {
     // Not readable says nothing.
   }
-  const text = textOf(await runner.run({ program: '/bin/ps', args: ['-axww', '-o', 'pid=,args='], outputLimit: 8 * 1024 * 1024 }));
+  const text = await argumentsOfAll(runner);
   if (text.trim() === '') return 'unknown';
   return text.split('\n').some((line) => updaters.test(line)) ? 'yes' : 'no';
 }

@@ -149,11 +149,12 @@ export const rotateByMdm = (state: MacState, now: number): string => {
 };
 
 /** A certificate for TLS clients on this serial number. RSA, as SCEP makes them. */
-export const makeIdentity = (serial: string, ca: Pair): Pair => makePair({ subject: { O: 'Example', CN: serial }, kind: 'device', issuer: ca, days: 365 });
+export const makeIdentity = (serial: string, ca: Pair, at: number): Pair =>
+  makePair({ subject: { O: 'Example', CN: serial }, kind: 'device', issuer: ca, days: 365, notBefore: at - 3600_000 });
 
-/** The profile's identity, as SCEP brings it: a certificate of the organisation's CA for this serial, with its chain. */
-export const installIdentity = (state: MacState, ca: Pair, access: 'allowed' | 'denied' | 'asks' = 'allowed'): Pair => {
-  const pair = makeIdentity(state.serial, ca);
+/** The profile's identity, as SCEP brings it: a certificate of the organisation's CA for this serial, with its chain. `at` is the CA's own time. */
+export const installIdentity = (state: MacState, ca: Pair, at: number, access: 'allowed' | 'denied' | 'asks' = 'allowed'): Pair => {
+  const pair = makeIdentity(state.serial, ca, at);
   const keychain = keychainAt(state, systemKeychain);
   keychain.identities.push({ label: attribute(new X509Certificate(pair.certificate).subject, 'CN') ?? state.serial, ...pair, access });
   const chain = derToPem(pemToDer(ca.certificate));

@@ -187,10 +187,10 @@ export class FakeMac {
     this.change((state) => acts.removeSettings(state));
   }
   installIdentity(ca: Pair, access: 'allowed' | 'denied' | 'asks' = 'allowed'): Pair {
-    return this.change((state) => acts.installIdentity(state, ca, access));
+    return this.change((state) => acts.installIdentity(state, ca, this.#machine.doors.clock(), access));
   }
   writeIdentityFiles(ca: Pair): void {
-    const pair = acts.makeIdentity(this.state.serial, ca);
+    const pair = acts.makeIdentity(this.state.serial, ca, this.#machine.doors.clock());
     mkdirSync(dirname(this.path(identityFiles.key)), { recursive: true, mode: 0o755 });
     writeFileSync(this.path(identityFiles.certificate), pair.certificate, { mode: 0o644 });
     writeFileSync(this.path(identityFiles.key), pair.key, { mode: 0o600 });

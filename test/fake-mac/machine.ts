@@ -1,5 +1,5 @@
 // One fake Mac: its root folder, its state, and the one way to change it. Both doors stand on this.
-import { mkdirSync, statSync } from 'node:fs';
+import { mkdirSync, statSync, utimesSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import type { Asked, Launchd } from './commands/outcome.ts';
 import { makeEscrowFile } from './escrow-file.ts';
@@ -143,6 +143,9 @@ export class Machine {
       const path = join(this.root, escrowFilePath);
       mkdirSync(dirname(path), { recursive: true });
       replaceFile(path, makeEscrowFile(due.text, Buffer.from(payload.certificate, 'base64'), this.state.quirks.escrowCipher));
+      // By the Mac's own clock, which may stand still between two keys.
+      const seconds = (this.now + this.state.keysMade) / 1000;
+      utimesSync(path, seconds, seconds);
     }
     this.change((state) => {
       state.escrowDue = null;
