@@ -17,14 +17,17 @@ export interface Standing {
   isFirst?: boolean;
 }
 
+export type Booted = Awaited<ReturnType<typeof readBoot>>;
+
 const mostBytes = 4096;
 
 /**
  * Asks macOS once per boot session what this machine is, and remembers it in /var/run, which macOS empties at each boot.
- * The boot session itself is asked each time; a note of another one counts for nothing.
+ * The boot session itself is asked by every run, for its lock: `booted`, or null where macOS did not say it then; a note of
+ * another one counts for nothing.
  */
-export async function readStanding(runner: Runner, disk: Disk, now: number): Promise<Standing> {
-  const { boot, uptimeSeconds } = await readBoot(runner, now);
+export async function readStanding(runner: Runner, disk: Disk, now: number, booted: Booted | null): Promise<Standing> {
+  const { boot, uptimeSeconds } = booted ?? (await readBoot(runner, now));
   const noted = readNote(disk);
   if (noted?.boot === boot) return { ...noted, uptimeSeconds, isFirst: false };
   const [machine, macos, volume] = await Promise.all([readMachine(runner), readMacos(runner), readVolume(runner)]);

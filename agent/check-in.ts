@@ -2,7 +2,7 @@ import type { CheckInReply } from '../protocol/messages.ts';
 import { Problem, type ProblemCode } from '../protocol/problems.ts';
 import { finishRun } from './acting.ts';
 import type { Backend } from './backend.ts';
-import { readStanding, type Standing } from './boot-note.ts';
+import { type Booted, readStanding, type Standing } from './boot-note.ts';
 import { openRun } from './conversation.ts';
 import type { Decision } from './decide.ts';
 import { noticeEscrowFile, withEscrowFile } from './escrow-file.ts';
@@ -33,6 +33,8 @@ export interface World {
   keys: KeptKeys;
   log: Log;
   versions: Versions;
+  /** The boot session, as it was asked for the lock. */
+  booted: Booted | null;
   /** The Mac's clock, milliseconds. */
   now(): number;
   /** Seconds that only go forward. */
@@ -108,7 +110,7 @@ const whereOf = (cause: unknown): string => {
 };
 
 async function inOrder(world: World, requests: readonly Taken[], finished: Finished): Promise<void> {
-  const standing = await readStanding(world.runner, world.disk, world.now());
+  const standing = await readStanding(world.runner, world.disk, world.now(), world.booted);
   finished.standing = standing;
   const startedAt = world.monotonic();
   const uptime = () => standing.uptimeSeconds + (world.monotonic() - startedAt);

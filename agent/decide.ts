@@ -114,7 +114,10 @@ function lastingReason(it: Situation, reply: NonNullable<Situation['reply']>, be
     notOurs(it.facts) ??
     (recent.length >= 2 ? 'somebody else changed the key twice in 14 days: two rotators' : null) ??
     (scheduled.includes(because) && recent.some((at) => at > it.now - 7 * day) ? 'somebody else changed the key within 7 days' : null) ??
-    (reply.recipients.includes(it.recipient) ? null : 'the backend does not accept the escrow certificate of the settings')
+    (reply.recipients.includes(it.recipient) ? null : 'the backend does not accept the escrow certificate of the settings') ??
+    (it.capability === 'unknown' && !it.pilot && !reply.buildWorks
+      ? 'no Mac of this fleet has replaced its key on this build of macOS yet, and this one is no pilot'
+      : null)
   );
 }
 
@@ -140,8 +143,6 @@ function decideRotation(it: Situation, reply: NonNullable<Situation['reply']>, o
   if (it.exhausted) return { do: 'ask for help', code: 'KEY_EXHAUSTED', because: 'no known recovery key opens this Mac any more' };
   if (it.capability === 'refused')
     return { do: 'ask for help', code: 'UNLOCK_REFUSED', because: 'this build of macOS does not take the key itself as authority' };
-  if (it.capability === 'unknown' && !it.pilot && !reply.buildWorks)
-    return nothing('no Mac of this fleet has replaced its key on this build of macOS yet, and this one is no pilot');
   if (it.proofFirst && !it.provedOnThisBuild) return decideProof(it, reply) ?? nothing('a new build of macOS, or a long silence: a proof comes first');
   return { do: 'rotate', because, debts: owed };
 }

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { performance } from 'node:perf_hooks';
 import { problems as problemTable } from '../protocol/problems.ts';
 import { connect } from './backend.ts';
+import type { Booted } from './boot-note.ts';
 import { checkIn, type Finished, type World } from './check-in.ts';
 import { realDisk } from './disk.ts';
 import { type Lock, takeLock } from './lock.ts';
@@ -37,11 +38,8 @@ export async function runJob(root: string, options: JobOptions): Promise<number>
   const now = options.world?.now ?? Date.now;
   makeFolders(disk);
   // Without it the run fails below, in words and with its requests answered.
-  const boot = await readBoot(runner, now()).then(
-    (it) => it.boot,
-    () => 'unknown',
-  );
-  const me = { pid: options.pid ?? process.pid, boot };
+  const booted = await readBoot(runner, now()).catch(() => null);
+  const me = { pid: options.pid ?? process.pid, boot: booted?.boot ?? 'unknown' };
   const lock = takeLock(root, me) ?? (await takeFromOther(root, runner, me));
   if (!lock) {
     process.stderr.write(`sparekey: ${problemTable.ALREADY_RUNNING.title}\n`);
@@ -50,7 +48,7 @@ export async function runJob(root: string, options: JobOptions): Promise<number>
   const stop = watchForStop();
   const log = options.world?.log ?? openLog(root, 'info');
   try {
-    return await oneRun(root, options, { disk, runner, now, log, stopping: stop.seen });
+    return await oneRun(root, options, { disk, runner, now, log, stopping: stop.seen, booted });
   } finally {
     stop.end();
     lock.release();
@@ -77,6 +75,7 @@ interface Parts {
   now(): number;
   log: Log;
   stopping(): boolean;
+  booted: Booted | null;
 }
 
 async function oneRun(root: string, options: JobOptions, parts: Parts): Promise<number> {

@@ -242,6 +242,7 @@ describe('proofs', () => {
     ['the MDM replaces the keys', {}, { rotator: 'mdm' }],
     ['this build takes no key as authority', { capability: 'refused' }, {}],
     ['no known key opens this Mac, and another one has come', { exhausted: true }, {}],
+    ['another Mac has to try this build first', { pilot: false }, {}],
     ['somebody else changed the key twice', { foreignChanges: [now - day, now - 2 * day] }, {}],
   ])('what is owed keeps no proof back for days: %s', (_name, more, factsMore) => {
     const owed = { reply: reply({ debts: [debt('disclosed')], proofOrders: [order] }) };

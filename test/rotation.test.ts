@@ -237,11 +237,14 @@ describe('a build of macOS that nobody has tried', () => {
       await one.order();
     }
     const before = careful.mac.recoveryKey;
+    // What waits for others keeps no proof back: the first key is proved meanwhile.
+    await careful.checkIn();
+    expect(careful.status().lastRun.did).toMatch(/opens this Mac: true/);
     await careful.checkIn();
     expect(careful.mac.recoveryKey).toBe(before);
     expect(careful.status().lastRun.did).toMatch(/this one is no pilot/);
     await pilot.checkIn();
-    pilot.pass(60);
+    pilot.pass(25 * 3600);
     await pilot.checkIn();
     await careful.checkIn();
     expect(careful.mac.recoveryKey).not.toBe(before);

@@ -32,8 +32,7 @@ export async function secureTokenUsers(runner: Runner): Promise<number | null> {
     .flatMap((line) => /^(\S.*?)\s+-?\d+\s*$/.exec(line)?.[1] ?? [])
     .filter((name) => !name.startsWith('_') && !system.has(name));
   if (names.length > 50) return null;
-  const answers: Answer[] = [];
-  for (const name of names) answers.push(await secureToken(runner, name));
+  const answers = await Promise.all(names.map((name) => secureToken(runner, name)));
   return answers.includes('unknown') ? null : answers.filter((one) => one === 'yes').length;
 }
 
