@@ -88,6 +88,12 @@ export async function openRun(world: World, it: Opening): Promise<OpenRun> {
   return run;
 }
 
+/** The open rotation, or one that ended here without an answer: custody is in doubt until there is one. */
+function rotationOf({ rotation, notKnown }: Readonly<Journal>): CheckInRequest['rotation'] {
+  if (rotation) return { id: rotation.id, state: rotation.state, because: rotation.because };
+  return notKnown && { ...notKnown, state: 'unresolved' };
+}
+
 /** As many as one check-in may carry; the rest is told by the next. */
 const mostReported = { debts: 16, endings: 8 } as const;
 
@@ -105,7 +111,7 @@ function reportOf(run: Run): CheckInRequest {
       .map(({ confirmed: _, ...debt }) => debt),
     proofs: journal.proofs,
     endings: journal.endings.slice(0, mostReported.endings),
-    rotation: journal.rotation ? { id: journal.rotation.id, state: journal.rotation.state, because: journal.rotation.because } : null,
+    rotation: rotationOf(journal),
     exhausted: journal.exhausted,
     problems: run.problems.slice(0, 16).map((one) => ({ code: one.code, ...(one.detail ? { detail: one.detail.slice(0, 256) } : {}) })),
   };

@@ -27,6 +27,9 @@ export async function deliver(run: Run, kept: Kept, rotationId: string | null = 
   return receipt;
 }
 
+/** An envelope that an earlier run sealed: macOS's `true` was for that moment, and the key may have been changed since. */
+export const asOfOld = (kept: Kept): Kept => (kept.validated === 'true' ? { ...kept, validated: 'unknown' } : kept);
+
 export const withReceipt = (kept: Kept, receipt: Receipt, validated: Validation = kept.validated): Kept => ({
   ...kept,
   validated,
@@ -41,7 +44,7 @@ export async function deliverWanted(run: Run, reply: Named): Promise<boolean> {
   let delivered = false;
   for (const kept of everyEnvelope(run).filter((one) => reply.wanted.includes(one.envelopeId) && !isOfOpenRotation(run, one))) {
     try {
-      noteReceipt(run, kept, await deliver(run, kept));
+      noteReceipt(run, kept, await deliver(run, asOfOld(kept)));
       delivered = true;
     } catch (cause) {
       if (!(cause instanceof Problem) || cause.kind.retry !== 'never') throw cause;

@@ -73,7 +73,7 @@ export interface Look {
 }
 
 /** A key that macOS refused while no rotation was open: a record of the server, or an item of the keychain. */
-export interface Doubt {
+interface Doubt {
   recordId: string;
   first: Look;
   refuted: boolean;
@@ -139,6 +139,8 @@ export interface Journal {
   foreignReported: string[];
   /** Changes of the key by somebody else, by reckoned server time (C2). */
   foreignChanges: number[];
+  /** A rotation that ended without anybody knowing which key is valid: told as unresolved until macOS says `true` to one. */
+  notKnown: { id: string; because: RotationReason } | null;
   /** R9: nothing that anybody has opens this Mac. */
   exhausted: boolean;
   /** When the profile's certificate was last compared with the one that proved the enrolment; the Mac's clock, milliseconds. */
@@ -170,6 +172,7 @@ export const freshJournal = (machine: { hardwareUuid: string; serial: string }, 
   ownEscrowChangeDue: false,
   foreignReported: [],
   foreignChanges: [],
+  notKnown: null,
   exhausted: false,
   profileLookedAt: 0,
 });
@@ -283,7 +286,7 @@ const isKept = (value: unknown): boolean =>
 function isJournal(value: object): value is Journal {
   const it = value as Partial<Record<keyof Journal, unknown>>;
   const lists = [it.previous, it.outbox, it.debts, it.refusals, it.doubts, it.proofs, it.endings, it.foreignReported, it.foreignChanges];
-  const objects = [it.current, it.rotation, it.keptItem, it.session, it.identity, it.capability, it.lastProof, it.clock, it.escrowSeen];
+  const objects = [it.current, it.rotation, it.notKnown, it.keptItem, it.session, it.identity, it.capability, it.lastProof, it.clock, it.escrowSeen];
   return (
     typeof it.hardwareUuid === 'string' &&
     typeof it.serial === 'string' &&

@@ -41,7 +41,12 @@ export async function tryKey(run: Run, key: RecoveryKey): Promise<Validation | '
   const id = spendTry(run);
   const answer = await validate(run.runner, key);
   if (answer === 'true') {
-    run.journal.write({ ...giveBack(run.journal.value, id), lastProof: { build: run.facts.macosBuild, at: reckonedNow(run) }, exhausted: false });
+    run.journal.write({
+      ...giveBack(run.journal.value, id),
+      lastProof: { build: run.facts.macosBuild, at: reckonedNow(run) },
+      exhausted: false,
+      notKnown: null,
+    });
   }
   run.log('key-tried', { answer, settled: run.settled });
   return answer;

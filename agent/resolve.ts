@@ -154,7 +154,7 @@ async function resolveSealed(run: Run, reply: CheckInReply, rotation: JournalRot
   const { outbox, current } = run.journal.value;
   const kept = outbox.find((one) => isKeyOf(rotation, one)) ?? (current && isKeyOf(rotation, current) ? current : null);
   if (!kept) return resolveLikeChanging(run, reply, rotation);
-  if (kept.validated === 'true') return deliverNewKey(run, rotation, kept);
+  if (kept.validated === 'true') return deliverNewKey(run, rotation, kept, true);
   const receipt = await deliver(run, kept, rotation.id);
   if (receipt.readable === 'no') {
     run.problems.push({ code: 'DELIVERY_QUARANTINED', detail: 'readable: no' });
@@ -322,7 +322,12 @@ function recordName(run: Run, rotation: JournalRotation, record: { recordId: str
 
 function endNotKnown(run: Run, rotation: JournalRotation, detail: string): Outcome {
   removeOutputs(run, rotation.id);
-  run.journal.write({ rotation: null, endings: [...run.journal.value.endings, { rotationId: rotation.id, as: 'not-known', detail }] });
+  const { id, because } = rotation;
+  run.journal.write({
+    rotation: null,
+    notKnown: { id, because },
+    endings: [...run.journal.value.endings, { rotationId: id, as: 'not-known', detail }],
+  });
   run.log('rotation-resolved', { rotationId: rotation.id, as: 'not-known', because: detail });
   return { done: false, because: `it is not known whether the key was changed: ${detail}` };
 }

@@ -3,7 +3,7 @@ import type { CheckInReply, OpenDebt, RotationReason, Validation } from '../prot
 import { isProblemCode, Problem } from '../protocol/problems.ts';
 import type { RecoveryKey } from '../protocol/recovery-key.ts';
 import { chooseAuthority } from './authority.ts';
-import { deliver, withReceipt } from './deliver.ts';
+import { asOfOld, deliver, withReceipt } from './deliver.ts';
 import { type JournalRotation, type Kept, withCurrent } from './journal.ts';
 import { forgetOldItems, itemBefore, keyItem, putItem, removeRefutedItems } from './key-items.ts';
 import { readChangeFailure, readChangeOutput, startChange } from './mac/fdesetup.ts';
@@ -235,8 +235,8 @@ async function readsBack(run: Run, item: string, key: RecoveryKey): Promise<bool
 }
 
 /** Steps 13 to 15. Repeating them gives the same receipt. */
-export async function deliverNewKey(run: Run, rotation: JournalRotation, kept: Kept): Promise<Outcome> {
-  const receipt = await deliver(run, kept, rotation.id);
+export async function deliverNewKey(run: Run, rotation: JournalRotation, kept: Kept, isOld = false): Promise<Outcome> {
+  const receipt = await deliver(run, isOld ? asOfOld(kept) : kept, rotation.id);
   if (receipt.readable === 'no') {
     run.problems.push({ code: 'DELIVERY_QUARANTINED', detail: 'readable: no' });
     return { done: 'later', because: 'the backend cannot read the new key; it is kept on this Mac' };
@@ -251,7 +251,7 @@ export async function deliverNewKey(run: Run, rotation: JournalRotation, kept: K
   // Delivered before, and what macOS said is known there: a proof that is due, or another key since, decides it now.
   const told = kept.recordId !== null && !run.journal.value.proofs.some((proof) => proof.envelopeId === kept.envelopeId);
   if (kept.validated === 'true' && told) return concludeUnproved(run, rotation, delivered);
-  // The server does not count this rotation (it ended it, or was restored): macOS's answer is what makes the key held (K7).
+  // Sealed by an earlier run, or of a rotation that is not open there: macOS's answer, told with its moment, makes it held (K7).
   if (kept.validated === 'true') noteProof(run, kept.envelopeId, null, 'true', kept.answered);
   // Both keys stay where they are until macOS has said `true` to one of them.
   run.journal.write({ rotation, outbox: [...run.journal.value.outbox.filter((one) => one.envelopeId !== kept.envelopeId), delivered] });

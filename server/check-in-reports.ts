@@ -4,7 +4,7 @@ import { audit } from './audit.ts';
 import { type CustodyParts, minute, sameCase } from './custody-parts.ts';
 import { closeIfPaid, closeOne, oweRotation } from './debts.ts';
 import type { Caller, Tx } from './parts.ts';
-import { takeProof } from './proofs.ts';
+import { orderProof, takeProof } from './proofs.ts';
 import { debtById, openDebtsOf } from './store/debts.ts';
 import { grantsOf } from './store/grants.ts';
 import { envelopeOfMac, recordById, recordsOfVolume, setRecordState } from './store/keys.ts';
@@ -32,7 +32,7 @@ export async function takeReports(parts: CustodyParts, tx: Tx, at: number, repor
   const { request } = reported;
   for (const proof of request.proofs) await takeAnswer(parts, tx, at, reported, proof);
   const debts = await takeDebts(tx, at, reported);
-  for (const ending of request.endings) await takeEnding(tx, at, reported, ending);
+  for (const ending of request.endings) await takeEnding(parts, tx, at, reported, ending);
   if (request.exhausted) await takeExhausted(tx, at, reported);
   const ids = (reports: readonly { id: string }[]) => reports.map((report) => report.id);
   return { debts, proofs: ids(request.proofs), endings: request.endings.map((ending) => ending.rotationId) };
@@ -104,7 +104,12 @@ async function takeDebt(tx: Tx, at: number, { mac, facts }: Reported, debt: Chec
   await closeIfPaid(tx, at, mac.id, debt.id, held);
 }
 
-async function takeEnding(tx: Tx, at: number, { mac }: Reported, ending: CheckInRequest['endings'][number]): Promise<void> {
+async function takeEnding(parts: CustodyParts, tx: Tx, at: number, { mac, facts }: Reported, ending: CheckInRequest['endings'][number]): Promise<void> {
+  if (ending.as === 'not-known') {
+    // Also of a rotation that is forgotten here (a restore): only a proof tells which key is valid.
+    const held = (await recordsOfVolume(tx, mac.id, facts.volume)).find((record) => record.state === 'held');
+    if (held && held.refuted_at === null) await orderProof(parts, tx, at, held, 'a rotation ended, and it is not known whether it changed the key');
+  }
   const rotation = await rotationById(tx, mac.id, ending.rotationId);
   if (rotation?.state !== 'begun') return;
   await endRotation(tx, mac.id, rotation.id, ending.as, ending.detail, at);

@@ -134,7 +134,7 @@ function factsFrom(parts: Pick<CustodyParts, 'certificates' | 'secrets'>, mac: M
     foreign: facts?.escrow.payload === 'foreign' || (file !== null && !isFileOurs(parts, file)),
     exhaustedAt: mac.exhausted_volume === volume ? mac.exhausted_at : null,
     openRotation: open && open.volume === volume ? { begunAt: open.begun_at } : null,
-    unresolved: unresolvedId(mac) !== null && (unresolved === undefined || unresolved.state === 'begun'),
+    unresolved: unresolvedId(mac) !== null && (unresolved === undefined || unresolved.state === 'begun' || unresolved.state === 'not-known'),
     escrowChangedAt: file !== null && !delivered ? mac.escrow_changed_at : null,
     identityAlarms: alarms.filter(isOfIdentity).map((alarm) => alarm.code),
   };

@@ -224,6 +224,30 @@ describe('the server disagrees', () => {
   );
 
   test(
+    'K2, K7: macOS’s `true` counts for the moment at which it was given, not for the one at which the key is delivered',
+    async () => {
+      for (const custody of ['server', 'keychain'] as const) {
+        const it = await owing({ settings: { custody } });
+        await it.checkInAndDie({ name: /ask deliver/, when: 'before' });
+        expect(it.journal().outbox).toMatchObject([{ validated: 'true' }]);
+        it.pass(3600);
+        // Only half a run: macOS’s file of this rotation is in the outbox, and nothing is delivered yet.
+        await it.checkInAndDie({ name: /ask checkIn/, when: 'before' });
+        it.mac.mdmRotates();
+        for (let run = 0; run < 6; run++) {
+          it.pass(13 * 3600);
+          await it.checkIn();
+          const { state } = await it.custodyOf();
+          if (state === 'held') expect(await it.heldKey()).toBe(it.mac.recoveryKey);
+        }
+        expect(await it.heldKey()).toBe(it.mac.recoveryKey);
+        expect(await it.custodyOf()).toMatchObject({ state: 'held' });
+      }
+    },
+    slow,
+  );
+
+  test(
     'R7, R12: an enrolment that did not begin the rotation is given no key for it: it ends not-known, not never',
     async () => {
       const it = await owing();
@@ -233,6 +257,15 @@ describe('the server disagrees', () => {
       });
       expect(await untilResolved(it, 700)).toBeLessThanOrEqual(3);
       expect(await endings(it)).toEqual(['not-known']);
+      // Nobody knows whether the held key is valid: that is said, and a proof is due.
+      expect(await it.custodyOf()).toMatchObject({ state: 'doubtful' });
+      const orders = await it.store.db
+        .selectFrom('proof_order')
+        .select('because')
+        .where('mac_id', '=', await it.macId())
+        .where('ended_at', 'is', null)
+        .execute();
+      expect(orders).toHaveLength(1);
     },
     slow,
   );
