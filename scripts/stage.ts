@@ -91,7 +91,8 @@ export async function openStage(folder: string, options: { settleSeconds: number
     '--dir',
     data,
     '--name',
-    'localhost',
+    // By number: a bare machine may not know the name localhost.
+    '127.0.0.1',
     '--devices-port',
     String(port),
     '--passphrase-file',

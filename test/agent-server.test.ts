@@ -93,7 +93,7 @@ function client(port: number, more: Partial<Omit<ServerOptions, 'settings'>> & {
     agentVersion: '0.1.0',
     retries: { wait: async (milliseconds) => void waits.push(milliseconds), random: () => 0.5 },
     ...more,
-    settings: { serverUrl: `https://localhost:${port}`, trustedCertificates: [ca.pem], trust: 'bundled', proxy: 'none', ...more.settings },
+    settings: { serverUrl: `https://127.0.0.1:${port}`, trustedCertificates: [ca.pem], trust: 'bundled', proxy: 'none', ...more.settings },
   });
   open.push(server);
   return server;
@@ -274,7 +274,7 @@ describe('whom it believes', () => {
   const answer: Handler = (_request, response) => json(response, 200, nonce);
   const refusal = async (tls: Record<string, unknown>, settings: Partial<ServerOptions['settings']> = {}) => {
     const { port, asked } = await given(answer, tls);
-    const problem = await problemOf(client(port, { settings: { serverUrl: `https://localhost:${port}`, ...settings } }).nonce());
+    const problem = await problemOf(client(port, { settings: { serverUrl: `https://127.0.0.1:${port}`, ...settings } }).nonce());
     expect(asked).toHaveLength(0);
     expect(waits).toHaveLength(0);
     return problem;
@@ -304,8 +304,8 @@ describe('whom it believes', () => {
   });
 
   test.each<[string, Record<string, unknown>, string]>([
-    ['expired', serverTls(ca, ['localhost'], 1, new Date(at.getTime() - 3 * 86_400_000)), 'it has expired'],
-    ['not valid yet', serverTls(ca, ['localhost'], 9, new Date(at.getTime() + 3 * 86_400_000)), 'it is not valid yet'],
+    ['expired', serverTls(ca, ['127.0.0.1'], 1, new Date(at.getTime() - 3 * 86_400_000)), 'it has expired'],
+    ['not valid yet', serverTls(ca, ['127.0.0.1'], 9, new Date(at.getTime() + 3 * 86_400_000)), 'it is not valid yet'],
     ['for another name', serverTls(ca, ['other.example.org']), 'it is for another name'],
   ])('a certificate of our CA that is %s: not trusted, and why', async (_name, tls, words) => {
     expect(await refusal(tls)).toMatchObject({ code: 'SERVER_NOT_TRUSTED', detail: expect.stringContaining(words) });
@@ -387,7 +387,7 @@ describe('what stands between', () => {
     const { port, asked } = await given((_request, response) => json(response, 200, nonce));
     const through = await proxy(port);
     expect(await client(port, { settings: { proxy: `http://127.0.0.1:${through.port}` } }).nonce()).toBe('abc');
-    expect(through.asked).toEqual([`localhost:${port}`]);
+    expect(through.asked).toEqual([`127.0.0.1:${port}`]);
     expect(asked[0]?.subject).toBe('CN=enrolment-1');
   });
 

@@ -7,6 +7,7 @@ import { afterAll, describe, expect, jest, test } from '@jest/globals';
 import { change, fdesetup, given, keyIn, ours, plist, says, trueKey } from './fake-mac/asking.ts';
 import { makeDeviceCa } from './fake-mac/certificates.ts';
 import { FakeMac } from './fake-mac/fake-mac.ts';
+import { testWithOpenssl } from './openssl.ts';
 
 // Real processes on a busy machine.
 jest.setTimeout(30_000);
@@ -94,7 +95,10 @@ describe('faults of changerecovery', () => {
 });
 
 describe('security cms -S', () => {
-  test.each([true, false])('is verified by openssl, with the chain and, where asked (%s), signed attributes', async (attributes) => {
+  for (const attributes of [true, false])
+    testWithOpenssl(`is verified by openssl, with the chain and, where asked (${attributes}), signed attributes`, () => verified(attributes));
+
+  async function verified(attributes: boolean): Promise<void> {
     const ca = makeDeviceCa();
     await given({ deviceCa: ca, serial: 'C02EXAMPLE' }, async (mac) => {
       const args = ['cms', '-S', '-N', 'C02EXAMPLE', '-H', 'SHA256', '-u', '0', ...(attributes ? ['-G'] : [])];
@@ -110,7 +114,7 @@ describe('security cms -S', () => {
       const shown = execFileSync('openssl', ['cms', '-cmsout', '-print', '-inform', 'DER', '-in', 'signed'], { cwd: temporary }).toString();
       expect(/signedAttrs:\s+object: contentType/.test(shown)).toBe(attributes);
     });
-  });
+  }
 });
 
 describe('the module in keytar’s place', () => {

@@ -8,6 +8,7 @@ import { derToPem, makeDeviceCa, pemToDer } from './fake-mac/certificates.ts';
 import { type EscrowCipher, escrowCiphers, makeEscrowFile } from './fake-mac/escrow-file.ts';
 import { FakeMac } from './fake-mac/fake-mac.ts';
 import { readBinaryPlist } from './fake-mac/property-list.ts';
+import { openssl, testWithOpenssl } from './openssl.ts';
 
 // Real processes on a busy machine.
 jest.setTimeout(30_000);
@@ -15,12 +16,19 @@ const temporary = mkdtempSync(join(tmpdir(), 'fake-mac-test-'));
 afterAll(() => rmSync(temporary, { recursive: true, force: true }));
 
 describe('the escrow file', () => {
-  test.each(Object.keys(escrowCiphers) as EscrowCipher[])('with %s is opened by openssl and begins as macOS begins it', (cipher) => {
-    const file = makeEscrowFile('AAAA-BBBB-CCCC-DDDD-EEEE-FFFF', pemToDer(escrow.certificate), cipher);
-    expect(file.subarray(0, 4).toString('hex')).toBe('30800609');
-    expect(openFile(file)).toBe('AAAA-BBBB-CCCC-DDDD-EEEE-FFFF');
-  });
-  test('has the same structure as `openssl cms -encrypt -binary -stream -des3` writes', () => {
+  for (const cipher of Object.keys(escrowCiphers) as EscrowCipher[])
+    testWithOpenssl(`with ${cipher} is opened by openssl and begins as macOS begins it`, () => {
+      const file = makeEscrowFile('AAAA-BBBB-CCCC-DDDD-EEEE-FFFF', pemToDer(escrow.certificate), cipher);
+      expect(file.subarray(0, 4).toString('hex')).toBe('30800609');
+      const opened = openssl(['cms', '-decrypt', '-binary', '-inform', 'DER', '-in', 'file.dat', '-recip', 'c.pem', '-inkey', 'k.pem'], {
+        'file.dat': file,
+        'c.pem': escrow.certificate,
+        'k.pem': escrow.key,
+      });
+      expect(opened.toString()).toBe('AAAA-BBBB-CCCC-DDDD-EEEE-FFFF');
+      expect(openFile(file)).toBe('AAAA-BBBB-CCCC-DDDD-EEEE-FFFF');
+    });
+  testWithOpenssl('has the same structure as `openssl cms -encrypt -binary -stream -des3` writes', () => {
     const folder = mkdtempSync(join(temporary, 'same-'));
     writeFileSync(join(folder, 'c.pem'), escrow.certificate);
     const theirs = execFileSync('openssl', ['cms', '-encrypt', '-binary', '-stream', '-des3', '-outform', 'DER', 'c.pem'], {

@@ -22,7 +22,7 @@ beforeAll(async () => {
     ca: ours.certificateDer,
     caKey: ours.privateKey,
     publicKeyDer: pair.publicKey.export({ format: 'der', type: 'spki' }),
-    names: ['localhost'],
+    names: ['127.0.0.1'],
     at,
     days: 30,
   });
@@ -39,7 +39,7 @@ beforeAll(async () => {
 afterAll(() => void server.close());
 
 const ask = (trust: 'bundled' | 'system', trustedCertificates: string[]): Promise<string> => {
-  const settings = { serverUrl: `https://localhost:${(server.address() as AddressInfo).port}`, trust, trustedCertificates, proxy: 'none' };
+  const settings = { serverUrl: `https://127.0.0.1:${(server.address() as AddressInfo).port}`, trust, trustedCertificates, proxy: 'none' };
   const code = `
     const { openServer } = await import(${JSON.stringify(join(import.meta.dirname, '../agent/server.ts'))});
     const server = openServer({ settings: ${JSON.stringify(settings)}, identity: null, runner: null });

@@ -70,7 +70,8 @@ async function openBacking(): Promise<Backing> {
   const [port, behind] = [await freePort(), await freePort()];
   const made = await initialise({
     dir,
-    names: ['localhost'],
+    // By number: a bare machine may not know the name localhost.
+    names: ['127.0.0.1'],
     organisation: 'Example',
     devicesPort: port,
     passphrase,

@@ -1,9 +1,7 @@
 // How tests of the fake Mac ask it.
-import { execFileSync } from 'node:child_process';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { makePair } from './certificates.ts';
+import { createPrivateKey } from 'node:crypto';
+import { openEnvelope } from '../../protocol/envelope.ts';
+import { makePair, pemToDer } from './certificates.ts';
 import { FakeMac } from './fake-mac.ts';
 
 export const escrow = makePair({ subject: { CN: 'Escrow' }, kind: 'escrow' });
@@ -11,17 +9,11 @@ export const ours = { escrowProfile: 'ours', escrowCertificate: escrow.certifica
 
 export const plist = (password: string, user?: string): string =>
   `<plist version="1.0"><dict>${user === undefined ? '' : `<key>Username</key><string>${user}</string>`}<key>Password</key><string>${password}</string></dict></plist>`;
-/** What openssl finds in an envelope; throws where the pair does not open it. */
+/** The key in an envelope; throws where the pair does not open it. That openssl opens it too is shown once, where openssl is. */
 export const openFile = (bytes: Buffer, pair = escrow): string => {
-  const folder = mkdtempSync(join(tmpdir(), 'fake-mac-cms-'));
-  try {
-    for (const [name, content] of Object.entries({ 'file.dat': bytes, 'c.pem': pair.certificate, 'k.pem': pair.key }))
-      writeFileSync(join(folder, name), content);
-    const args = ['cms', '-decrypt', '-binary', '-inform', 'DER', '-in', 'file.dat', '-recip', 'c.pem', '-inkey', 'k.pem'];
-    return execFileSync('openssl', args, { cwd: folder, stdio: ['ignore', 'pipe', 'ignore'] }).toString();
-  } finally {
-    rmSync(folder, { recursive: true, force: true });
-  }
+  const opened = openEnvelope(bytes, createPrivateKey(pair.key), pemToDer(pair.certificate));
+  if (opened === 'unreadable') throw new Error('the pair does not open it');
+  return opened.reveal();
 };
 export const change = ['changerecovery', '-personal', '-outputplist', '-inputplist'];
 export const fdesetup = (mac: FakeMac, args: string[], input?: string) =>
