@@ -11,7 +11,7 @@ import type { Run } from './run-of-agent.ts';
  */
 
 const day = 24 * 60 * 60 * 1000;
-export const budget = { perDay: 2, perWeek: 5, perDayUnsettled: 1 } as const;
+const budget = { perDay: 2, perWeek: 5, perDayUnsettled: 1 } as const;
 
 /** Whether one more key may be tried now. */
 export function mayTry(journal: Readonly<Journal>, now: number, settled: boolean): boolean {

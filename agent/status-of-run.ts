@@ -54,7 +54,7 @@ export function statusOf(finished: Finished, versions: Versions, now: number, be
 }
 
 /** Whose escrow payload was found, what the settings chose, and what follows. */
-export function sayMode(facts: Facts): string {
+function sayMode(facts: Facts): string {
   const found = {
     ours: 'the escrow payload is Sparekey’s',
     foreign: 'the escrow payload is somebody else’s',

@@ -4,7 +4,7 @@ import type { RecoveryKey } from '../protocol/recovery-key.ts';
 import type { Run } from './run-of-agent.ts';
 
 /** Seconds of uptime after which a grant is not used any more. */
-export const grantSeconds = 120;
+const grantSeconds = 120;
 
 /** A grant that was asked for: its private key lives in this run's memory and nowhere else. */
 export interface AskedGrant {
