@@ -94,6 +94,7 @@ export async function observe(
     custodyMode: custody.mode,
     escrowOwner: settings.escrowOwner,
     rotator: settings.rotator,
+    ...(settings.holdDeadlineHours === null ? {} : { holdDeadlineHours: settings.holdDeadlineHours }),
     capability: journal.capability?.build === standing.macosBuild ? journal.capability.state : 'unknown',
     identityWay,
     keyboardLayout: words.layout,

@@ -24,7 +24,8 @@ export interface Settings {
   escrowOwner: 'auto' | 'sparekey' | 'mdm';
   rotator: 'sparekey' | 'mdm';
   settleSeconds: number;
-  holdDeadlineHours: number;
+  /** Null: the backend's own. */
+  holdDeadlineHours: number | null;
   /** `none`, `system`, or the URL of a proxy. */
   proxy: string;
   logLevel: LogLevel;
@@ -247,7 +248,11 @@ export const settingsTable: { [Name in keyof Settings]: Setting<Settings[Name]> 
     number: 300,
     but: 'is under 300 seconds: a key could be replaced while the sign-in with it is still going on',
   }),
-  holdDeadlineHours: wholeNumber('hours', 1, 168, 24, 'after the first disclosure the key is replaced even if nobody has signed in'),
+  holdDeadlineHours: {
+    ...wholeNumber('hours', 1, 168, 24, 'after the first disclosure the key is replaced even if nobody has signed in'),
+    default: 'the backend’s',
+    initial: null,
+  },
   proxy,
   logLevel: oneOf(['error', 'warn', 'info', 'debug'], 'info', 'how much goes into the log'),
   pilot,

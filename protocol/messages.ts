@@ -123,6 +123,8 @@ export const facts = z.strictObject({
   custodyMode: z.enum(['server', 'keychain']),
   escrowOwner: z.enum(['auto', 'sparekey', 'mdm']),
   rotator: z.enum(['sparekey', 'mdm']),
+  /** Where the Mac's settings say another deadline of the hold than the backend's. */
+  holdDeadlineHours: z.int().min(1).max(168).optional(),
   /** Whether the key itself authorizes its change on this build of macOS. */
   capability: z.enum(['unknown', 'works', 'refused']),
   identityWay: z.enum(['files', 'profile', 'ticket']),

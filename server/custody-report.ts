@@ -2,6 +2,7 @@ import type { CustodyState, RecordState } from '../protocol/messages.ts';
 import { Problem } from '../protocol/problems.ts';
 import { type CustodyParts, isoTime } from './custody-parts.ts';
 import { type CustodyRows, custodyFrom, lastFacts, rowsOf, unresolvedOf } from './custody-state.ts';
+import { deadlineHours } from './holds.ts';
 import { type Hold, type RotationDue, rotationDue } from './rotation-due.ts';
 import { openAlarms } from './store/alarms.ts';
 import { type Debt, openDebtsOf, ordersOf } from './store/debts.ts';
@@ -58,7 +59,7 @@ async function stateOf(parts: CustodyParts, mac: Mac): Promise<MacState> {
 function describe(parts: CustodyParts, mac: Mac, { rows, debts, episode }: MacState): MacCustody {
   const now = parts.clock.now();
   const held = rows.living.find((record) => record.state === 'held');
-  const due = rotationDue(debts, episode, parts.settings.holdDeadlineHours, now);
+  const due = rotationDue(debts, episode, deadlineHours(parts, mac), now);
   return {
     ...custodyFrom(parts, mac, rows, now),
     volume: mac.present_volume,

@@ -1,16 +1,21 @@
 import { Problem } from '../protocol/problems.ts';
 import { audit } from './audit.ts';
 import type { CustodyParts } from './custody-parts.ts';
+import { lastFacts } from './custody-state.ts';
 import type { Tx } from './parts.ts';
 import { type Hold, holdOf, isBackIn, type SettledSession } from './rotation-due.ts';
 import { endEpisode, episodeOf, volumesOnHoldOf } from './store/disclosures.ts';
-import { macById } from './store/macs.ts';
+import { type Mac, macById } from './store/macs.ts';
+
+/** The Mac's own managed setting, where it has one: its organisation may want another deadline for a group of Macs. */
+export const deadlineHours = (parts: CustodyParts, mac: Mac | undefined): number =>
+  (mac && lastFacts(mac)?.holdDeadlineHours) ?? parts.settings.holdDeadlineHours;
 
 /** The hold of a volume now. One whose deadline has passed is ended in the records, so that a later disclosure begins an episode of its own. */
 export async function presentHold(parts: CustodyParts, tx: Tx, at: number, macId: string, volume: string): Promise<Hold | null> {
   const episode = await episodeOf(tx, macId, volume);
   if (episode.length === 0) return null;
-  const hold = holdOf(episode, parts.settings.holdDeadlineHours, at);
+  const hold = holdOf(episode, deadlineHours(parts, await macById(tx, macId)), at);
   if (!hold) await end(tx, at, macId, volume, 'deadline', 'server', 'its time is over');
   return hold;
 }

@@ -69,7 +69,7 @@ describe('managed settings', () => {
       escrowOwner: 'auto',
       rotator: 'sparekey',
       settleSeconds: 600,
-      holdDeadlineHours: 24,
+      holdDeadlineHours: null,
       proxy: 'none',
       logLevel: 'info',
       pilot: true,

@@ -78,6 +78,19 @@ describe('a key that was shown', () => {
     expect(mac.recoveryKey).not.toBe(key);
   });
 
+  test('is replaced after the deadline of this Mac’s own settings, where they name another one', async () => {
+    const { mac, checkIn, disclose, pass, settle } = await given({ settings: { holdDeadlineHours: 2 } });
+    await settle();
+    const key = await disclose();
+    await checkIn();
+    pass(2 * 3600 - 60);
+    await checkIn();
+    expect(mac.recoveryKey).toBe(key);
+    pass(120);
+    await checkIn();
+    expect(mac.recoveryKey).not.toBe(key);
+  });
+
   test('is replaced at once when it was shown to somebody else', async () => {
     const { mac, checkIn, disclose, custody, macId, settle } = await given();
     await settle();
