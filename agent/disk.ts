@@ -1,22 +1,5 @@
 // The Mac's files. Every call is one effect, durable when it returns: libuv's fsync is F_FULLFSYNC on macOS.
-import {
-  chmodSync,
-  closeSync,
-  constants,
-  fchmodSync,
-  fstatSync,
-  fsyncSync,
-  lstatSync,
-  mkdirSync,
-  openSync,
-  readdirSync,
-  readSync,
-  renameSync,
-  type Stats,
-  statfsSync,
-  unlinkSync,
-  writeSync,
-} from 'node:fs';
+import * as fs from 'node:fs';
 import { basename, dirname, isAbsolute, join } from 'node:path';
 import { Problem } from '../protocol/problems.ts';
 import { paths } from './paths.ts';
@@ -39,33 +22,52 @@ function unlessMissing<T>(act: () => T): T | null {
   }
 }
 
-function withFile<T>(path: string, flags: number, mode: number, act: (fd: number) => T): T {
-  const fd = openSync(path, flags | constants.O_NOFOLLOW, mode);
+function withFile<T>(files: SystemCalls, path: string, flags: number, mode: number, act: (fd: number) => T): T {
+  const fd = files.openSync(path, flags | fs.constants.O_NOFOLLOW, mode);
   try {
     return act(fd);
   } finally {
-    closeSync(fd);
+    files.closeSync(fd);
   }
 }
 
-function syncFolder(folder: string): void {
-  withFile(folder, constants.O_RDONLY | constants.O_DIRECTORY, 0, fsyncSync);
+function syncFolder(files: SystemCalls, folder: string): void {
+  withFile(files, folder, fs.constants.O_RDONLY | fs.constants.O_DIRECTORY, 0, files.fsyncSync);
 }
 
+/** What the disk asks of the system, call by call: between any two of them the power can go. */
+export type SystemCalls = Pick<
+  typeof fs,
+  | 'chmodSync'
+  | 'closeSync'
+  | 'fchmodSync'
+  | 'fstatSync'
+  | 'fsyncSync'
+  | 'lstatSync'
+  | 'mkdirSync'
+  | 'openSync'
+  | 'readdirSync'
+  | 'readSync'
+  | 'renameSync'
+  | 'statfsSync'
+  | 'unlinkSync'
+  | 'writeSync'
+>;
+
 /** The files under `root`. Those in the state folder must be this process's own and nobody else's to read: otherwise they are refused (rules 3.7). */
-export function realDisk(root: string): Disk {
+export function realDisk(root: string, files: SystemCalls = fs): Disk {
   const me = process.geteuid?.() ?? 0;
   const at = (path: string): string => {
     if (!isAbsolute(path) || path.includes('\0') || path.split('/').includes('..')) throw new TypeError(`not an absolute path of the Mac: ${path}`);
     return join(root, path);
   };
   const isState = (path: string): boolean => path === paths.state || path.startsWith(`${paths.state}/`);
-  const refuse = (path: string, stats: Stats): void => {
+  const refuse = (path: string, stats: fs.Stats): void => {
     if (stats.uid !== me) throw new Problem('JOURNAL_NOT_OURS', `${path} belongs to uid ${stats.uid}`);
     if (stats.mode & 0o077) throw new Problem('JOURNAL_NOT_OURS', `${path} has mode ${(stats.mode & 0o777).toString(8)}`);
   };
   const checkStateFolder = (path: string): void => {
-    const stats = isState(path) ? unlessMissing(() => lstatSync(at(paths.state))) : null;
+    const stats = isState(path) ? unlessMissing(() => files.lstatSync(at(paths.state))) : null;
     if (stats && !stats.isDirectory()) throw new Problem('JOURNAL_NOT_OURS', `${paths.state} is not a folder`);
     if (stats) refuse(paths.state, stats);
   };
@@ -75,79 +77,79 @@ export function realDisk(root: string): Disk {
       checkStateFolder(path);
       // O_NONBLOCK: a pipe put there in place of a file must not hold the run.
       return unlessMissing(() =>
-        withFile(at(path), constants.O_RDONLY | constants.O_NONBLOCK, 0, (fd) => readAll(fd, path, most, isState(path) ? refuse : null)),
+        withFile(files, at(path), fs.constants.O_RDONLY | fs.constants.O_NONBLOCK, 0, (fd) => readAll(files, fd, path, most, isState(path) ? refuse : null)),
       );
     },
     facts(path) {
-      const stats = unlessMissing(() => lstatSync(at(path)));
+      const stats = unlessMissing(() => files.lstatSync(at(path)));
       return stats && { size: stats.size, modifiedMs: stats.mtimeMs, mode: stats.mode & 0o7777, uid: stats.uid, regular: stats.isFile() };
     },
     replace(path, bytes, mode = 0o600) {
       checkStateFolder(path);
       const temp = at(unfinished(path));
-      unlessMissing(() => unlinkSync(temp));
+      unlessMissing(() => files.unlinkSync(temp));
       try {
-        withFile(temp, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL, mode, (fd) => {
-          fchmodSync(fd, mode);
-          writeAll(fd, typeof bytes === 'string' ? Buffer.from(bytes) : bytes);
-          fsyncSync(fd);
+        withFile(files, temp, fs.constants.O_WRONLY | fs.constants.O_CREAT | fs.constants.O_EXCL, mode, (fd) => {
+          files.fchmodSync(fd, mode);
+          writeAll(files, fd, typeof bytes === 'string' ? Buffer.from(bytes) : bytes);
+          files.fsyncSync(fd);
         });
-        renameSync(temp, at(path));
+        files.renameSync(temp, at(path));
       } catch (error) {
         try {
-          unlinkSync(temp);
+          files.unlinkSync(temp);
         } catch {
           // What could not be written may not be removable either; the next write removes it.
         }
         throw error;
       }
-      syncFolder(dirname(at(path)));
+      syncFolder(files, dirname(at(path)));
     },
     createEmpty(path) {
       checkStateFolder(path);
-      withFile(at(path), constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL, 0o600, (fd) => {
-        fchmodSync(fd, 0o600);
-        fsyncSync(fd);
+      withFile(files, at(path), fs.constants.O_WRONLY | fs.constants.O_CREAT | fs.constants.O_EXCL, 0o600, (fd) => {
+        files.fchmodSync(fd, 0o600);
+        files.fsyncSync(fd);
       });
-      syncFolder(dirname(at(path)));
+      syncFolder(files, dirname(at(path)));
     },
     sync(path) {
-      withFile(at(path), constants.O_RDONLY | constants.O_NONBLOCK, 0, fsyncSync);
+      withFile(files, at(path), fs.constants.O_RDONLY | fs.constants.O_NONBLOCK, 0, files.fsyncSync);
     },
     remove(path) {
-      if (unlessMissing(() => unlinkSync(at(path)) ?? true)) syncFolder(dirname(at(path)));
+      if (unlessMissing(() => files.unlinkSync(at(path)) ?? true)) syncFolder(files, dirname(at(path)));
     },
     rename(from, to) {
-      renameSync(at(from), at(to));
-      for (const folder of new Set([dirname(at(from)), dirname(at(to))])) syncFolder(folder);
+      files.renameSync(at(from), at(to));
+      for (const folder of new Set([dirname(at(from)), dirname(at(to))])) syncFolder(files, folder);
     },
     list(folder) {
-      const names = unlessMissing(() => readdirSync(at(folder))) ?? [];
+      const names = unlessMissing(() => files.readdirSync(at(folder))) ?? [];
       return names.filter((name) => !isUnfinished(name)).sort();
     },
     makeFolder(path, mode) {
-      mkdirSync(dirname(at(path)), { recursive: true, mode: 0o755 });
+      files.mkdirSync(dirname(at(path)), { recursive: true, mode: 0o755 });
       try {
-        mkdirSync(at(path), { mode });
+        files.mkdirSync(at(path), { mode });
       } catch (error) {
         if (codeOf(error) !== 'EEXIST') throw error;
       }
-      const stats = lstatSync(at(path));
+      const stats = files.lstatSync(at(path));
       if (!stats.isDirectory()) throw new Problem('JOURNAL_NOT_OURS', `${path} is not a folder`);
       if (stats.uid !== me) throw new Problem('JOURNAL_NOT_OURS', `${path} belongs to uid ${stats.uid}`);
       // Others could have put files into it: tightening it now would only hide that.
       if (stats.mode & 0o022 & ~mode) throw new Problem('JOURNAL_NOT_OURS', `${path} can be written by others`);
-      if ((stats.mode & 0o777) !== mode) chmodSync(at(path), mode);
+      if ((stats.mode & 0o777) !== mode) files.chmodSync(at(path), mode);
     },
     freeBytes(path) {
-      const { bavail, bsize } = statfsSync(at(path));
+      const { bavail, bsize } = files.statfsSync(at(path));
       return bavail * bsize;
     },
   };
 }
 
-function readAll(fd: number, path: string, most: number, check: ((path: string, stats: Stats) => void) | null): Buffer {
-  const stats = fstatSync(fd);
+function readAll(files: SystemCalls, fd: number, path: string, most: number, check: ((path: string, stats: fs.Stats) => void) | null): Buffer {
+  const stats = files.fstatSync(fd);
   // macOS's own "inappropriate file type".
   if (!stats.isFile()) throw check ? new Problem('JOURNAL_NOT_OURS', `${path} is not a file`) : fault('EFTYPE', path);
   check?.(path, stats);
@@ -155,11 +157,11 @@ function readAll(fd: number, path: string, most: number, check: ((path: string, 
   // One byte more than may be there: a file that grows while it is read is noticed.
   const buffer = Buffer.alloc(most + 1 < 65_536 ? most + 1 : Math.min(most + 1, stats.size + 65_536));
   let length = 0;
-  for (let read = -1; read !== 0 && length < buffer.length; length += read) read = readSync(fd, buffer, length, buffer.length - length, null);
+  for (let read = -1; read !== 0 && length < buffer.length; length += read) read = files.readSync(fd, buffer, length, buffer.length - length, null);
   if (length > most || length === buffer.length) throw fault('EFBIG', path);
   return buffer.subarray(0, length);
 }
 
-function writeAll(fd: number, bytes: Uint8Array): void {
-  for (let written = 0; written < bytes.length; ) written += writeSync(fd, bytes, written);
+function writeAll(files: SystemCalls, fd: number, bytes: Uint8Array): void {
+  for (let written = 0; written < bytes.length; ) written += files.writeSync(fd, bytes, written);
 }
