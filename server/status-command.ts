@@ -50,16 +50,24 @@ async function macStatus(backend: Backend, name: string): Promise<CommandResult>
     hardwareUuid: enrolment.hardware_uuid,
     madeAt: when(enrolment.created_at),
     lastSeenAt: enrolment.last_seen_at === null ? null : when(enrolment.last_seen_at),
+    since: enrolment.status_at === null ? null : when(enrolment.status_at),
+    because: enrolment.status_because,
   }));
   return { json: { ...nested(report), enrolments }, text: sentences(report, enrolments).join('\n') };
 }
 
-function sentences(report: MacReport, enrolments: readonly { id: string; way: string; status: string; confirmed: boolean }[]): string[] {
+function sentences(
+  report: MacReport,
+  enrolments: readonly { id: string; way: string; status: string; confirmed: boolean; because: string | null }[],
+): string[] {
   const proved = report.provedAt === null ? 'its key was never proved' : `its key opened this Mac on ${report.provedAt}`;
   return [
     `${report.serial}${report.serialProved ? '' : ' (a claim)'}: custody is ${stateOf(report)}: ${report.because}; ${proved}`,
     `last seen ${report.lastSeenAt ?? 'never'}, macOS ${report.macosVersion ?? 'unknown'}, agent ${report.agentVersion ?? 'unknown'}, id ${report.macId}`,
-    ...enrolments.map((enrolment) => `enrolment ${enrolment.id}: ${enrolment.way}, ${enrolment.status}${enrolment.confirmed ? '' : ', not confirmed'}`),
+    ...enrolments.map(
+      (enrolment) =>
+        `enrolment ${enrolment.id}: ${enrolment.way}, ${enrolment.status}${enrolment.because ? `: ${enrolment.because}` : ''}${enrolment.confirmed ? '' : ', not confirmed'}`,
+    ),
     `replacement: ${report.rotation.because}`,
     ...(report.hold ? [`hold until ${when(report.hold.until)}: ${report.hold.because}`] : []),
     ...(report.openRotation ? [`replacing its key since ${report.openRotation.begunAt}`] : []),
