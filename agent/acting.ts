@@ -1,5 +1,6 @@
 import type { CheckInReply } from '../protocol/messages.ts';
 import { Problem } from '../protocol/problems.ts';
+import { nobodyHasTheKey } from './adoption-note.ts';
 import type { Finished, World } from './check-in.ts';
 import type { OpenRun } from './conversation.ts';
 import { type Decision, decide, type Situation } from './decide.ts';
@@ -7,9 +8,11 @@ import { deliverWanted } from './deliver.ts';
 import { noticeEscrowFile, withEscrowFile } from './escrow-file.ts';
 import { changeIsRunning } from './mac/fdesetup.ts';
 import { updateBeingPrepared } from './mac/system.ts';
+import { mayChange, nextTry, noOrderComes } from './pace.ts';
 import { paths } from './paths.ts';
 import { noteExhausted, prove } from './prove.ts';
 import { isSecondLook, mayTry, reckonedNow } from './refusals.ts';
+import type { Taken } from './requests.ts';
 import { awaitsReceipt, resolve } from './resolve.ts';
 import { type Outcome, rotate } from './rotate.ts';
 import type { Run } from './run-of-agent.ts';
@@ -18,7 +21,7 @@ import type { Run } from './run-of-agent.ts';
  * A run after the backend has answered: deliver what it wants, end what was interrupted, decide, act, and say what came of it.
  */
 
-export async function finishRun(world: World, run: OpenRun, finished: Finished, early: Outcome | null): Promise<void> {
+export async function finishRun(world: World, run: OpenRun, finished: Finished, early: Outcome | null, requests: readonly Taken[]): Promise<void> {
   let reply = run.reply as CheckInReply;
   let delivered = await deliverWanted(run, reply);
   if (delivered) reply = await run.again();
@@ -37,7 +40,17 @@ export async function finishRun(world: World, run: OpenRun, finished: Finished, 
   const decisionBy = await situationOf(world, run, reply, finished);
   const decision = decide(decisionBy);
   finished.decision = decision;
-  const outcome = await act(world, run, reply, decision);
+  let outcome = await act(world, run, reply, decision);
+  const request = requests.find((one) => one.kind === 'adopt') ?? null;
+  const mayAdopt = request !== null || nobodyHasTheKey(run, reply) || run.facts.adoption !== undefined;
+  if (mayAdopt && !outcome.rotated && run.journal.value.rotation === null && !world.stopping()) {
+    const { adopt } = await import('./adopt.ts');
+    if (outcome.acted) reply = await run.again();
+    const adopted = await adopt({ world, run, reply, request, situation: await situationOf(world, run, reply, finished, true) });
+    finished.adopted = adopted.adopted;
+    outcome = { acted: outcome.acted || adopted.acted, rotated: adopted.rotated, did: adopted.did ?? outcome.did };
+    if (finished.observed) finished.observed.facts = run.facts;
+  }
   if (outcome.acted && !world.stopping()) {
     // fdesetup gave no key, or macOS could not be asked: what can be found out now is found out now.
     if (run.journal.value.rotation) await resolveAtOnce(world, run, finished, outcome);
@@ -65,14 +78,13 @@ export async function finishRun(world: World, run: OpenRun, finished: Finished, 
 
 const nothingBut = (decision: Decision): string => (decision.do === 'nothing' ? `nothing, because ${decision.because}` : decision.because);
 
-async function situationOf(world: World, run: Run, reply: CheckInReply, finished: Finished): Promise<Situation> {
+async function situationOf(world: World, run: Run, reply: CheckInReply, finished: Finished, adopting = false): Promise<Situation> {
   const journal = run.journal.value;
   const isNewest = (order: { envelopeIds: readonly string[] }): boolean => order.envelopeIds.includes(journal.current?.envelopeId ?? '');
-  const owed = reply.debts.length > 0 || reply.proofOrders.length > 0;
+  const owed = adopting || reply.debts.length > 0 || reply.proofOrders.length > 0;
   const { certificateDigest } = await import('../protocol/envelope.ts');
   const now = reckonedNow(run);
   const build = run.facts.macosBuild;
-  const month = 30 * 24 * 60 * 60 * 1000;
   // A second look that would come too early tells nothing, and a refuted key is not asked about again.
   const isDue = (recordId: string): boolean => {
     const doubt = journal.doubts.find((one) => one.recordId === recordId);
@@ -96,11 +108,17 @@ async function situationOf(world: World, run: Run, reply: CheckInReply, finished
     foreignChanges: journal.foreignChanges,
     capability: run.facts.capability,
     pilot: run.settings.pilot,
-    provedOnThisBuild: journal.lastProof?.build === build && journal.lastProof.at > now - month,
+    mayChange: mayChange(journal.pace, now),
+    retryAt: nextTry(journal.pace, build, now),
+    provedOnThisBuild: journal.lastProof?.build === build && journal.pace.proofDue === null,
     proofFirst:
       journal.proofRefusedFor !== build &&
-      ((journal.capability !== null && journal.capability.build !== build) ||
-        (journal.lastProof !== null && (journal.lastProof.build !== build || journal.lastProof.at <= now - month))),
+      !noOrderComes(journal.pace, reply.proofOrders.length > 0, now) &&
+      (journal.pace.proofDue !== null ||
+        (journal.capability !== null && journal.capability.build !== build) ||
+        (journal.lastProof !== null && journal.lastProof.build !== build)),
+    payloadChangedAt: journal.payload?.since ?? null,
+    payloadUnproved: journal.proofRefusedFor !== build && (journal.lastProof?.at ?? 0) < (journal.payload?.since ?? 0),
     // Asked only where something is owed: a quiet run starts no command for it.
     changeRunning: owed ? await changeIsRunning(run.runner) : 'no',
     updateBeingPrepared: owed ? await updateBeingPrepared(run.runner, run.disk) : 'no',
@@ -126,7 +144,7 @@ async function act(world: World, run: Run, reply: CheckInReply, decision: Decisi
       if (!(cause instanceof Problem) || cause.kind.exit === 69 || cause.kind.exit === 70) throw cause;
       run.problems.push({ code: cause.code, ...(cause.detail ? { detail: cause.detail } : {}) });
       // Such a Mac is given its key for what an admin ordered and for nothing else: step 3 of that rotation is its proof.
-      if (cause.code === 'GRANT_REFUSED') run.journal.write({ proofRefusedFor: run.facts.macosBuild });
+      if (cause.code === 'GRANT_REFUSED' && run.facts.settings.managed) run.journal.write({ proofRefusedFor: run.facts.macosBuild });
       return { acted: false, rotated: false, did: `a proof is due, but ${cause.message}` };
     }
   }
@@ -159,6 +177,7 @@ async function noticeWitness(world: World, run: Run, finished: Finished): Promis
 function quietSeconds(run: Run, reply: CheckInReply): number | null {
   const { rotation, outbox, proofs, endings, debts } = run.journal.value;
   if (rotation || outbox.length > 0 || proofs.length > 0 || endings.length > 0 || debts.some((debt) => !debt.confirmed)) return null;
-  if (reply.debts.length > 0 || reply.proofOrders.length > 0) return null;
+  // For a key that nobody has a person has to come: no wake-up brings that nearer.
+  if (reply.debts.some((debt) => debt.because !== 'never-escrowed') || reply.proofOrders.length > 0) return null;
   return Math.min(reply.nextCheckInSeconds, run.settings.checkInMinutes * 60);
 }

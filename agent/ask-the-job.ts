@@ -24,6 +24,8 @@ export interface Asking {
   interrupted: AbortSignal;
   /** What the job is doing now, each time that it changes. */
   progress(says: string): void;
+  /** Whatever else there is to do while the answer is waited for. */
+  meanwhile?(requestId: string): void;
 }
 
 /**
@@ -70,6 +72,7 @@ async function follow(asking: Asking, id: string, until: number, timeoutSeconds:
     if (result) return result;
     const says = readProgress(disk, id);
     if (says !== null && says !== last) asking.progress(says);
+    asking.meanwhile?.(id);
     last = says ?? last;
     if (asking.interrupted.aborted) return 'left';
     if (disk.list(paths.failed).some((name) => name.startsWith(`${id}.`)))

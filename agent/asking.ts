@@ -3,7 +3,7 @@ import { Problem } from '../protocol/problems.ts';
 import type { RecoveryKey } from '../protocol/recovery-key.ts';
 import type { JournalRotation } from './journal.ts';
 import { keepOnly, keyItem } from './key-items.ts';
-import { readChangeOutput } from './mac/fdesetup.ts';
+import { takeChangeOutput } from './mac/fdesetup.ts';
 import { knownRecords, noteAccepted, noteProof } from './prove.ts';
 import { isSecondLook, lookNow, mayTry, reckonedNow, tryKey } from './refusals.ts';
 import type { Run } from './run-of-agent.ts';
@@ -14,7 +14,7 @@ import { askForGrant } from './unlock.ts';
  * what that answer is worth. By name, so that two answers about one key are told from answers about two (K8).
  */
 
-export const readOutput = (run: Run, rotation: JournalRotation) => readChangeOutput(run.disk.read(rotation.outputFile, 1024 * 1024) ?? Buffer.alloc(0));
+export const readOutput = (run: Run, rotation: JournalRotation) => takeChangeOutput(run.disk.read(rotation.outputFile, 1024 * 1024));
 
 /** `nobody`: the key is not on this Mac, and the backend will not give it for this rotation, now or later. */
 export type Answered = 'true' | 'unknown' | 'false' | 'refuted' | 'nobody';

@@ -1,6 +1,8 @@
 import type { CheckInReply } from '../protocol/messages.ts';
 import { Problem, type ProblemCode } from '../protocol/problems.ts';
 import { finishRun } from './acting.ts';
+import type { Adopted } from './adopt.ts';
+import { readAdoption, withAdoption } from './adoption-note.ts';
 import type { Backend } from './backend.ts';
 import { type Booted, readStanding, type Standing } from './boot-note.ts';
 import { openRun } from './conversation.ts';
@@ -10,6 +12,8 @@ import { type JournalFile, openJournal, readOnlyJournal, reckonServerTime } from
 import type { Log } from './log.ts';
 import { excludeFromBackups } from './mac/system.ts';
 import { type Observed, observe, type Versions } from './observe.ts';
+import { isGivenUp } from './others.ts';
+import type { Asked, Asker } from './password-door.ts';
 import { paths } from './paths.ts';
 import type { Taken } from './requests.ts';
 import { resolve } from './resolve.ts';
@@ -43,6 +47,8 @@ export interface World {
   stopping(): boolean;
   /** Says to whoever waits what is being done. */
   progress(says: string): void;
+  /** Where the command line brings a password to. */
+  openDoor(root: string, disk: Disk, requestId: string, facts: Omit<Asked, 'left' | 'before'>): Promise<Asker>;
   /** The backend as this Mac: identity loaded, enrolled or renewed first. */
   connect(world: World, parts: Connecting): Promise<Backend>;
 }
@@ -72,6 +78,8 @@ export interface Finished {
   reply: CheckInReply | null;
   backend: Backend | null;
   decision: Decision | null;
+  /** What came of asking for a password; null where nobody was to be asked. */
+  adopted: Adopted | null;
   problems: Run['problems'];
 }
 
@@ -88,6 +96,7 @@ export async function checkIn(world: World, requests: readonly Taken[]): Promise
     reply: null,
     backend: null,
     decision: null,
+    adopted: null,
     problems: [],
   };
   try {
@@ -133,6 +142,8 @@ async function inOrder(world: World, requests: readonly Taken[], finished: Finis
         ? 'ticket'
         : 'profile';
   const observed = await observe(world, standing, journal.value, { ...read, settings }, world.versions, way);
+  const reckoned = reckonServerTime(journal.value, standing.boot, uptime()) ?? world.now();
+  observed.facts = withAdoption(observed.facts, readAdoption(world.disk, standing.hardwareUuid, reckoned).state);
   finished.observed = observed;
   writeSession(journal, observed, requests);
   if (observed.facts.darkWake === 'yes') {
@@ -142,11 +153,19 @@ async function inOrder(world: World, requests: readonly Taken[], finished: Finis
     return;
   }
 
+  const heardAt = reckonServerTime(journal.value, standing.boot, uptime());
+  if (requests.length === 0 && isGivenUp(journal.value, read.state === 'managed', heardAt, settings.quietAfterDays)) {
+    finished.did = `nothing, because the settings have not been managed for ${settings.quietAfterDays} days: the backend is asked again when they are`;
+    finished.quietSeconds = settings.checkInMinutes * 60;
+    world.log('nothing-to-do', { because: 'given up' });
+    return;
+  }
+
   world.progress('asking the backend');
   const run = await openRun(world, { standing, journal, settings, managed: read.state === 'managed', observed, uptime, finished });
   const early = await unlessOffline(finished, () => resolve(run, null));
   await run.again();
-  await finishRun(world, run, finished, early);
+  await finishRun(world, run, finished, early, requests);
 }
 
 /** What is set aside stays on the disk under another name; nothing of another machine is used. */

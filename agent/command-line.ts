@@ -1,7 +1,9 @@
 import { isAbsolute, resolve } from 'node:path';
+import type { ReadStream } from 'node:tty';
 import { Command, CommanderError, InvalidArgumentError } from 'commander';
 import { Problem } from '../protocol/problems.ts';
 import { RecoveryKey } from '../protocol/recovery-key.ts';
+import type { PasswordVisits } from './give-password.ts';
 import type { Result } from './requests.ts';
 import type { Disk, Runner } from './world.ts';
 
@@ -18,6 +20,8 @@ export interface Terminal {
   colour: boolean;
   /** From this call on, Ctrl-C aborts the signal and does not end the process. */
   interrupted(): AbortSignal;
+  /** stdin, for the one command that asks for something. */
+  input(): ReadStream;
 }
 
 interface Options {
@@ -26,6 +30,8 @@ interface Options {
   json?: true;
   reason?: string;
   timeout?: number;
+  user?: string;
+  passwordStdin?: true;
 }
 
 /** As a shell reports a program that was ended by Ctrl-C. */
@@ -38,6 +44,7 @@ Examples:
   sparekey status --json                             the same for a program
   sudo sparekey check-in                             ask the backend now, and do what is due
   sudo sparekey rotate --reason "shown by phone"     have the recovery key replaced
+  sudo sparekey adopt                                nobody has the key of this Mac: make one, by a password
   sudo sparekey doctor                               what stands in the way, and who can mend it
 
 Exit status: 0 done, 64 not understood, 69 backend, 70 a mistake of ours, 75 later, 77 needs a person, 78 settings.
@@ -77,6 +84,13 @@ export async function runCommandLine(args: readonly string[], terminal: Terminal
     .option('--reason <text>', 'why; it goes into the log and the audit', readReason)
     .option('--json', 'print the result as JSON')
     .option('--timeout <seconds>', 'wait so long for the job (default: 900)', readSeconds);
+  add('adopt', 'have a new recovery key made by the password of a FileVault user, where nobody has the key', (options) =>
+    askAndPrint(options, terminal, 'adopt'),
+  )
+    .option('--user <name>', 'whose password it is to be (default: the user at the screen)', readUser)
+    .option('--password-stdin', 'read the password from stdin, one line for each try')
+    .option('--json', 'print the result as JSON')
+    .option('--timeout <seconds>', 'wait so long for the job (default: 900)', readSeconds);
   add('doctor', 'look for what stands in the way, and say who can mend it', (options) => printDoctor(options, terminal)).option('--json', 'print it as JSON');
   add('version', 'print the version', async () => {
     terminal.out(`${terminal.version}\n`);
@@ -102,6 +116,11 @@ function readSeconds(text: string): number {
   const seconds = Number(text);
   if (!/^\d{1,5}$/.test(text) || seconds < 1) throw new InvalidArgumentError('It must be a whole number of seconds from 1 to 99999.');
   return seconds;
+}
+
+function readUser(text: string): string {
+  if (!/^[^\s/\-:\0][^/:\0\r\n]{0,254}$/.test(text)) throw new InvalidArgumentError('It must be the short name of a user.');
+  return text;
 }
 
 function readReason(text: string): string {
@@ -147,17 +166,24 @@ async function printDoctor({ root, json, quiet }: Options, terminal: Terminal): 
   return doctorExit(found);
 }
 
-async function askAndPrint(options: Options, terminal: Terminal, kind: 'check-in' | 'rotate'): Promise<number> {
+async function askAndPrint(options: Options, terminal: Terminal, kind: 'check-in' | 'rotate' | 'adopt'): Promise<number> {
   const [{ disk, runner }, { askTheJob, defaultTimeoutSeconds }, { sayError, sayResult }] = await Promise.all([
     openMac(options.root),
     import('./ask-the-job.ts'),
     import('./report.ts'),
   ]);
+  let visits: PasswordVisits | null = null;
   const progress = (says: string) => {
-    if (!options.quiet) terminal.err(`sparekey: ${says}\n`);
+    if (!options.quiet && !visits?.busy()) terminal.err(`sparekey: ${says}\n`);
   };
   let result: Result | 'left';
   try {
+    if (kind === 'adopt') {
+      const { checkInput, passwordVisits } = await import('./give-password.ts');
+      const giver = { root: options.root, disk, input: terminal.input(), err: terminal.err, fromStdin: options.passwordStdin === true };
+      checkInput(giver);
+      visits = passwordVisits(giver);
+    }
     result = await askTheJob(
       {
         root: options.root,
@@ -167,14 +193,17 @@ async function askAndPrint(options: Options, terminal: Terminal, kind: 'check-in
         wait: (milliseconds) => new Promise((done) => setTimeout(done, milliseconds)),
         interrupted: terminal.interrupted(),
         progress,
+        ...(visits ? { meanwhile: visits.look } : {}),
       },
-      { kind, reason: kind === 'rotate' ? (options.reason ?? 'asked on this Mac') : null },
+      { kind, reason: kind === 'rotate' ? (options.reason ?? 'asked on this Mac') : null, ...(options.user === undefined ? {} : { user: options.user }) },
       options.timeout ?? defaultTimeoutSeconds,
     );
   } catch (error) {
     // A program that reads stdout finds the failure there in the same form as the job's own answers.
     if (options.json) terminal.out(asJson(sayError(error).facts));
     throw error;
+  } finally {
+    visits?.end();
   }
   if (result === 'left') {
     terminal.err('sparekey: not waiting any longer; the request stays in the queue, and the job goes on with it: look with `sparekey status`\n');

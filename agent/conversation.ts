@@ -6,7 +6,10 @@ import type { Finished, World } from './check-in.ts';
 import { everyEnvelope } from './deliver.ts';
 import { type Journal, type JournalFile, withCurrent, withSureTime } from './journal.ts';
 import type { Observed } from './observe.ts';
+import { changedByOthers, lookForSuspects, noteProfiles } from './others.ts';
+import { paceAtAnswer } from './pace.ts';
 import { knownRecords } from './prove.ts';
+import { reckonedNow } from './refusals.ts';
 import type { Run } from './run-of-agent.ts';
 import type { Settings } from './settings-table.ts';
 
@@ -36,6 +39,7 @@ export async function openRun(world: World, it: Opening): Promise<OpenRun> {
   finished.backend = backend;
   let nonce: string | null = null;
   const again = async (): Promise<CheckInReply> => {
+    await lookForSuspects(run);
     const request = reportOf(run);
     let reply: CheckInReply;
     try {
@@ -81,6 +85,7 @@ export async function openRun(world: World, it: Opening): Promise<OpenRun> {
     uptime,
     wait: world.wait,
     stopping: world.stopping,
+    refused: [],
     problems: finished.problems,
     again,
     reply: null,
@@ -94,17 +99,25 @@ function rotationOf({ rotation, notKnown }: Readonly<Journal>): CheckInRequest['
   return notKnown && { ...notKnown, state: 'unresolved' };
 }
 
+const mostOffers = 12;
 /** As many as one check-in may carry; the rest is told by the next. */
 const mostReported = { debts: 16, endings: 8 } as const;
+
+/** Rules 5.1: what the journal holds, and macOS's escrow file as it lies there, which may have been delivered long ago and forgotten by a restored backend. */
+function offersOf(run: Run): string[] {
+  const kept = everyEnvelope(run).map((one) => one.envelopeId);
+  const { escrowSeen } = run.journal.value;
+  const file = escrowSeen?.ours && !kept.includes(escrowSeen.digest) ? [escrowSeen.digest] : [];
+  return [...kept.slice(0, mostOffers - file.length), ...file];
+}
 
 /** What the backend is told: facts, what could be delivered, and everything that it has not confirmed yet. */
 function reportOf(run: Run): CheckInRequest {
   const journal = run.journal.value;
+  const foreignChanges = changedByOthers(journal, reckonedNow(run));
   return {
-    facts: { ...run.facts, uptimeSeconds: run.uptime() },
-    offers: everyEnvelope(run)
-      .slice(0, 12)
-      .map((one) => one.envelopeId),
+    facts: { ...run.facts, uptimeSeconds: run.uptime(), ...(foreignChanges ? { foreignChanges } : {}) },
+    offers: offersOf(run),
     debts: journal.debts
       .filter((debt) => !debt.confirmed)
       .slice(0, mostReported.debts)
@@ -123,17 +136,40 @@ function noteReply(run: Run, reply: CheckInReply): void {
   const open = new Set(reply.debts.map((debt) => debt.id));
   const current = journal.current && { ...journal.current, held: reply.held?.envelopeIds.includes(journal.current.envelopeId) ?? false };
   const known = knownRecords(reply).map((record) => record.recordId);
-  const sure = withSureTime(journal, Date.parse(reply.serverTime));
+  const now = Date.parse(reply.serverTime);
+  const sure = withSureTime(journal, now);
   const next: Partial<Journal> = {
     ...sure,
+    // No answer has reached this journal yet, so the one before it is gone, and with it how many keys were tried: the backend
+    // remembers those that it knows of (gate 3), among them what this check-in told, and those that a damaged one was taken for.
+    ...(journal.clock === null
+      ? {
+          refusals: [
+            ...sure.refusals.slice(journal.proofs.filter((proof) => proof.answer !== 'true').length),
+            ...(reply.tries ?? [])
+              .slice(sure.refusals.filter((one) => one.id.startsWith('lost-')).length)
+              .map((at, n) => ({ id: `told-${n}`, at: Date.parse(at), settled: true })),
+          ],
+        }
+      : {}),
+    pace: paceAtAnswer(journal.pace, run.facts.macosBuild, now, journal.clock?.serverTime ?? null),
+    ...noteProfiles(journal, run.facts, reply),
     doubts: sure.doubts.filter((doubt) => known.includes(doubt.recordId) || doubt.recordId.startsWith('recovery-key:')),
-    clock: { serverTime: Date.parse(reply.serverTime), boot: run.facts.boot, uptime: run.uptime() },
+    clock: { serverTime: now, boot: run.facts.boot, uptime: run.uptime() },
     debts: journal.debts
       .map((debt) => (reply.confirmed.debts.includes(debt.id) ? { ...debt, confirmed: true } : debt))
       .filter((debt) => !debt.confirmed || open.has(debt.id)),
     proofs: journal.proofs.filter((proof) => !reply.confirmed.proofs.includes(proof.id)),
     endings: journal.endings.filter((ending) => !reply.confirmed.endings.includes(ending.rotationId)),
     ...(current ? withCurrent(journal, current) : {}),
+    ...lookAgain(run, reply),
   };
   run.journal.write(next);
+}
+
+/** An escrow file that was delivered and is wanted again: the next run takes it for one that it has not seen, as that of the rotation that it came from. */
+function lookAgain(run: Run, reply: CheckInReply): Partial<Journal> {
+  const { escrowSeen } = run.journal.value;
+  const isGone = escrowSeen !== null && reply.wanted.includes(escrowSeen.digest) && !everyEnvelope(run).some((one) => one.envelopeId === escrowSeen.digest);
+  return isGone ? { escrowSeen: null, ownEscrowChangeDue: true } : {};
 }

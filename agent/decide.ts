@@ -28,10 +28,18 @@ export interface Situation {
   capability: 'unknown' | 'works' | 'refused';
   /** Setting: this Mac may be the first of its build to try. */
   pilot: boolean;
-  /** The last key that answered `true`: on this build of macOS, and less than 30 days ago. */
+  /** Fewer changes than a day allows, for all reasons together. */
+  mayChange: boolean;
+  /** When a change that failed may be tried again, by reckoned server time; null: now. */
+  retryAt: number | null;
+  /** The last key that answered `true` did so on this build of macOS, and after the last long silence. */
   provedOnThisBuild: boolean;
   /** An earlier build of macOS is known, or the Mac was silent for 30 days. */
   proofFirst: boolean;
+  /** When the escrow payload became another one, by reckoned server time; null: it is the one that was first seen (G1). */
+  payloadChangedAt: number | null;
+  /** No key has answered `true` since then. */
+  payloadUnproved: boolean;
   changeRunning: Answer;
   updateBeingPrepared: Answer;
   freeBytes: number;
@@ -46,7 +54,8 @@ export type Decision =
   | { do: 'prove'; orderId: string; recordId: string; envelopeIds: readonly string[]; because: string }
   | { do: 'ask for help'; code: ProblemCode; because: string };
 
-const day = 24 * 60 * 60 * 1000;
+const hour = 60 * 60 * 1000;
+const day = 24 * hour;
 const precedence: readonly RotationReason[] = ['interrupted', 'disclosed', 'used', 'ordered', 'granted', 'doubtful', 'never-escrowed', 'aged'];
 /** Reasons that nobody asked for: these wait for a week after a change by somebody else (C2). */
 const scheduled: readonly RotationReason[] = ['aged', 'never-escrowed', 'doubtful'];
@@ -59,7 +68,7 @@ export function decide(it: Situation): Decision {
   if (it.rotationOpen) return nothing('an earlier rotation is not resolved yet');
   if (it.reply.hold) return nothing(`the key was shown and its person may be typing it (${it.reply.hold.because})`);
   const owed = it.reply.debts.filter((debt) => !(debt.because === 'used' && it.usedChanged));
-  const decision = owed.length > 0 ? decideRotation(it, it.reply, owed) : decideProof(it, it.reply);
+  const decision = owed.length > 0 ? decideRotation(it, it.reply, owed) : decideProof(it, it.reply, []);
   return decision ?? nothing('nothing is owed');
 }
 
@@ -121,12 +130,31 @@ function lastingReason(it: Situation, reply: NonNullable<Situation['reply']>, be
   );
 }
 
+/** What keeps a change by a user's password back: gates 1, 2, 4 and 5, without what is about the key as authority and about its proof. */
+export function whyNotByPassword(it: Situation, reply: NonNullable<Situation['reply']>): { power: string | null; other: string | null } {
+  const recent = it.foreignChanges.filter((at) => at > it.now - 14 * day);
+  const other =
+    (it.rotationOpen || reply.rotation ? 'an earlier replacement of the key is not resolved yet' : null) ??
+    (reply.hold ? `the key was shown and its person may be typing it (${reply.hold.because})` : null) ??
+    busy(it) ??
+    (it.outboxEmpty ? null : 'a sealed key is still to be delivered') ??
+    (it.certificateDays < 7 ? 'the certificate of this Mac ends within a week' : null) ??
+    session(it, 'ordered', reply.debts) ??
+    (it.freeBytes < leastFreeBytes ? 'there is less than 64 MB of free space' : null) ??
+    (it.mayChange ? null : 'the key was changed as often as is safe in a day') ??
+    (recent.length >= 2 ? 'somebody else changed the key twice in 14 days: two rotators' : null) ??
+    (reply.recipients.includes(it.recipient) ? null : 'the backend does not accept the escrow certificate of the settings') ??
+    (reply.alarms.length > 0 ? `an alarm stops it: ${reply.alarms.join(', ')}` : null);
+  return { power: power(it.facts.power), other };
+}
+
 function decideRotation(it: Situation, reply: NonNullable<Situation['reply']>, owed: OpenDebt[]): Decision {
   const because = precedence.find((reason) => owed.some((debt) => debt.because === reason));
   if (!because) return nothing('nothing is owed');
   // What does not pass by itself keeps no proof back; what does may have the one grant of the day (7.3).
   const lasting = lastingReason(it, reply, because);
-  const proof = lasting === null && !it.exhausted && it.capability !== 'refused' ? null : decideProof(it, reply);
+  const isFarOff = it.retryAt !== null && it.retryAt - it.now > day;
+  const proof = lasting === null && !isFarOff && !it.exhausted && it.capability !== 'refused' ? null : decideProof(it, reply, owed);
   if (proof?.do === 'prove') return proof;
   const notNow =
     busy(it) ??
@@ -135,26 +163,40 @@ function decideRotation(it: Situation, reply: NonNullable<Situation['reply']>, o
     (it.certificateDays < 7 ? 'the certificate of this Mac ends within a week' : null) ??
     session(it, because, owed) ??
     (it.mayTry ? null : 'as many keys were tried as is safe for now') ??
+    (it.mayChange ? null : 'the key was changed as often as is safe in a day') ??
+    (it.retryAt === null ? null : `the last change of the key failed, and it is not tried again before ${new Date(it.retryAt).toISOString()}`) ??
     (it.freeBytes < leastFreeBytes ? 'there is less than 64 MB of free space' : null) ??
     lasting ??
+    (it.payloadChangedAt !== null && it.now - it.payloadChangedAt < hour ? 'the escrow payload has been another one for less than an hour' : null) ??
     (reply.alarms.length > 0 ? `an alarm stops it: ${reply.alarms.join(', ')}` : null) ??
     (reply.rotation ? 'the backend has an open rotation of this Mac' : null);
   if (notNow !== null) return nothing(notNow);
   if (it.exhausted) return { do: 'ask for help', code: 'KEY_EXHAUSTED', because: 'no known recovery key opens this Mac any more' };
+  // Nobody has a key: only a password can make one, and no key is tried for it.
+  if (because === 'never-escrowed' && !reply.held && reply.candidates.length === 0 && it.facts.custodyMode === 'server')
+    return { do: 'ask for help', code: 'ADOPTION_NEEDED', because: 'nobody has a recovery key of this Mac' };
   if (it.capability === 'refused')
     return { do: 'ask for help', code: 'UNLOCK_REFUSED', because: 'this build of macOS does not take the key itself as authority' };
-  if (it.proofFirst && !it.provedOnThisBuild) return decideProof(it, reply) ?? nothing('a new build of macOS, or a long silence: a proof comes first');
-  return { do: 'rotate', because, debts: owed };
+  if (it.proofFirst && !it.provedOnThisBuild) return decideProof(it, reply, owed) ?? nothing('a new build of macOS, or a long silence: a proof comes first');
+  // An MDM migration may have brought another key with its payload: what the backend wants proved is proved first.
+  return (it.payloadUnproved ? decideProof(it, reply, owed) : null) ?? { do: 'rotate', because, debts: owed };
 }
 
-/** A proof needs a settled session: outside one `false` says nothing, and would cost a try. */
-function decideProof(it: Situation, reply: NonNullable<Situation['reply']>): Decision | null {
+/**
+ * A proof needs a settled session: outside one `false` says nothing, and would cost a try. Where nobody ever logs in, and an
+ * admin said so in an order, a proof that has to come first would keep that order back for ever: `true` says the same there.
+ */
+function decideProof(it: Situation, reply: NonNullable<Situation['reply']>, owed: readonly OpenDebt[]): Decision | null {
   // The likeliest key first: what macOS's own escrow file holds is what macOS made last.
   const newest = it.facts.escrow.file?.digest;
   const order = reply.proofOrders.find((one) => newest !== undefined && one.envelopeIds.includes(newest)) ?? reply.proofOrders[0];
   if (!order) return null;
-  const notNow =
-    busy(it) ?? (it.settled ? null : 'nobody has been logged in long enough yet') ?? (it.mayTry ? null : 'as many keys were tried as is safe for now');
+  // Without managed settings the backend gives no key; a Mac that keeps its own can ask about that.
+  const notGiven = it.facts.settings.managed || it.facts.custodyMode === 'keychain' ? null : 'the settings are not managed any more';
+  const notNow = notGiven ?? busy(it) ?? (it.settled ? null : sessionOfProof(it, owed)) ?? (it.mayTry ? null : 'as many keys were tried as is safe for now');
   if (notNow !== null) return nothing(`a proof is due, but ${notNow}`);
   return { do: 'prove', orderId: order.id, recordId: order.recordId, envelopeIds: order.envelopeIds, because: 'a proof is due' };
 }
+
+const sessionOfProof = (it: Situation, owed: readonly OpenDebt[]): string | null =>
+  owed.some((debt) => debt.withoutLogin) && it.facts.uptimeSeconds >= 60 * 60 ? null : 'nobody has been logged in long enough yet';

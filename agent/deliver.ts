@@ -1,5 +1,6 @@
 import type { CheckInReply, Receipt, Validation } from '../protocol/messages.ts';
 import { Problem } from '../protocol/problems.ts';
+import { countForeignChange, isCounted } from './escrow-file.ts';
 import { type Kept, withCurrent } from './journal.ts';
 import { reckonedNow } from './refusals.ts';
 import type { Run } from './run-of-agent.ts';
@@ -73,7 +74,7 @@ const isOfOpenRotation = (run: Run, kept: Kept): boolean => {
 function noteKnown(run: Run, kept: Kept, reply: Named): void {
   if (isOfOpenRotation(run, kept)) return;
   const record = [...(reply.held ? [reply.held] : []), ...reply.candidates].find((one) => one.envelopeIds.includes(kept.envelopeId));
-  if (record) place(run, kept, { recordId: record.recordId, held: record.state === 'held' }, false);
+  if (record) place(run, kept, { recordId: record.recordId, held: record.state === 'held' }, false, !hasAnother(record, kept));
   else run.journal.write({ outbox: run.journal.value.outbox.filter((one) => one.envelopeId !== kept.envelopeId) });
 }
 
@@ -90,10 +91,17 @@ export function noteReceipt(run: Run, kept: Kept, receipt: Receipt): void {
   }
   const isOld = receipt.state === 'superseded' || receipt.state === 'destroyed';
   // What nobody has opened yet cannot be told from the key that is here: it says nothing about a change.
-  place(run, kept, { recordId: receipt.recordId, held: receipt.state === 'held' }, isOld, receipt.readable === 'yes');
+  const isNews = receipt.readable === 'yes' && !(receipt.held?.recordId === receipt.recordId && hasAnother(receipt.held, kept));
+  place(run, kept, { recordId: receipt.recordId, held: receipt.state === 'held' }, isOld, isNews);
 }
 
-function place(run: Run, kept: Kept, known: Pick<Kept, 'held'> & { recordId: string }, isOld: boolean, compared = true): void {
+/**
+ * The backend has the key by another envelope: from a rotation that this journal does not remember, because an older one came
+ * back (a snapshot, a backup). Then nobody else changed it.
+ */
+const hasAnother = (record: { envelopeIds: readonly string[] }, kept: Kept): boolean => record.envelopeIds.some((id) => id !== kept.envelopeId);
+
+function place(run: Run, kept: Kept, known: Pick<Kept, 'held'> & { recordId: string }, isOld: boolean, isNews: boolean): void {
   const journal = run.journal.value;
   const now: Kept = { ...kept, ...known };
   const outbox = journal.outbox.filter((one) => one.envelopeId !== kept.envelopeId);
@@ -117,10 +125,12 @@ function place(run: Run, kept: Kept, known: Pick<Kept, 'held'> & { recordId: str
     run.journal.write(journal.current ? withCurrent({ ...journal, previous, outbox }, journal.current) : { previous, outbox });
     return;
   }
-  const byOther = compared && journal.current !== null && kept.source === 'escrow-file' && kept.rotationId === null;
+  // Its key was refused before this file came: one change, which was counted then.
+  const isTold = journal.refusalFile === kept.envelopeId && isCounted(journal);
+  const byOther = isNews && journal.current !== null && kept.source === 'escrow-file' && kept.rotationId === null && !isTold;
   run.journal.write({
     ...withCurrent({ ...journal, outbox }, now),
-    ...(byOther ? { foreignChanges: [...journal.foreignChanges, reckonedNow(run)].slice(-20) } : {}),
+    ...(byOther ? countForeignChange(journal, reckonedNow(run)) : {}),
   });
   if (byOther) run.log('key-changed-by-other', { envelopeId: kept.envelopeId });
 }

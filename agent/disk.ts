@@ -121,7 +121,8 @@ export function realDisk(root: string, files: SystemCalls = fs): Disk {
     },
     rename(from, to) {
       files.renameSync(at(from), at(to));
-      for (const folder of new Set([dirname(at(from)), dirname(at(to))])) syncFolder(files, folder);
+      // Where it went to first: a power cut between the two may leave it in both folders, never in neither.
+      for (const folder of new Set([dirname(at(to)), dirname(at(from))])) syncFolder(files, folder);
     },
     list(folder) {
       const names = unlessMissing(() => files.readdirSync(at(folder))) ?? [];
@@ -131,6 +132,8 @@ export function realDisk(root: string, files: SystemCalls = fs): Disk {
       files.mkdirSync(dirname(at(path)), { recursive: true, mode: 0o755 });
       try {
         files.mkdirSync(at(path), { mode });
+        // Whatever is synced in it would vanish with its name.
+        syncFolder(files, dirname(at(path)));
       } catch (error) {
         if (codeOf(error) !== 'EEXIST') throw error;
       }

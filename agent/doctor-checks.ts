@@ -173,11 +173,31 @@ const macChecks: readonly Check[] = [
     },
   },
   {
+    name: 'adoption',
+    looksAt: 'whether anybody has the key of this Mac, and what stands in the way',
+    fix: problems.ADOPTION_NEEDED.fix,
+    judge: (it) => {
+      if (it.status === null) return cannotTell('the job has not left its status yet');
+      const { adoption } = it.status;
+      if (!adoption) return ok('nobody has to be asked for a password');
+      const kind = isProblemCode(adoption.code) ? problems[adoption.code] : problems.ADOPTION_NEEDED;
+      return failing(`${kind.title}${adoption.detail ? `: ${adoption.detail}` : ''} (${adoption.code}, since ${adoption.since})`, kind.fix);
+    },
+  },
+  {
     name: 'other-rotators',
     looksAt: 'other software that can replace recovery keys',
     fix: 'an admin sees to it that only one of them replaces keys, and that `rotator` names it',
-    judge: ({ rotators: { byThemselves, byOrder } }) => {
+    judge: ({ status, rotators: { byThemselves, byOrder } }) => {
       const ordered = byOrder.length > 0 ? `${byOrder.join(', ')} can when an admin orders it` : null;
+      const changed = status?.changedByOthers?.times.length ?? 0;
+      if (changed > 0) {
+        const found = [...byThemselves, ...byOrder].join(', ') || 'nothing that is known';
+        const says = `somebody else changed the key ${changed} ${changed === 1 ? 'time' : 'times'} in 14 days; found on this disk: ${found}`;
+        const { payload, owner, rotator } = status?.escrow ?? {};
+        if (rotator === 'mdm' || (payload === 'foreign' && owner !== 'mdm')) return ok(`${says}; keys are replaced by somebody else here`);
+        return changed > 1 ? failing(says) : warning(says);
+      }
       if (byThemselves.length > 0) return warning([`${byThemselves.join(', ')} can by itself`, ordered].filter((one) => one !== null).join('; '));
       return ok(ordered ?? 'none of those that are known');
     },

@@ -5,6 +5,7 @@ import { readEscrowPayload } from './mac/profiles.ts';
 import { label, paths } from './paths.ts';
 import { readSettings, type SettingsRead } from './settings.ts';
 import { type PublicStatus, readStatus } from './status.ts';
+import { findSuspects, type Suspects } from './suspects.ts';
 import type { Disk, FileFacts, Ran, Runner } from './world.ts';
 
 /*
@@ -46,7 +47,7 @@ export interface Values {
   freeBytes: Known<number>;
   journal: Known<{ version: number; knows: number } | 'none' | 'unreadable'>;
   /** Names of other software here that can replace recovery keys: by itself, or when its admin says so. */
-  rotators: { byThemselves: string[]; byOrder: string[] };
+  rotators: Suspects;
 }
 
 export interface ServerSeen {
@@ -111,7 +112,7 @@ export async function gatherValues(looking: Looking): Promise<Values> {
     failedRequests: await look(looking, 'root', () => disk.list(paths.failed).length),
     freeBytes: await look(looking, 'anybody', () => disk.freeBytes('/var/db')),
     journal: await look(looking, 'root', () => seeJournal(disk)),
-    rotators: seeRotators(disk),
+    rotators: await findSuspects(runner, disk),
   };
 }
 
@@ -211,27 +212,4 @@ function seeJournal(disk: Disk): { version: number; knows: number } | 'none' | '
   } catch {
     return 'unreadable';
   }
-}
-
-const byThemselves: Record<string, string> = {
-  'Escrow Buddy': '/Library/Security/SecurityAgentPlugins/Escrow Buddy.bundle',
-  Crypt: '/Library/Security/SecurityAgentPlugins/Crypt.bundle',
-};
-const byOrder: Record<string, string> = {
-  Jamf: '/usr/local/jamf/bin/jamf',
-  Fleet: '/opt/orbit/bin/orbit',
-  Intune: '/Library/Intune/Microsoft Intune Agent.app',
-  Kandji: '/Library/Kandji/Kandji Agent.app',
-};
-
-function seeRotators(disk: Disk): Values['rotators'] {
-  const there = (table: Record<string, string>): string[] =>
-    Object.entries(table).flatMap(([name, path]) => {
-      try {
-        return disk.facts(path) ? [name] : [];
-      } catch {
-        return [];
-      }
-    });
-  return { byThemselves: there(byThemselves), byOrder: there(byOrder) };
 }

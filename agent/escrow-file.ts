@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { Problem } from '../protocol/problems.ts';
 import { type Journal, type Kept, mostOutbox } from './journal.ts';
 import { paths } from './paths.ts';
 import type { Disk } from './world.ts';
@@ -11,6 +12,8 @@ import type { Disk } from './world.ts';
 
 const mostBytes = 16 * 1024;
 const quietMilliseconds = 2000;
+/** The runtime takes certificates that the envelope's form cannot name. */
+export const unreadableCertificate = 'escrowCertificate has a form that nothing can be sealed to';
 
 export type Noticed =
   | { found: 'none' | 'unchanged' | 'not-quiet' | 'unreadable' }
@@ -43,7 +46,12 @@ export async function noticeEscrowFile(
     return { found: 'unreadable' };
   }
   const digest = createHash('sha256').update(second).digest('hex');
-  const names = recipientNames(escrowCertificate);
+  let names: string[];
+  try {
+    names = recipientNames(escrowCertificate);
+  } catch {
+    throw new Problem('SETTINGS_INVALID', unreadableCertificate);
+  }
   const ours = recipients.length === 1 && recipients.every((one) => names.includes(one.name));
   const seen = { size: facts.size, modifiedMs: facts.modifiedMs, digest, recipient: recipients[0]?.name ?? null, ours };
   if (!ours) return { found: 'foreign', seen, kept: null };
@@ -79,16 +87,27 @@ export function withEscrowFile(journal: Readonly<Journal>, noticed: Noticed, now
   if (noticed.found !== 'ours' && noticed.found !== 'foreign') return {};
   const { seen, kept } = noticed;
   const changed = journal.escrowSeen !== null && journal.escrowSeen.digest !== seen.digest;
-  const byOther = changed && !journal.ownEscrowChangeDue && noticed.found === 'foreign';
+  // Its key was refused before this file came: one change, which was counted then.
+  const isTold = changed && journal.refusalFile === 'awaited' && isCounted(journal);
+  const byOther = changed && !journal.ownEscrowChangeDue && noticed.found === 'foreign' && !isTold;
   const outbox = kept ? [...journal.outbox, { ...kept, rotationId: rotationOf(journal, seen) }] : journal.outbox;
   return {
     escrowSeen: seen,
     // Full means that nothing could be delivered for long; the oldest of macOS's own files is the least of them.
     outbox: outbox.length > mostOutbox ? outbox.filter((_, at) => at !== outbox.findIndex((other) => other.source === 'escrow-file')) : outbox,
     ownEscrowChangeDue: journal.escrowSeen?.digest === seen.digest && journal.ownEscrowChangeDue,
-    ...(byOther ? { foreignChanges: [...journal.foreignChanges, now].slice(-20) } : {}),
+    ...(isTold ? { refusalFile: seen.digest } : {}),
+    ...(byOther ? countForeignChange(journal, now) : {}),
   };
 }
+
+/** Whether a change by somebody else was counted since macOS last said `true`. */
+export const isCounted = ({ foreignChanges, lastProof }: Readonly<Journal>): boolean => foreignChanges.some((at) => at > (lastProof?.at ?? 0));
+
+/** Noticed after the last `true`, whatever a Mac that has not heard the server since its start reckons. */
+export const countForeignChange = ({ foreignChanges, lastProof }: Readonly<Journal>, now: number): Pick<Journal, 'foreignChanges'> => ({
+  foreignChanges: [...foreignChanges, Math.max(now, (lastProof?.at ?? 0) + 1)].slice(-20),
+});
 
 /** mdmclient writes after fdesetup has ended, seconds as a rule. */
 const soonMilliseconds = 10 * 60 * 1000;

@@ -21,13 +21,25 @@ export async function readIdentityFiles(settings: Settings, disk: Disk): Promise
   } = settings;
   if (certificateFile && keyFile) {
     const [certificate, key] = [readFile(disk, certificateFile), readPrivateFile(disk, keyFile)];
-    return checked(`${certificateFile} and ${keyFile}`, () => ({ certificatePem: certificate.toString('utf8'), privateKey: createPrivateKey(key) }));
+    return wiping(key, () =>
+      checked(`${certificateFile} and ${keyFile}`, () => ({ certificatePem: certificate.toString('utf8'), privateKey: createPrivateKey(key) })),
+    );
   }
   if (!pkcs12File) throw new Problem('IDENTITY_FILE_INVALID', 'identityCertificateFile and identityKeyFile belong together');
   const file = readPrivateFile(disk, pkcs12File);
-  const password = passwordFile ? (readPrivateFile(disk, passwordFile).toString('utf8').split(/\r?\n/, 1)[0] ?? '') : '';
+  const secret = passwordFile ? readPrivateFile(disk, passwordFile) : Buffer.alloc(0);
+  const password = wiping(secret, () => secret.toString('utf8').split(/\r?\n/, 1)[0] ?? '');
   const { readPkcs12 } = await import('./pkcs12.ts');
   return checked(pkcs12File, () => readPkcs12(file, password));
+}
+
+/** What was read of a secret does not outlive its use; the text of a password does, for a while. */
+function wiping<T>(bytes: Buffer, use: () => T): T {
+  try {
+    return use();
+  } finally {
+    bytes.fill(0);
+  }
 }
 
 function checked(files: string, read: () => FoundIdentity): FoundIdentity {

@@ -13,7 +13,7 @@ import { argumentsOfAll, readBoot } from './mac/system.ts';
 import type { Versions } from './observe.ts';
 import { paths } from './paths.ts';
 import { endQuiet, sayQuietUntil } from './quiet.ts';
-import { answer, forgetOldAnswers, makeFolders, sayProgress, type Taken, takeRequests } from './requests.ts';
+import { answer, forgetOldAnswers, makeFolders, removeLeftDoors, sayProgress, type Taken, takeRequests } from './requests.ts';
 import { keptKeys, openSecrets } from './secrets.ts';
 import { readStatus, writeStatus } from './status.ts';
 import { statusOf } from './status-of-run.ts';
@@ -85,6 +85,7 @@ async function oneRun(root: string, options: JobOptions, parts: Parts): Promise<
   for (const one of taken) log('request-taken', { id: one.id, kind: one.kind });
   endQuiet(disk);
   forgetOldAnswers(disk, parts.now());
+  removeLeftDoors(disk);
   const versions = readVersions(root, options.version);
   const secrets = options.world?.secrets ?? openSecrets();
   const world: World = {
@@ -96,6 +97,7 @@ async function oneRun(root: string, options: JobOptions, parts: Parts): Promise<
     wait: (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds)),
     progress: (says) => sayProgress(disk, taken, says),
     connect,
+    openDoor: async (...args) => (await import('./password-door.ts')).openDoor(...args),
     ...parts,
     ...options.world,
   };
@@ -120,6 +122,7 @@ function answerTo(request: Taken, finished: Finished): { exit: number; says: str
     const { exit, fix } = problemTable[finished.code];
     return { exit, says: finished.did, fix, code: finished.code };
   }
+  if (request.kind === 'adopt') return answerToAdopt(finished);
   if (request.kind === 'check-in') return { exit: 0, says: finished.did, fix: null, code: null };
   if (finished.rotated) return { exit: 0, says: 'the recovery key was replaced, and the new one is in safe keeping', fix: null, code: null };
   const problem = finished.decision?.do === 'ask for help' ? finished.decision.code : (finished.problems.at(-1)?.code ?? null);
@@ -129,6 +132,15 @@ function answerTo(request: Taken, finished: Finished): { exit: number; says: str
     fix: problem ? problemTable[problem].fix : 'nothing: it is owed now, and happens as soon as it is safe',
     code: problem,
   };
+}
+
+function answerToAdopt({ adopted, rotated, did }: Finished): ReturnType<typeof answerTo> {
+  if (rotated) return { exit: 0, says: 'macOS made a new recovery key, and it is in safe keeping', fix: null, code: null };
+  if (adopted?.needed === false) return { exit: 0, says: adopted.says, fix: null, code: null };
+  const code = adopted ? adopted.code : 'ADOPTION_NOT_NOW';
+  const says = adopted?.says ?? `no password was asked for: ${did}`;
+  if (code) return { exit: problemTable[code].exit, says, fix: problemTable[code].fix, code };
+  return { exit: 75, says, fix: 'nothing: the next runs of the job bring it to its end; look with `sparekey status`', code: null };
 }
 
 /** The package says what it is made of. Without its word the runtime counts as unsigned, for trying out only. */

@@ -1,6 +1,8 @@
 import type { DeliverySource, RotationReason, Validation } from '../protocol/messages.ts';
 import { Problem } from '../protocol/problems.ts';
 import type { JournalIdentity } from './identity.ts';
+import { isJournal } from './journal-form.ts';
+import { freshPace, type Pace } from './pace.ts';
 import { paths } from './paths.ts';
 import type { Disk } from './world.ts';
 
@@ -90,7 +92,7 @@ export interface JournalDebt {
   reason?: string;
 }
 
-export interface JournalProof {
+interface JournalProof {
   id: string;
   envelopeId: string;
   orderId: string | null;
@@ -139,6 +141,16 @@ export interface Journal {
   foreignReported: string[];
   /** Changes of the key by somebody else, by reckoned server time (C2). */
   foreignChanges: number[];
+  /** The escrow file of a change that was counted when its key was refused, by digest; before it has come, `awaited`. */
+  refusalFile: string | null;
+  /** Who was found on the disk after the last of them. */
+  suspects: { after: number; names: string[] } | null;
+  /** The escrow payload as last seen, and since when it is this one, by the server's time; null: from the first. */
+  payload: { seen: string; since: number | null } | null;
+  /** The server's time at the first answer without managed settings. */
+  unmanagedSince: number | null;
+  /** How often the key was changed, what failed, and whether a proof comes first. */
+  pace: Pace;
   /** A rotation that ended without anybody knowing which key is valid: told as unresolved until macOS says `true` to one. */
   notKnown: { id: string; because: RotationReason } | null;
   /** R9: nothing that anybody has opens this Mac. */
@@ -172,6 +184,11 @@ export const freshJournal = (machine: { hardwareUuid: string; serial: string }, 
   ownEscrowChangeDue: false,
   foreignReported: [],
   foreignChanges: [],
+  refusalFile: null,
+  suspects: null,
+  payload: null,
+  unmanagedSince: null,
+  pace: freshPace,
   notKnown: null,
   exhausted: false,
   profileLookedAt: 0,
@@ -236,9 +253,12 @@ export function openJournal(disk: Disk, machine: { hardwareUuid: string; serial:
   }
   if (found.volumeGroup !== volumeGroup) {
     setAllAside('other-volume');
-    return new JournalFile(disk, { ...freshJournal(machine, volumeGroup), identity: found.identity, clock: found.clock }, 'other-volume-set-aside');
+    // One Secure Enclave counts what is tried on any volume, and one Mac how often its keys are changed.
+    const { identity, clock, refusals, pace = freshPace } = found;
+    return new JournalFile(disk, { ...freshJournal(machine, volumeGroup), identity, clock, refusals, pace }, 'other-volume-set-aside');
   }
-  return new JournalFile(disk, found, 'as-it-was');
+  // What an older agent of this version did not write yet.
+  return new JournalFile(disk, { ...freshJournal(machine, volumeGroup), ...found }, 'as-it-was');
 }
 
 /** For a journal of a newer agent: its identity alone, and nothing is ever written. Null where not even that can be read. */
@@ -272,30 +292,6 @@ function readJournal(bytes: Buffer): Journal | null {
   if (typeof parsed !== 'object' || parsed === null || !('version' in parsed) || !Number.isInteger(parsed.version)) return null;
   if (parsed.version !== journalVersion) throw new Problem('JOURNAL_TOO_NEW', `its version is ${parsed.version}, this agent knows ${journalVersion}`);
   return isJournal(parsed) ? parsed : null;
-}
-
-const isKept = (value: unknown): boolean =>
-  typeof value === 'object' &&
-  value !== null &&
-  'envelopeId' in value &&
-  'envelope' in value &&
-  typeof value.envelopeId === 'string' &&
-  typeof value.envelope === 'string';
-
-/** Shape enough to work with: what is missing would be a damaged file, which R11 mends from the outside. */
-function isJournal(value: object): value is Journal {
-  const it = value as Partial<Record<keyof Journal, unknown>>;
-  const lists = [it.previous, it.outbox, it.debts, it.refusals, it.doubts, it.proofs, it.endings, it.foreignReported, it.foreignChanges];
-  const objects = [it.current, it.rotation, it.notKnown, it.keptItem, it.session, it.identity, it.capability, it.lastProof, it.clock, it.escrowSeen];
-  return (
-    typeof it.hardwareUuid === 'string' &&
-    typeof it.serial === 'string' &&
-    typeof it.volumeGroup === 'string' &&
-    lists.every(Array.isArray) &&
-    objects.every((one) => typeof one === 'object') &&
-    (it.current === null || isKept(it.current)) &&
-    [...(it.previous as unknown[]), ...(it.outbox as unknown[])].every(isKept)
-  );
 }
 
 /** Whether the server's time is known in this boot session; without that it is only known not to be earlier than what was heard last. */

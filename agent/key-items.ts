@@ -59,9 +59,9 @@ export const itemBefore = (run: Run, rotationId: string): string => keyItem(run,
 export async function hasStrayItem(run: Run): Promise<boolean> {
   if (run.facts.custodyMode !== 'keychain') return false;
   const items = await keyItems(run);
-  const { keptItem } = run.journal.value;
-  if (items === 'cannot-tell' || items.every((item) => item === keptItem?.account)) return false;
-  const kept = keptItem && items.includes(keptItem.account) ? await run.keys.read(keptItem.account) : 'not-there';
+  if (items === 'cannot-tell' || items.every((item) => item === run.journal.value.keptItem?.account)) return false;
+  const keptItem = itemToKeep(run, items);
+  const kept = keptItem ? await run.keys.read(keptItem.account) : 'not-there';
   if (kept === 'cannot-tell') return false;
   // Outside a settled session a `false` would say nothing, and cost a try.
   if (kept === 'not-there' || !keptItem || !run.settled) return run.settled;
@@ -69,6 +69,14 @@ export async function hasStrayItem(run: Run): Promise<boolean> {
   if (answer === 'true') await keepOnlyItem(run, keptItem.account, keptItem.envelopeId);
   // Whether a stray one is the valid key matters only where the kept one is not.
   return answer === 'false';
+}
+
+/** The item of the journal; but step 14 may have been this Mac's last: then its rotation's item is there, and not yet in the journal. */
+function itemToKeep(run: Run, items: readonly string[]): { account: string; envelopeId: string } | null {
+  const { keptItem, current } = run.journal.value;
+  const done = current?.held && current.validated === 'true' ? current.rotationId : null;
+  const ofCurrent = current && done ? { account: keyItem(run, done), envelopeId: current.envelopeId } : null;
+  return [ofCurrent, keptItem].find((one) => one && items.includes(one.account)) ?? null;
 }
 
 /** Items whose keys macOS refused twice (K8) go when their rotation ends: they would be found again in every run. */

@@ -47,7 +47,8 @@ function linked(from: string, to: string): boolean {
 function readHolder(lock: string): Holder | null {
   try {
     const it = JSON.parse(readFileSync(lock, 'utf8')) as Partial<Holder>;
-    return typeof it.pid === 'number' && typeof it.boot === 'string' ? { pid: it.pid, boot: it.boot } : null;
+    // 0 and less would ask about groups of processes, and one of those is always there.
+    return Number.isInteger(it.pid) && Number(it.pid) > 0 && typeof it.boot === 'string' ? { pid: Number(it.pid), boot: it.boot } : null;
   } catch {
     return null;
   }

@@ -60,6 +60,7 @@ async function main(args: readonly string[]): Promise<number> {
       // https://no-color.org: any text but none turns it off.
       colour: process.stdout.isTTY === true && !process.env['NO_COLOR'],
       interrupted: interruption,
+      input: () => process.stdin,
     });
   } catch (error) {
     const { sayError } = await import('./report.ts');

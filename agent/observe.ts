@@ -76,6 +76,7 @@ export async function observe(
       hasRecoveryKey: hasKey,
       ...(fileVault.percent === undefined ? {} : { percent: fileVault.percent }),
       ...(fileVault.deferredFor === undefined ? {} : { deferredFor: fileVault.deferredFor }),
+      ...(fileVault.waitingFor === undefined ? {} : { waitingFor: fileVault.waitingFor }),
     },
     usingRecoveryKey: using,
     unlockedBy: unlocked,
@@ -107,7 +108,7 @@ export async function observe(
  * Where the key is kept on the Mac. Under our payload nowhere: macOS's file brings every new key without plaintext. Under the
  * MDM's in the keychain, because a grant would need a copy that the MDM may have made stale.
  */
-export function chooseCustody(
+function chooseCustody(
   settings: Pick<Settings, 'custody'>,
   payload: Facts['escrow']['payload'],
   signed: boolean,

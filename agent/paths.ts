@@ -15,6 +15,8 @@ export const paths = {
   results: `${state}/results`,
   /** fdesetup's output of a rotation lies here for seconds: `<rotation>.out`, `<rotation>.err`. */
   outputs: `${state}/out`,
+  /** Wrong passwords, the last dialog, and why nobody has this Mac's key: beside the journal, so that its loss asks nobody twice. */
+  adoption: `${state}/adoption.json`,
   lastGoodSettings: `${state}/settings.json`,
   public: '/var/db/io.sparekey.agent.public',
   status: '/var/db/io.sparekey.agent.public/status.json',
@@ -31,4 +33,6 @@ export const paths = {
 } as const;
 
 export const outputFile = (rotationId: string): string => `${paths.outputs}/${rotationId}.out`;
+/** Where the job waits for a password, for one request and one connection. */
+export const passwordDoor = (requestId: string): string => `${state}/${requestId}.password`;
 export const errorFile = (rotationId: string): string => `${paths.outputs}/${rotationId}.err`;

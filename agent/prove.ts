@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { CheckInReply, Validation } from '../protocol/messages.ts';
 import type { RecoveryKey } from '../protocol/recovery-key.ts';
+import { countForeignChange, isCounted } from './escrow-file.ts';
 import { type Journal, type Moment, withCurrent } from './journal.ts';
 import { keepOnly, keyItem } from './key-items.ts';
 import { isSecondLook, lookNow, reckonedNow, tryKey } from './refusals.ts';
@@ -34,7 +35,7 @@ export function noteOldRefused(run: Run, reply: Known, recordId: string | null):
   if (!record || !envelopeId) return;
   noteProof(run, envelopeId, null, 'false');
   noteRefused(run, record.recordId);
-  if (run.settled && record.recordId === reply.held?.recordId) noteForeignChange(run);
+  if (record.recordId === reply.held?.recordId) noteForeignChange(run, record.recordId);
 }
 
 export function noteAccepted(run: Run, recordId: string): void {
@@ -79,7 +80,7 @@ export async function prove(run: Run, order: { orderId: string; recordId: string
     if (!kept) await keepOnly(run, key, keyItem(run, aboutCurrent), aboutCurrent);
   }
   if (answer === 'false') noteRefused(run, order.recordId);
-  if (answer === 'false' && run.settled && reply.held?.recordId === order.recordId) noteForeignChange(run);
+  if (answer === 'false' && reply.held?.recordId === order.recordId) noteForeignChange(run, order.recordId);
   return answer;
 }
 
@@ -96,11 +97,16 @@ async function granted(run: Run, order: { orderId: string; recordId: string }): 
   return asked.open(await run.ask.grant(asked.request));
 }
 
-/** R13, C2: the held key is refused, and no rotation of ours is open, so somebody else changed it. What an escrow file told since the last `true` is that change. */
-function noteForeignChange(run: Run): void {
-  const now = reckonedNow(run);
-  const { foreignChanges, rotation, lastProof } = run.journal.value;
-  if (rotation || foreignChanges.some((at) => at > (lastProof?.at ?? 0))) return;
-  run.journal.write({ foreignChanges: [...foreignChanges, now].slice(-20) });
+/**
+ * R13, C2: the held key is refuted, and no rotation of ours has changed anything, so somebody else did. One `false` is none
+ * (K8): macOS may be wrong once. What an escrow file told since the last `true` is that change.
+ */
+function noteForeignChange(run: Run, recordId: string): void {
+  const journal = run.journal.value;
+  const { rotation, previous, notKnown } = journal;
+  // A backend that was restored may hold a key that has a successor here; and a rotation of ours may have changed it unseen.
+  if (notKnown || previous.some((one) => one.recordId === recordId)) return;
+  if (!isRefuted(journal, recordId) || (rotation && rotation.state !== 'intended') || isCounted(journal)) return;
+  run.journal.write({ ...countForeignChange(journal, reckonedNow(run)), refusalFile: 'awaited' });
   run.log('key-changed-by-other', {});
 }

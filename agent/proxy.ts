@@ -21,24 +21,38 @@ export async function chooseProxy(setting: string, host: string, runner: Runner)
 
 /** `scutil --proxy` prints the network settings of the primary service as one dictionary. */
 export function readSystemProxy(text: string, host: string): ProxyAddress | null {
-  const value = (name: string) => new RegExp(`^\\s*${name} : (.+)$`, 'm').exec(text)?.[1]?.trim();
+  const value = (name: string) => new RegExp(`^[ \\t]*${name} : (.+)$`, 'm').exec(text)?.[1]?.trim();
   if (value('ProxyAutoConfigEnable') === '1') throw new Problem('PROXY_UNSUPPORTED', value('ProxyAutoConfigURLString')?.slice(0, 200));
   if (value('ProxyAutoDiscoveryEnable') === '1') throw new Problem('PROXY_UNSUPPORTED', 'found by WPAD');
   const proxy = value('HTTPSProxy');
   if (value('HTTPSEnable') !== '1' || !proxy) return null;
-  const exceptions = [...(/ExceptionsList : <array> \{([^}]*)\}/.exec(text)?.[1] ?? '').matchAll(/^\s*\d+ : (.+)$/gm)].map(([, one = '']) => one.trim());
+  const exceptions = [...listOf(text).matchAll(/^[ \t]*\d+ : (.+)$/gm)].map(([, one = '']) => one.trim());
   const simple = value('ExcludeSimpleHostnames') === '1' && !host.includes('.');
   if (simple || exceptions.some((one) => isExcepted(host, one))) return null;
-  return { host: proxy, port: Number(value('HTTPSPort') ?? 80) };
+  const port = Number(value('HTTPSPort') ?? 80);
+  if (!Number.isInteger(port) || port < 1 || port > 65_535) throw new Problem('MACOS_UNEXPECTED', 'the port of the proxy in the network settings');
+  return { host: proxy, port };
 }
 
+function listOf(text: string): string {
+  const head = 'ExceptionsList : <array> {';
+  const at = text.indexOf(head);
+  const end = at < 0 ? -1 : text.indexOf('}', at);
+  return end < 0 ? '' : text.slice(at + head.length, end);
+}
+
+/** `*` is any text, `?` any character. By hand: a pattern of many stars would try more ways than there is time for. */
 function isExcepted(host: string, exception: string): boolean {
-  const pattern = exception
-    .toLowerCase()
-    .replace(/[.+^${}()|[\]\\]/g, '\\$&')
-    .replace(/\*/g, '.*')
-    .replace(/\?/g, '.');
-  return new RegExp(`^${pattern}$`).test(host.toLowerCase());
+  const [name, pattern] = [host.toLowerCase(), exception.toLowerCase()];
+  let [at, star, from] = [0, -1, 0];
+  for (let here = 0; here < name.length; ) {
+    if (at < pattern.length && (pattern[at] === '?' || pattern[at] === name[here]) && pattern[at] !== '*') [at, here] = [at + 1, here + 1];
+    else if (pattern[at] === '*') [star, from, at] = [at, here, at + 1];
+    // Back to the last star, which takes one character more.
+    else if (star >= 0) [from, at, here] = [from + 1, star + 1, from + 1];
+    else return false;
+  }
+  return /^\**$/.test(pattern.slice(at));
 }
 
 const mostHeader = 8 * 1024;

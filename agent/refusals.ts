@@ -3,6 +3,7 @@ import type { Validation } from '../protocol/messages.ts';
 import type { RecoveryKey } from '../protocol/recovery-key.ts';
 import { isTimeSure, type Journal, type Look, reckonServerTime } from './journal.ts';
 import { validate } from './mac/fdesetup.ts';
+import { withChange, withFailure } from './pace.ts';
 import type { Run } from './run-of-agent.ts';
 
 /*
@@ -15,7 +16,8 @@ const budget = { perDay: 2, perWeek: 5, perDayUnsettled: 1 } as const;
 
 /** Whether one more key may be tried now. */
 export function mayTry(journal: Readonly<Journal>, now: number, settled: boolean): boolean {
-  const within = (span: number) => journal.refusals.filter((one) => one.at > now - span);
+  // Counted by a time that is not sure, it was just now: a clock that is turned gives no try back.
+  const within = (span: number) => journal.refusals.filter((one) => one.unsure || one.at > now - span);
   if (within(day).length >= budget.perDay || within(7 * day).length >= budget.perWeek) return false;
   return settled || within(day).filter((one) => !one.settled).length < budget.perDayUnsettled;
 }
@@ -24,7 +26,7 @@ export function mayTry(journal: Readonly<Journal>, now: number, settled: boolean
 export function spendTry(run: Run, more: Partial<Journal> = {}): string {
   const id = randomUUID();
   const now = reckonedNow(run);
-  const kept = run.journal.value.refusals.filter((one) => one.at > now - 7 * day);
+  const kept = run.journal.value.refusals.filter((one) => one.unsure || one.at > now - 7 * day);
   run.journal.write({ ...more, refusals: [...kept, { id, at: now, settled: run.settled, ...unsureOf(run) }] });
   return id;
 }
@@ -37,6 +39,7 @@ export const giveBack = (journal: Readonly<Journal>, id: string): Pick<Journal, 
  */
 export async function tryKey(run: Run, key: RecoveryKey): Promise<Validation | 'no-budget'> {
   if (run.facts.fileVault.state !== 'on') return 'unknown';
+  if (run.refused.some((one) => one.equals(key))) return 'false';
   if (!mayTry(run.journal.value, reckonedNow(run), run.settled)) return 'no-budget';
   const id = spendTry(run);
   const answer = await validate(run.runner, key);
@@ -44,14 +47,24 @@ export async function tryKey(run: Run, key: RecoveryKey): Promise<Validation | '
     run.journal.write({
       ...giveBack(run.journal.value, id),
       lastProof: { build: run.facts.macosBuild, at: reckonedNow(run) },
+      pace: { ...run.journal.value.pace, proofDue: null },
       exhausted: false,
       notKnown: null,
     });
   }
+  if (answer === 'false') run.refused.push(key);
   run.log('key-tried', { answer, settled: run.settled });
   return answer;
 }
 
+/** A change counts before fdesetup runs, whatever comes of it. */
+export const countChange = (run: Run): Pick<Journal, 'pace'> => ({ pace: withChange(run.journal.value.pace, stampNow(run)) });
+/** What gives no key is not tried again at once: fdesetup is left alone for longer each time. */
+export function noteFailure(run: Run, because: string): { done: 'later'; because: string } {
+  run.journal.write({ pace: withFailure(run.journal.value.pace, run.facts.macosBuild, stampNow(run)) });
+  return { done: 'later', because };
+}
+const stampNow = (run: Run): { at: number; unsure?: true } => ({ at: reckonedNow(run), ...unsureOf(run) });
 const unsureOf = (run: Run): { unsure?: true } => (isTimeSure(run.journal.value, run.facts.boot) ? {} : { unsure: true });
 
 /** K8: two answers that refute come from two runs, at least so far apart. */

@@ -33,6 +33,10 @@ export interface StatusReport {
   };
   /** What the backend holds for this Mac's volume, as it said last; null while it has not said anything. */
   custody: PublicStatus['custody'];
+  /** When macOS last said `true` to the held key; null where it never did. */
+  provedAt: string | null;
+  /** What macOS said last of each key that may be the valid one; `could not check` is never to be read as `false`. */
+  keys: { recordId: string; state: string; provedAt: string | null; answer: 'true' | 'false' | 'could not check' | null; answeredAt: string | null }[];
   /** A replacement of the key that is under way or waits, and what for. */
   rotation: PublicStatus['rotation'];
   /** The key was shown at `since`; nothing is replaced before its person is back in, or `until` has come. */
@@ -46,6 +50,10 @@ export interface StatusReport {
   settings: PublicStatus['settings'] | null;
   /** Whether the key itself authorizes its change on this build of macOS. */
   capability: PublicStatus['capability'];
+  /** Why nobody has this Mac's key, since when, and the one thing that somebody can do; null where somebody has it. */
+  adoption: (SaidProblem & { since: string }) | null;
+  /** Changes of the key by somebody else in the last 14 days, and who was found on this disk; null where there was none. */
+  changedByOthers: NonNullable<PublicStatus['changedByOthers']> | null;
   server: string | null;
   serial: string | null;
   macos: { version: string; build: string } | null;
@@ -81,6 +89,14 @@ export function reportStatus(fileVault: FileVault, status: PublicStatus | null, 
       hasRecoveryKey: status?.fileVault.hasRecoveryKey ?? 'unknown',
     },
     custody: status?.custody ?? null,
+    provedAt: status?.keys?.find((key) => key.state === 'held')?.provedAt ?? null,
+    keys: (status?.keys ?? []).map(({ recordId, state, provedAt, last }) => ({
+      recordId,
+      state,
+      provedAt,
+      answer: last === null ? null : last.answer === 'unknown' ? 'could not check' : last.answer,
+      answeredAt: last?.at ?? null,
+    })),
     rotation: status?.rotation ?? null,
     hold: status?.hold ?? null,
     escrow: status?.escrow ?? null,
@@ -88,6 +104,8 @@ export function reportStatus(fileVault: FileVault, status: PublicStatus | null, 
     custodyMode: status?.custodyMode ?? null,
     settings: status?.settings ?? null,
     capability: status?.capability ?? 'unknown',
+    adoption: status?.adoption ? sayAdoption(status.adoption) : null,
+    changedByOthers: status?.changedByOthers ?? null,
     server: status?.server ?? null,
     serial: status?.serial ?? null,
     macos: status ? { version: status.macosVersion, build: status.macosBuild } : null,
@@ -104,6 +122,11 @@ const sayProblem = ({ code, detail }: { code: ProblemCode; detail?: string }): S
   return { code, title: kind.title, fix: kind.fix, detail: detail ?? null };
 };
 
+const sayAdoption = ({ code, detail, since }: NonNullable<PublicStatus['adoption']>): NonNullable<StatusReport['adoption']> => ({
+  ...sayProblem({ code, ...(detail === null ? {} : { detail }) }),
+  since,
+});
+
 const bold = (text: string, colour: boolean): string => (colour ? `\u001b[1m${text}\u001b[0m` : text);
 const columns = (rows: readonly (readonly [string, string])[]): string => {
   const width = Math.max(...rows.map(([name]) => name.length));
@@ -116,7 +139,7 @@ export function statusInWords(
 ): string {
   const first = `${bold(report.says, colour)}\n`;
   if (quiet) return first;
-  const { fileVault, custody, rotation, hold, escrow, identity, custodyMode, settings, lastRun } = report;
+  const { fileVault, custody, rotation, hold, escrow, identity, custodyMode, settings, lastRun, changedByOthers } = report;
   const when = (iso: string): string => clock.when(Date.parse(iso), now);
   const rows: [string, string][] = [
     [
@@ -127,9 +150,15 @@ export function statusInWords(
     ],
   ];
   if (custody) rows.push(['custody', `${custody.state}: ${custody.because}`]);
+  if (report.adoption) {
+    const { title, detail, since, fix } = report.adoption;
+    rows.push(['no key', `since ${when(since)}: ${title}${detail ? `: ${detail}` : ''}`], ['', `next: ${fix}`]);
+  }
+  for (const key of report.keys) rows.push([key.state === 'held' ? 'proof' : `proof (${key.state})`, sayProof(key, when)]);
   if (hold) rows.push(['hold', `the key was shown ${when(hold.since)}; nothing is replaced before its person is back in, or ${when(hold.until)}`]);
   if (rotation) rows.push(['rotation', `${rotation.state}, because ${rotation.because}: ${rotation.says}`]);
   if (escrow) rows.push(['escrow', escrow.says]);
+  if (changedByOthers) rows.push(['others', sayOthers(changedByOthers, when)]);
   if (custodyMode) rows.push(['kept on Mac', `${custodyMode.mode === 'keychain' ? 'yes, in the System keychain' : 'no'}: ${custodyMode.because}`]);
   if (identity) rows.push(['identity', `${waysOfIdentity[identity.way]}, valid ${wordsOfDays(Date.parse(identity.notAfter), now)}`]);
   if (settings)
@@ -141,6 +170,20 @@ export function statusInWords(
     rows.push(['Mac', `${report.serial}, macOS ${report.macos.version} (${report.macos.build}), sparekey ${report.agentVersion}`]);
   const faults = report.problems.map(({ title, detail, fix, code }) => `  ${title}${detail ? `: ${detail}` : ''}\n    fix: ${fix}\n    ${code}\n`);
   return `${first}${columns(rows)}${faults.length > 0 ? `\n${bold('Problems', colour)}\n${faults.join('')}` : ''}`;
+}
+
+function sayOthers({ times, suspects }: NonNullable<StatusReport['changedByOthers']>, when: (iso: string) => string): string {
+  const last = when(times.at(-1) ?? '');
+  const often = times.length === 1 ? `somebody else changed the key ${last}` : `somebody else changed the key ${times.length} times in 14 days, last ${last}`;
+  const follows = times.length > 1 ? 'nothing is replaced' : 'nothing is replaced on schedule for a week';
+  return `${often}; ${follows}; found on this disk: ${suspects.join(', ') || 'nothing that is known'}`;
+}
+
+function sayProof({ answer, answeredAt, provedAt }: StatusReport['keys'][number], when: (iso: string) => string): string {
+  if (answer === null || answeredAt === null) return 'macOS was never asked whether the key opens this Mac';
+  const before = answer !== 'true' && provedAt !== null ? `; it said true ${when(provedAt)}` : '';
+  if (answer === 'could not check') return `it could not be checked ${when(answeredAt)}${before}`;
+  return `macOS said ${answer} to the key ${when(answeredAt)}${before}`;
 }
 
 const waysOfIdentity: Record<NonNullable<PublicStatus['identity']>['way'], string> = {

@@ -1,3 +1,4 @@
+import { Problem } from '../protocol/problems.ts';
 import { paths } from './paths.ts';
 import type { Disk } from './world.ts';
 
@@ -12,9 +13,11 @@ const mostTries = 3;
 
 export interface Request {
   id: string;
-  kind: 'check-in' | 'rotate';
+  kind: 'check-in' | 'rotate' | 'adopt';
   /** Why, in the words of whoever asked; `rotate` only. */
   reason: string | null;
+  /** Whose password it is to be; `adopt` only, and never the password itself. */
+  user?: string;
 }
 
 /** What the command line prints. `exit` as in the problem table; 0 when done. */
@@ -75,12 +78,18 @@ export function takeRequests(disk: Disk): { taken: Taken[]; refused: string[] } 
   return { taken, refused };
 }
 
+const kinds: readonly Request['kind'][] = ['check-in', 'rotate', 'adopt'];
+const isShort = (value: unknown): value is string => typeof value === 'string' && value.length <= 256;
+
 function readRequest(disk: Disk, file: string, id: string): Request | null {
   try {
     const it = JSON.parse((disk.read(file, mostBytes) ?? Buffer.alloc(0)).toString('utf8')) as Partial<Request>;
     const known =
-      it.id === id && (it.kind === 'check-in' || it.kind === 'rotate') && (it.reason === null || (typeof it.reason === 'string' && it.reason.length <= 256));
-    return known ? { id, kind: it.kind as Request['kind'], reason: it.reason as string | null } : null;
+      it.id === id &&
+      kinds.some((kind) => kind === it.kind) &&
+      (it.reason === null || isShort(it.reason)) &&
+      (it.user === undefined || (it.kind === 'adopt' && isShort(it.user)));
+    return known ? { id, kind: it.kind as Request['kind'], reason: it.reason as string | null, ...(it.user === undefined ? {} : { user: it.user }) } : null;
   } catch {
     return null;
   }
@@ -95,11 +104,22 @@ export function answer(disk: Disk, taken: Taken, result: Omit<Result, 'id'>): vo
 /** Reads an answer and removes it; null while there is none. */
 export function readAnswer(disk: Disk, id: string): Result | null {
   const file = `${paths.results}/${id}.json`;
-  const bytes = disk.read(file, mostBytes);
+  const bytes = readSmall(disk, file);
   if (!bytes) return null;
   disk.remove(file);
   if (disk.facts(`${paths.results}/${id}.progress`)) disk.remove(`${paths.results}/${id}.progress`);
-  return JSON.parse(bytes.toString('utf8')) as Result;
+  const read = readResult(bytes);
+  if (!read) throw new Problem('JOB_NO_ANSWER', 'what it wrote cannot be read');
+  return read;
+}
+
+function readResult(bytes: Buffer): Result | null {
+  try {
+    const it = JSON.parse(bytes.toString('utf8')) as Partial<Result> | null;
+    return it && Number.isInteger(it.exit) && typeof it.says === 'string' ? ({ fix: null, code: null, ...it } as Result) : null;
+  } catch {
+    return null;
+  }
 }
 
 /** Milliseconds. Whoever asked has given up long before. */
@@ -113,11 +133,26 @@ export function forgetOldAnswers(disk: Disk, now: number): void {
   }
 }
 
+/** The doors for passwords that a run left behind when it died: nobody listens at them. */
+export function removeLeftDoors(disk: Disk): void {
+  for (const name of disk.list(paths.state).filter((one) => one.endsWith('.password'))) disk.remove(`${paths.state}/${name}`);
+}
+
 /** Said by the job while it works, for whoever waits. */
 export function sayProgress(disk: Disk, requests: readonly Taken[], says: string): void {
   for (const one of requests) disk.replace(`${paths.results}/${one.id}.progress`, says, 0o600);
 }
 
 export function readProgress(disk: Disk, id: string): string | null {
-  return disk.read(`${paths.results}/${id}.progress`, mostBytes)?.toString('utf8') ?? null;
+  return readSmall(disk, `${paths.results}/${id}.progress`)?.toString('utf8') ?? null;
+}
+
+/** What is too large was not written by us: it says nothing. */
+function readSmall(disk: Disk, file: string): Buffer | null {
+  try {
+    return disk.read(file, mostBytes);
+  } catch (cause) {
+    if ((cause as NodeJS.ErrnoException).code === 'EFBIG') return Buffer.alloc(0);
+    throw cause;
+  }
 }

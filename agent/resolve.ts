@@ -104,6 +104,7 @@ async function resolveWithOutput(
   rotation: JournalRotation,
   output: { key: RecoveryKey; whole: boolean },
 ): Promise<Outcome> {
+  run.disk.sync(rotation.outputFile); // 8: the run that started fdesetup may have died before
   const answer = await ask(run, 'new', output.key);
   if (answer === 'true') return keepNewKey(run, rotation, output.key, 'true'); // R2
   if (answer === 'unknown' && output.whole) return keepNewKey(run, rotation, output.key, 'unknown'); // R3
@@ -214,11 +215,17 @@ async function resolveWithoutOutput(run: Run, reply: CheckInReply, rotation: Jou
   if (byItem) return byItem;
   const file = witness(run, rotation);
   const byFile = file && (await askWitness(run, reply, rotation, file)); // R8, R12
-  if (byFile) return byFile;
+  if (byFile && byFile !== 'no-witness') return byFile;
   const settling = rotation.boot === run.facts.boot && rotation.changingUptime !== null && run.uptime() - rotation.changingUptime < escrowFileSeconds;
   if (rotation.authorizedBy === 'password') {
-    if (file || settling) return stayUnresolved(run, 'the escrow file is not confirmed yet');
+    // There is no old key to ask about: what the file holds is all that can be found out.
+    if ((file && byFile !== 'no-witness') || settling) return stayUnresolved(run, 'the escrow file is not confirmed yet');
     return endNotKnown(run, rotation, 'no output and no escrow file'); // R12
+  }
+  if (rotation.oldItem === null && rotation.oldRecordId === null && reply.held === null) {
+    // Found without a journal, where the backend holds no key either: it was by a password, or its key was never more than a candidate.
+    if ((file && byFile !== 'no-witness') || settling) return stayUnresolved(run, 'the escrow file is not confirmed yet');
+    return knownRecords(reply).length > 0 ? askRecords(run, reply, rotation) : endNotGiven(run, rotation, 'no output, and no key to ask about'); // R11, R12
   }
   const old = await askOldKey(run, reply, rotation);
   if (old === 'true') return endUnchanged(run, rotation, null, 'the old key is still valid'); // R6
@@ -246,14 +253,16 @@ async function askItems(run: Run, reply: CheckInReply, rotation: JournalRotation
   return null;
 }
 
-async function askWitness(run: Run, reply: CheckInReply, rotation: JournalRotation, file: Kept): Promise<Outcome | null> {
-  if (run.journal.value.rotation?.refuted.includes('witness')) return null;
+/** `no-witness`: the file tells nothing of this rotation, or it never will. Null: not yet. */
+async function askWitness(run: Run, reply: CheckInReply, rotation: JournalRotation, file: Kept): Promise<Outcome | 'no-witness' | null> {
+  if (run.journal.value.rotation?.refuted.includes('witness')) return 'no-witness';
   const tied: Kept = { ...file, rotationId: rotation.id };
   const receipt = await deliver(run, tied, rotation.id);
-  // The file is of the old key: it is no witness of a change.
-  if (receipt.recordId === (rotation.oldRecordId ?? reply.held?.recordId)) {
+  // The file is of the old key: it is no witness of a change. Where a password authorized it there may be none, and the file's own key is held by now.
+  const old = rotation.oldRecordId ?? (rotation.authorizedBy === 'password' ? null : reply.held?.recordId);
+  if (receipt.recordId === old) {
     noteReceipt(run, file, receipt);
-    return null;
+    return 'no-witness';
   }
   const { answer, key } = await askRecord(run, reply, rotation, 'witness', receipt.recordId);
   if (answer === 'true' && key) {
@@ -265,7 +274,7 @@ async function askWitness(run: Run, reply: CheckInReply, rotation: JournalRotati
     return { done: true, because: rotation.because };
   }
   noteReceipt(run, tied, receipt);
-  return null;
+  return answer === 'refuted' || answer === 'nobody' ? 'no-witness' : null;
 }
 
 /** R9: every `held` and `candidate` record is asked about before the key is called lost. */
@@ -305,12 +314,12 @@ async function itemsNotRefuted(run: Run): Promise<string | null> {
   return items.every((item) => item === oldItem || refuted.includes(item)) ? null : 'not every key of the keychain has been refused for certain';
 }
 
-/** The backend gives no key for it; what lies in the keychain has its second look first. */
-async function endNotGiven(run: Run, rotation: JournalRotation): Promise<Outcome> {
+/** There is no key to ask about, or the backend gives none for it; what lies in the keychain has its second look first. */
+async function endNotGiven(run: Run, rotation: JournalRotation, detail = 'the backend gives no key for this rotation'): Promise<Outcome> {
   const unasked = await itemsNotRefuted(run);
   if (unasked) return stayUnresolved(run, unasked);
   await removeRefutedItems(run, run.journal.value.rotation?.refuted ?? []);
-  return endNotKnown(run, rotation, 'the backend gives no key for this rotation');
+  return endNotKnown(run, rotation, detail);
 }
 
 function recordName(run: Run, rotation: JournalRotation, record: { recordId: string; envelopeIds: string[] }): string {

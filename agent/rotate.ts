@@ -2,15 +2,17 @@ import { randomUUID } from 'node:crypto';
 import type { CheckInReply, OpenDebt, RotationReason, Validation } from '../protocol/messages.ts';
 import { isProblemCode, Problem } from '../protocol/problems.ts';
 import type { RecoveryKey } from '../protocol/recovery-key.ts';
+import { forgetTries } from './adoption-note.ts';
 import { chooseAuthority } from './authority.ts';
 import { asOfOld, deliver, withReceipt } from './deliver.ts';
+import { unreadableCertificate } from './escrow-file.ts';
 import { type JournalRotation, type Kept, withCurrent } from './journal.ts';
 import { forgetOldItems, itemBefore, keyItem, putItem, removeRefutedItems } from './key-items.ts';
-import { readChangeFailure, readChangeOutput, startChange } from './mac/fdesetup.ts';
+import { readChangeFailure, startChange, takeChangeOutput } from './mac/fdesetup.ts';
 import { keepAwake } from './mac/system.ts';
 import { errorFile, outputFile, paths } from './paths.ts';
 import { noteOldRefused, noteProof, presentMoment } from './prove.ts';
-import { giveBack, lookNow, reckonedNow, spendTry, tryKey } from './refusals.ts';
+import { countChange, giveBack, lookNow, noteFailure, reckonedNow, spendTry, tryKey } from './refusals.ts';
 import type { Run } from './run-of-agent.ts';
 import { askForGrant } from './unlock.ts';
 
@@ -88,12 +90,16 @@ export async function rotate(run: Run, reply: CheckInReply, because: RotationRea
 }
 
 /** Every module that the rotation needs is loaded, and a trial sealing succeeds, before anything is begun (gate 4). */
-async function loadEverything(run: Run): Promise<void> {
+export async function loadEverything(run: Run): Promise<void> {
   const { sealKey } = await import('../protocol/envelope.ts');
   await import('../protocol/grant.ts');
   const { RecoveryKey } = await import('../protocol/recovery-key.ts');
   const trial = RecoveryKey.parse('AAAA-BBBB-CCCC-DDDD-EEEE-FFFF');
-  if (trial) sealKey(trial, run.escrowCertificate);
+  try {
+    if (trial) sealKey(trial, run.escrowCertificate);
+  } catch (cause) {
+    throw new Problem('SETTINGS_INVALID', unreadableCertificate, { cause });
+  }
 }
 
 async function begin(run: Run, rotation: JournalRotation, debts: readonly OpenDebt[], key: RecoveryKey | null): Promise<RecoveryKey> {
@@ -151,13 +157,13 @@ async function change(run: Run, rotation: JournalRotation, old: RecoveryKey): Pr
   run.disk.createEmpty(files.out); // 5
   run.disk.createEmpty(files.err);
   const changing: JournalRotation = { ...rotation, state: 'changing', changingUptime: run.uptime() };
-  const tried = spendTry(run, { rotation: changing, ownEscrowChangeDue: true }); // 6
+  const tried = spendTry(run, { rotation: changing, ownEscrowChangeDue: true, ...countChange(run) }); // 6
   const started = await startChange(run.runner, { key: old }, files); // 7
   const ended = await started.ended(changeSeconds);
-  if (ended === 'still-running') return { done: 'later', because: 'fdesetup is still at it' };
+  if (ended === 'still-running') return noteFailure(run, 'fdesetup is still at it');
 
   run.disk.sync(files.out); // 8
-  const output = readChangeOutput(run.disk.read(files.out, 1024 * 1024) ?? Buffer.alloc(0));
+  const output = takeChangeOutput(run.disk.read(files.out, 1024 * 1024));
   if (!output) return changeFailed(run, changing, old, ended.code, files.err, tried);
   // Cut off: it counts for nothing until macOS says `true` to it, and resolve.ts asks.
   if (!output.whole) return { done: 'later', because: 'what macOS wrote of the new key is cut off' };
@@ -169,8 +175,9 @@ async function change(run: Run, rotation: JournalRotation, old: RecoveryKey): Pr
 async function changeFailed(run: Run, rotation: JournalRotation, old: RecoveryKey, code: number | null, errorPath: string, tried: string): Promise<Outcome> {
   const failure = readChangeFailure(code, (run.disk.read(errorPath, 1024 * 1024) ?? Buffer.alloc(0)).toString('utf8'));
   run.log('change-failed', { rotationId: rotation.id, exit: code ?? 'signal', failure });
-  if (failure !== 'refused') return { done: 'later', because: 'macOS gave no new key, and it is not known yet whether the old one still opens this Mac' };
-  if ((await tryKey(run, old)) !== 'true') return { done: 'later', because: 'macOS refused the key, and it is not known yet whether it still opens this Mac' };
+  const isWay = failure === 'refused' && (await tryKey(run, old)) === 'true';
+  const what = failure === 'refused' ? 'macOS refused the key' : 'macOS gave no new key';
+  if (!isWay) return noteFailure(run, `${what}, and it is not known yet whether the old one still opens this Mac`);
   // Learned for this build of macOS: the key itself does not authorize its change.
   run.journal.write({ ...giveBack(run.journal.value, tried), capability: { build: run.facts.macosBuild, state: 'refused' }, ownEscrowChangeDue: false });
   return endUnchanged(run, rotation, new Problem('UNLOCK_REFUSED', `fdesetup ${code ?? 'was ended by a signal'}`));
@@ -181,12 +188,12 @@ async function changeFailed(run: Run, rotation: JournalRotation, old: RecoveryKe
  * `known` is macOS's answer for the new key, where it was asked already.
  */
 export async function keepNewKey(run: Run, rotation: JournalRotation, key: RecoveryKey, known?: Validation): Promise<Outcome> {
-  const { sealKey } = await import('../protocol/envelope.ts');
+  const { certificateDigest, sealKey } = await import('../protocol/envelope.ts');
   const item = keyItem(run, rotation.id);
   const kept = run.facts.custodyMode === 'keychain' && (await (known === 'true' ? putItem(run, item, key) : run.keys.write(item, key))); // 9
   const envelope = sealKey(key, run.escrowCertificate);
   const sealed: Kept = {
-    envelopeId: await digest(envelope),
+    envelopeId: certificateDigest(envelope),
     envelope: envelope.toString('base64'),
     source: 'rotation',
     volume: run.facts.volume,
@@ -274,6 +281,8 @@ export function concludeUnproved(run: Run, rotation: JournalRotation, kept: Kept
 /** Step 14: one write. */
 export function finish(run: Run, rotation: JournalRotation, kept: Kept): void {
   const journal = run.journal.value;
+  // Before the journal, so that a run that dies here comes back to it.
+  if (rotation.authorizedBy === 'password') forgetTries(run, reckonedNow(run));
   run.journal.write({
     ...withCurrent(journal, kept),
     rotation: null,
@@ -281,12 +290,7 @@ export function finish(run: Run, rotation: JournalRotation, kept: Kept): void {
     doubts: [],
     session: journal.session && rotation.because === 'used' ? { ...journal.session, usedChanged: true } : journal.session,
     exhausted: false,
-    lastProof: { build: run.facts.macosBuild, at: reckonedNow(run) },
+    pace: { ...journal.pace, failed: null, proofDue: null },
   });
   run.log('rotation-done', { rotationId: rotation.id, because: rotation.because, envelopeId: kept.envelopeId });
-}
-
-async function digest(bytes: Uint8Array): Promise<string> {
-  const { createHash } = await import('node:crypto');
-  return createHash('sha256').update(bytes).digest('hex');
 }

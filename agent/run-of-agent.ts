@@ -1,5 +1,6 @@
 import type { Facts } from '../protocol/messages.ts';
 import type { ProblemCode } from '../protocol/problems.ts';
+import type { RecoveryKey } from '../protocol/recovery-key.ts';
 import type { JournalFile } from './journal.ts';
 import type { Log } from './log.ts';
 import type { Settings } from './settings.ts';
@@ -33,6 +34,8 @@ export interface Run {
   wait(milliseconds: number): Promise<void>;
   /** A SIGTERM was seen: what is begun is finished, nothing new begins, no network after it. */
   stopping(): boolean;
+  /** Keys to which macOS said `false` in this run: each further try would cost, and tell nothing. */
+  refused: RecoveryKey[];
   /** What could not be done, for the next report. */
   problems: { code: ProblemCode; detail?: string }[];
 }

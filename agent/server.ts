@@ -1,7 +1,7 @@
 // The backend, as this Mac: axios over mutual TLS. What goes wrong on the way has a name; nothing ever falls back.
 import type { KeyObject } from 'node:crypto';
 import type { z } from 'zod';
-import type { BeginReply, CheckInReply, enrolReply, enrolRequest, Receipt } from '../protocol/messages.ts';
+import type { BeginReply, CheckInReply, CheckInRequest, enrolReply, enrolRequest, Receipt } from '../protocol/messages.ts';
 import { isProblemCode, Problem } from '../protocol/problems.ts';
 import { type Connections, openConnections } from './connection.ts';
 import { Passing, type Retries, readRetryAfter, retry, usualRetries } from './retry.ts';
@@ -69,7 +69,16 @@ export function openServer(options: ServerOptions): Server {
   }
 
   return {
-    checkIn: (request) => call<CheckInReply>('POST', '/v1/check-in', request, (messages) => messages.checkInReply),
+    async checkIn(request) {
+      const say = (what: CheckInRequest) => call<CheckInReply>('POST', '/v1/check-in', what, (messages) => messages.checkInReply);
+      try {
+        return await say(request);
+      } catch (cause) {
+        const older = asFirst(request);
+        if (!(cause instanceof Problem) || cause.code !== 'MESSAGE_INVALID' || older === null) throw cause;
+        return say(older);
+      }
+    },
     begin: (request) => call<BeginReply>('POST', '/v1/rotations', request, (messages) => messages.beginReply),
     async deliver(envelopeId, request) {
       const receipt = await call<Receipt>('PUT', `/v1/keys/${envelopeId}`, request, (messages) => messages.receipt);
@@ -81,6 +90,16 @@ export function openServer(options: ServerOptions): Server {
     enrol: (request) => call<EnrolReply>('POST', '/v1/enroll', request, (messages) => messages.enrolReply),
     close: () => connections.close(),
   };
+}
+
+/**
+ * Without the facts that came to protocol 1 after its first day: a backend of that day refuses a check-in that has them, and
+ * a Mac that it does not hear would keep its key for as long. Null where there are none.
+ */
+function asFirst(request: CheckInRequest): CheckInRequest | null {
+  const { foreignChanges, adoption, ...facts } = request.facts;
+  const { waitingFor, ...fileVault } = facts.fileVault;
+  return foreignChanges || adoption || waitingFor ? { ...request, facts: { ...facts, fileVault } } : null;
 }
 
 interface Asked {

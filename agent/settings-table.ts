@@ -26,10 +26,17 @@ export interface Settings {
   settleSeconds: number;
   /** Null: the backend's own. */
   holdDeadlineHours: number | null;
+  quietAfterDays: number;
   /** `none`, `system`, or the URL of a proxy. */
   proxy: string;
   logLevel: LogLevel;
   pilot: boolean;
+  /** Whether a user may be asked for a password in a dialog, where nobody has this Mac's key. */
+  adoptByPrompt: boolean;
+  /** Who asks, why, and where somebody who is asked finds out whether that is so; without all three nobody is asked. */
+  organisation: string | null;
+  adoptWords: string | null;
+  adoptContact: string | null;
 }
 
 /** What a value in the profile means, or in words what is wrong with it (it follows the setting's name). `but`: usable, with something to say. */
@@ -121,9 +128,11 @@ function name(meaning: string): Setting<string | null> {
   };
 }
 
+/** Null also for one with a key of a kind that nothing here knows. */
 function certificateOf(value: unknown): X509Certificate | null {
   try {
-    return typeof value === 'string' || value instanceof Uint8Array ? new X509Certificate(value) : null;
+    const certificate = typeof value === 'string' || value instanceof Uint8Array ? new X509Certificate(value) : null;
+    return certificate?.publicKey ? certificate : null;
   } catch {
     return null;
   }
@@ -223,6 +232,20 @@ const pilot: Setting<boolean> = {
   read: (value) => (typeof value === 'boolean' ? { value } : { wrong: `is ${describe(value)}; it must be true or false` }),
 };
 
+function words(most: number, meaning: string): Setting<string | null> {
+  return {
+    unit: 'text',
+    range: `1–${most} characters`,
+    default: 'none',
+    meaning,
+    initial: null,
+    read: (value) =>
+      typeof value === 'string' && value.trim() !== '' && value.length <= most && !/[^\P{Cc}\n]/u.test(value)
+        ? { value: value.trim() }
+        : { wrong: `is ${describe(value)}; it must be a text of 1 to ${most} characters` },
+  };
+}
+
 export const settingsTable: { [Name in keyof Settings]: Setting<Settings[Name]> } = {
   serverUrl,
   escrowCertificate,
@@ -253,7 +276,19 @@ export const settingsTable: { [Name in keyof Settings]: Setting<Settings[Name]> 
     default: 'the backend’s',
     initial: null,
   },
+  quietAfterDays: wholeNumber('days', 1, 365, 30, 'without managed settings the agent then asks the backend no more, until they are back'),
   proxy,
   logLevel: oneOf(['error', 'warn', 'info', 'debug'], 'info', 'how much goes into the log'),
   pilot,
+  adoptByPrompt: {
+    unit: 'yes or no',
+    range: 'true, false',
+    default: 'false',
+    meaning: 'where nobody has the key of this Mac, its user is asked for the password in a dialog, once a week at most; needs the next three',
+    initial: false,
+    read: (value) => (typeof value === 'boolean' ? { value } : { wrong: `is ${describe(value)}; it must be true or false` }),
+  },
+  organisation: words(64, 'who asks for a password, as its people know it'),
+  adoptWords: words(600, 'why a password is asked for, in the words of the organisation and the language of its people'),
+  adoptContact: words(200, 'where somebody who is asked finds out whether it is genuine: a page or a telephone number'),
 };

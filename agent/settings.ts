@@ -34,6 +34,9 @@ export interface SettingsRead {
 }
 
 const names = Object.keys(settingsTable) as (keyof Settings)[];
+/** Names that are no settings, said of one file: whatever stands in it, the status stays small. */
+const mostNamed = 50;
+const shortName = (name: string): string => name.slice(0, 64);
 
 export async function readSettings(runner: Runner, disk: Disk, now: number): Promise<SettingsRead> {
   const managed = await readManaged(runner, disk);
@@ -90,18 +93,20 @@ async function unmanagedProblems(runner: Runner, disk: Disk): Promise<SettingsPr
     return [];
   }
   const found = Object.keys(asDictionary(await readPlistFile(runner, unmanagedFile)) ?? {});
-  return found.slice(0, 50).map((name) => ({ name, says: `is set in ${unmanagedFile}, which is not managed: it is ignored`, kind: 'warning' }));
+  return found
+    .slice(0, mostNamed)
+    .map((name) => ({ name: shortName(name), says: `is set in ${unmanagedFile}, which is not managed: it is ignored`, kind: 'warning' }));
 }
 
 function interpret(values: Record<string, unknown>): Pick<SettingsRead, 'settings' | 'problems' | 'digest' | 'toKeep'> {
   const problems: SettingsProblem[] = [];
   const read: Partial<Record<keyof Settings, unknown>> = {};
   for (const name of names) read[name] = readOne(name, settingsTable[name] as Setting<unknown>, values[name], problems);
-  for (const name of Object.keys(values)) {
-    // macOS puts these into the file itself.
-    if (name.startsWith('Payload') || Object.hasOwn(settingsTable, name)) continue;
+  // macOS puts those of `Payload…` into the file itself.
+  const unknown = Object.keys(values).filter((name) => !name.startsWith('Payload') && !Object.hasOwn(settingsTable, name));
+  for (const name of unknown.slice(0, mostNamed)) {
     const meant = names.find((one) => one.toLowerCase() === name.toLowerCase());
-    problems.push({ name, says: `is not a setting${meant ? `; is \`${meant}\` meant?` : ': it is ignored'}`, kind: 'warning' });
+    problems.push({ name: shortName(name), says: `is not a setting${meant ? `; is \`${meant}\` meant?` : ': it is ignored'}`, kind: 'warning' });
   }
   const complete = names.every((name) => read[name] !== undefined);
   const settings = complete ? (read as unknown as Settings) : null;
@@ -149,6 +154,9 @@ function together(settings: Settings): SettingsProblem[] {
   if (files && profile) problems.push({ name: 'identityIssuer', says: 'and identitySubject are ignored: the identity comes from files', kind: 'warning' });
   if (settings.enrolmentTicket && (files || profile))
     problems.push({ name: 'enrolmentTicket', says: 'is ignored: there is a better identity in the settings', kind: 'warning' });
+  const unsaid = (['organisation', 'adoptWords', 'adoptContact'] as const).filter((name) => settings[name] === null);
+  if (settings.adoptByPrompt && unsaid.length > 0)
+    problems.push({ name: 'adoptByPrompt', says: `has no effect: ${unsaid.join(', ')} must be set beside it, so nobody is asked`, kind: 'wrong' });
   return problems;
 }
 

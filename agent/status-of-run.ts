@@ -1,7 +1,9 @@
 import type { Facts } from '../protocol/messages.ts';
+import { isProblemCode } from '../protocol/problems.ts';
 import type { Finished } from './check-in.ts';
 import { notOurs } from './decide.ts';
 import type { Versions } from './observe.ts';
+import { changedByOthers } from './others.ts';
 import type { PublicStatus } from './status.ts';
 
 /**
@@ -29,6 +31,7 @@ export function statusOf(finished: Finished, versions: Versions, now: number, be
     macosBuild: standing.macosBuild,
     fileVault: facts?.fileVault ?? { state: 'unknown', hasRecoveryKey: 'unknown' },
     custody: reply ? { state: reply.custody, because: reply.because } : sameMac ? before.custody : null,
+    keys: reply ? (reply.answers ?? []) : ((sameMac ? before.keys : null) ?? []),
     rotation: rotation ? { because: rotation.because, state: rotation.state, says: finished.did } : waiting,
     hold: reply ? (reply.hold ? { since: reply.hold.since, until: reply.hold.until } : null) : sameMac ? before.hold : null,
     escrow: {
@@ -49,9 +52,14 @@ export function statusOf(finished: Finished, versions: Versions, now: number, be
       problems: (read?.problems ?? []).map(({ name, says }) => ({ name, says })),
     },
     capability: facts?.capability ?? 'unknown',
+    adoption: facts ? adoptionOf(facts) : (sameMac && before.adoption) || null,
+    changedByOthers: changedByOthers(journal.value, clock ? clock.serverTime : now) ?? null,
     problems: finished.problems,
   };
 }
+
+const adoptionOf = ({ adoption }: Facts): NonNullable<PublicStatus['adoption']> | null =>
+  adoption && isProblemCode(adoption.code) ? { ...adoption, code: adoption.code } : null;
 
 /** Whose escrow payload was found, what the settings chose, and what follows. */
 function sayMode(facts: Facts): string {

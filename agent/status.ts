@@ -1,4 +1,4 @@
-import type { CustodyState, Facts, RotationReason } from '../protocol/messages.ts';
+import type { CheckInReply, CustodyState, Facts, RotationReason } from '../protocol/messages.ts';
 import type { ProblemCode } from '../protocol/problems.ts';
 import { paths } from './paths.ts';
 import type { Disk } from './world.ts';
@@ -25,6 +25,8 @@ export interface PublicStatus {
   macosBuild: string;
   fileVault: Facts['fileVault'];
   custody: { state: CustodyState; because: string } | null;
+  /** What macOS said of each key that may be the valid one, as the backend has it; absent in a file of an older agent. */
+  keys?: NonNullable<CheckInReply['answers']>;
   /** Under way, waiting for its gates, or null. */
   rotation: { because: RotationReason; state: 'waiting' | 'intended' | 'changing' | 'sealed' | 'unresolved'; says: string } | null;
   hold: { since: string; until: string } | null;
@@ -34,6 +36,10 @@ export interface PublicStatus {
   custodyMode: { mode: Facts['custodyMode']; because: string };
   settings: { managed: boolean; unmanagedSince: string | null; problems: { name: string; says: string }[] };
   capability: Facts['capability'];
+  /** Why nobody has this Mac's key, since when, and what has to be done; null where somebody has it. Not there in files of older agents. */
+  adoption?: { code: ProblemCode; detail: string | null; since: string } | null;
+  /** Where somebody else changed the key in the last 14 days: when, and who was found on the disk. Not there in a file of an older agent. */
+  changedByOthers?: NonNullable<Facts['foreignChanges']> | null;
   problems: { code: ProblemCode; detail?: string }[];
 }
 

@@ -57,7 +57,7 @@ const profileSettings = z.strictObject({
     })
     .optional(),
 });
-export type ProfileSettings = z.infer<typeof profileSettings>;
+type ProfileSettings = z.infer<typeof profileSettings>;
 
 export interface LoadedSettings extends ProfileSettings {
   escrowCertificateDer: Buffer;

@@ -5,6 +5,7 @@ import * as z from 'zod';
  * Every version ever released is accepted for check-in and delivery; only `begin` may be refused to an agent that is too old.
  *
  * 1  2026-11-22  the first: nonce, enrol, check-in, begin, deliver, grant
+ *    2026-11-22  optional, so still 1: the facts `waitingFor`, `foreignChanges`, `adoption`; in an answer `answers`, `tries`
  */
 export const protocolVersion = 1;
 /** The oldest version that may begin a rotation. */
@@ -95,6 +96,8 @@ export const facts = z.strictObject({
     state: z.enum(['on', 'off', 'encrypting', 'decrypting', 'unknown']),
     percent: z.number().min(0).max(100).optional(),
     deferredFor: text(256).optional(),
+    /** What FileVault itself waits for, where it says so. */
+    waitingFor: z.enum(['restart', 'power', 'logout']).optional(),
     hasRecoveryKey: answer,
   }),
   usingRecoveryKey: answer,
@@ -120,6 +123,8 @@ export const facts = z.strictObject({
     file: z.strictObject({ digest: hex64, recipient: recipient.nullable(), ours: z.boolean() }).nullable(),
   }),
   settings: z.strictObject({ managed: z.boolean(), unmanagedSince: time.nullable(), digest: hex64 }),
+  /** Only where somebody else changed the key in the last 14 days: when, and who on the Mac's disk could have (C2). */
+  foreignChanges: z.strictObject({ times: z.array(time).min(1).max(20), suspects: z.array(text(64)).max(16) }).optional(),
   custodyMode: z.enum(['server', 'keychain']),
   escrowOwner: z.enum(['auto', 'sparekey', 'mdm']),
   rotator: z.enum(['sparekey', 'mdm']),
@@ -128,6 +133,8 @@ export const facts = z.strictObject({
   /** Whether the key itself authorizes its change on this build of macOS. */
   capability: z.enum(['unknown', 'works', 'refused']),
   identityWay: z.enum(['files', 'profile', 'ticket']),
+  /** Why nobody has this Mac's key yet, by code; `since` is the backend's time, as the Mac reckoned it. */
+  adoption: z.strictObject({ code: text(64), detail: text(256).nullable(), since: time }).optional(),
   keyboardLayout: text(128).nullable(),
   language: text(64).nullable(),
 });
@@ -173,6 +180,14 @@ export const openDebt = z.strictObject({
 export type OpenDebt = z.infer<typeof openDebt>;
 export const keyNamed = z.strictObject({ recordId: id, envelopeIds: z.array(hex64), state: recordState });
 
+/** A reply's own, so not strict. */
+export const keyAnswer = z.object({
+  recordId: id,
+  state: recordState,
+  provedAt: time.nullable(),
+  last: z.object({ answer: validation, at: time }).nullable(),
+});
+
 export const checkInReply = z.object({
   serverTime: time,
   macId: id,
@@ -191,6 +206,10 @@ export const checkInReply = z.object({
   /** While it is there nothing is replaced, for whatever reason. */
   hold: z.strictObject({ since: time, until: time, because: text(256) }).nullable(),
   proofOrders: z.array(z.strictObject({ id, recordId: id, envelopeIds: z.array(hex64) })),
+  /** Of each key that may be the valid one: what macOS said of it last, and when it said `true`. `unknown`: it could not be checked. */
+  answers: z.array(keyAnswer).optional(),
+  /** When this Mac tried a key in the last week that has not answered `true`, as far as the server knows: for a Mac that has lost its count. */
+  tries: z.array(time).max(16).optional(),
   /** SHA-256 of the escrow certificates (DER) that the server can answer for. */
   recipients: z.array(hex64),
   rotation: z.strictObject({ id, begunAt: time }).nullable(),

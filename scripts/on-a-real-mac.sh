@@ -212,9 +212,13 @@ look_at_escrow_file() {
 }
 
 console=$("$root/usr/bin/stat" -f %Su /dev/console 2>/dev/null)
-"$root/usr/sbin/ioreg" -rd1 -c IOPlatformExpertDevice 2>/dev/null |
-  awk -F'"' '/"IOPlatformSerialNumber"|"IOPlatformUUID"/ && length($4) > 3 { print $4 "\t" }' >>"$names"
-"$root/usr/bin/dscl" . -list /Users UniqueID 2>/dev/null | awk '$2 >= 500 { count++; print $1 "\tuser" count }' >>"$names"
+{
+  "$root/usr/sbin/ioreg" -rd1 -c IOPlatformExpertDevice 2>/dev/null |
+    awk -F'"' '/"IOPlatformSerialNumber"|"IOPlatformUUID"/ && length($4) > 3 { print $4 "\t" }'
+  "$root/usr/bin/dscl" . -list /Users UniqueID 2>/dev/null | awk '$2 >= 500 || $1 !~ /^(_.*|root|daemon|nobody)$/ { count++; print $1 "\tuser" count }'
+  # sysadminctl calls people by their full names.
+  "$root/usr/bin/dscl" . -list /Users RealName 2>/dev/null | awk '$1 !~ /^_/ && NF > 1 { $1 = ""; sub(/^ +/, ""); if (length($0) > 3) print $0 "\tFULL-NAME" }'
+} >>"$names"
 macos="$("$root/usr/bin/sw_vers" -productVersion 2>/dev/null) ($("$root/usr/bin/sw_vers" -buildVersion 2>/dev/null))"
 
 echo "macOS $macos; transcripts go to $out"
@@ -252,6 +256,18 @@ ask console-user /usr/bin/stat -f %Su /dev/console
 ask secure-token /usr/sbin/sysadminctl -secureTokenStatus "$console"
 ask password-changed /usr/bin/dscl . -read "/Users/$console" accountPolicyData
 
+# Whose password could make a new key: of each user the words, without the digests among them.
+"$root/usr/bin/dscl" . -list /Users UniqueID 2>/dev/null | awk '$1 !~ /^(_.*|root|daemon|nobody)$/ { print $1 }' >"$work/users"
+while IFS= read -r user; do
+  ask secure-token-of-each /usr/sbin/sysadminctl -secureTokenStatus "$user"
+  run "$root/usr/bin/dscl" . -read "/Users/$user" AuthenticationAuthority IsHidden OriginalNodeName UniqueID
+  sed -E 's/[0-9A-Fa-f]{16,}/HEX/g' "$work/out" >"$work/kept"
+  mv "$work/kept" "$work/out"
+  record account-of-each "/usr/bin/dscl . -read /Users/$user AuthenticationAuthority IsHidden OriginalNodeName UniqueID" "$code"
+done <"$work/users"
+ask smart-card-policy /usr/bin/plutil -convert xml1 -o - "$root/Library/Managed Preferences/com.apple.security.smartcard.plist"
+ask_only 'IOConsoleLocked' screen-locked /usr/sbin/ioreg -n Root -d1
+
 # Escrow: the payload, the file, whether macOS can make a key by itself.
 ask escrow-payload /usr/bin/plutil -convert xml1 -o - "$root/Library/Managed Preferences/com.apple.security.FDERecoveryKeyEscrow.plist"
 ask_only 'PayloadType|<string>com\.apple\.(security|MCX)' payload-types /usr/bin/profiles -C -o stdout-xml
@@ -275,7 +291,7 @@ ask job /bin/launchctl print system/io.sparekey.agent
 ask_only 'XPC_SERVICE_NAME|environment' job-environment /bin/launchctl print system/com.apple.mdmclient.daemon
 ask battery /usr/bin/pmset -g batt
 ask system-state /usr/bin/pmset -g systemstate
-ask_only 'fdesetup|mdmclient|softwareupdate|loginwindow|io\.sparekey|UpdateBrain' processes /bin/ps -axww -o pid=,args=
+ask_only 'fdesetup|mdmclient|softwareupdate|loginwindow|io\.sparekey|UpdateBrain' processes /bin/ps -axww -o pid=,uid=,args=
 ask proxy /usr/sbin/scutil --proxy
 ask keyboard /usr/bin/plutil -convert xml1 -o - "$root/Library/Preferences/com.apple.HIToolbox.plist"
 ask_only 'AppleLanguages|AppleLocale|<string>' language /usr/bin/plutil -convert xml1 -o - "$root/Library/Preferences/.GlobalPreferences.plist"

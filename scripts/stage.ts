@@ -62,6 +62,8 @@ export interface Stage {
   runJob(mac: FakeMac): Promise<Ended>;
   startJob(mac: FakeMac): ChildProcess;
   stop(): Promise<void>;
+  /** For a process that ends by a signal and can wait for nothing. */
+  endNow(): void;
 }
 
 const serverMain = join(repository, 'server', 'main.ts');
@@ -181,6 +183,7 @@ export async function openStage(folder: string, options: { settleSeconds: number
         serving.removeAllListeners('exit').once('exit', () => resolve());
         serving.kill('SIGTERM');
       }),
+    endNow: () => void serving.kill('SIGKILL'),
   };
 }
 

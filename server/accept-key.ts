@@ -135,7 +135,7 @@ export async function applyRule(parts: CustodyParts, tx: Tx, at: number, record:
     }
     if (!held || replaced.includes(held)) {
       await become('held', { proved_at: at, proved_by: `rotation ${open.id}` });
-      await becameHeld(tx, at, { ...record, state: 'held' }, 'K3');
+      await becameHeld(parts, tx, at, { ...record, state: 'held' }, 'K3');
       return rule;
     }
   }

@@ -32,6 +32,7 @@ const alarms = {
   WITNESS_DIFFERS: telling('two envelopes that were taken for one key hold two'),
   SUPERSEDED_PROVED: telling('a key that had been superseded opens this Mac'),
   DESTROYED_PROVED: telling('a key that retention has destroyed is said to open this Mac'),
+  TWO_ROTATORS: telling('somebody else changed the key of this Mac twice in 14 days, so nothing is replaced on it'),
   ROTATION_SILENT: telling('a rotation was begun and nothing of it has come'),
   GRANT_NOT_CLOSED: telling('this Mac was given its key and neither replaced nor proved it'),
   GRANTS_STOPPED: telling('so many Macs asked for their keys in one hour that no more are given'),

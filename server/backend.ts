@@ -47,7 +47,13 @@ export function collectMistakes() {
 }
 
 /** Opens a data folder. Without a passphrase everything but opening envelopes works. */
-export async function openBackend(options: { dir: string; passphrase: string | null; log?: Log; wallNow?: () => number }): Promise<Backend> {
+export async function openBackend(options: {
+  dir: string;
+  passphrase: string | null;
+  log?: Log;
+  wallNow?: () => number;
+  busyMilliseconds?: number;
+}): Promise<Backend> {
   const paths = existingFolder(resolve(options.dir));
   const log = options.log ?? silentLog;
   const mistakes = collectMistakes();
@@ -61,7 +67,8 @@ export async function openBackend(options: { dir: string; passphrase: string | n
   mistakes.refuse();
   const escrowKeys = openEscrowKeys(paths.escrow, options.passphrase);
   if (!settings || !secrets) throw new Problem('SERVER_BUG');
-  const store = await openDatabase(paths.database);
+  const { busyMilliseconds } = options;
+  const store = await openDatabase(paths.database, busyMilliseconds === undefined ? {} : { busyMilliseconds });
   try {
     const clock = await openClock(store, options.wallNow);
     const custody = createCustody({ store, clock, escrowKeys, secrets, settings: settings.keys, log });

@@ -1,4 +1,4 @@
-import { type KeyObject, X509Certificate } from 'node:crypto';
+import { createHash, type KeyObject, X509Certificate } from 'node:crypto';
 import { Fields, inside } from '../protocol/asn1.ts';
 import { algorithmOf, allowsUse, type Certificate, caDepthOf, extension, purposesOf, readCertificate } from '../protocol/certificate.ts';
 
@@ -60,7 +60,21 @@ export function verifyChain(options: {
   return { ok: false, because: faults[0] ?? 'unknown-ca' };
 }
 
+/** The same few certificates come with every request, and reading one costs more than checking it. About 20 KB each. */
+const mostRead = 1000;
+const alreadyRead = new Map<string, Link | null>();
+
 function link(der: Uint8Array): Link | null {
+  const digest = createHash('sha256').update(der).digest('base64');
+  const known = alreadyRead.get(digest);
+  if (known !== undefined) return known;
+  const read = readLink(der);
+  if (alreadyRead.size >= mostRead) alreadyRead.clear();
+  alreadyRead.set(digest, read);
+  return read;
+}
+
+function readLink(der: Uint8Array): Link | null {
   try {
     const certificate = readCertificate(der);
     const x509 = new X509Certificate(certificate.der);

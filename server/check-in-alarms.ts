@@ -1,7 +1,9 @@
+import type { Facts } from '../protocol/messages.ts';
 import { Problem } from '../protocol/problems.ts';
 import { raise } from './alarms.ts';
 import { audit } from './audit.ts';
-import { type CustodyParts, day, sameCase } from './custody-parts.ts';
+import { type CustodyParts, day, minute, sameCase } from './custody-parts.ts';
+import { lastFacts } from './custody-state.ts';
 import type { Caller, Tx } from './parts.ts';
 import { judgedSince } from './store/alarms.ts';
 import { type Mac, macsLike } from './store/macs.ts';
@@ -61,3 +63,35 @@ export async function watchOtherMacs(parts: CustodyParts, tx: Tx, at: number, ma
     }
   }
 }
+
+/**
+ * C2: somebody else changed the key. Each change is a line of the audit; two in 14 days, by the Mac's word, are two rotators,
+ * and whoever has to part them is told who was found on its disk and whose payload it says it has. `mac` is as it was before.
+ */
+export async function watchForeignChanges(parts: CustodyParts, tx: Tx, at: number, mac: Mac, facts: Facts): Promise<void> {
+  const { foreignChanges, escrow } = facts;
+  if (!foreignChanges) return;
+  const { times, suspects } = foreignChanges;
+  const newest = times.at(-1);
+  const seen = suspects.length > 0 ? `found on its disk: ${suspects.map(plain).join(', ')}` : 'nothing known was found on its disk';
+  const payload = `escrow payload ${escrow.payload}${escrow.location === null ? '' : ` (“${plain(escrow.location).slice(0, 120)}”)`}`;
+  // The Mac reckons its times by the server's, and may be some seconds off until it has heard it again.
+  const before = Date.parse(lastFacts(mac)?.foreignChanges?.times.at(-1) ?? '') || 0;
+  if (Date.parse(newest ?? '') - before > minute)
+    await audit(tx, {
+      at,
+      actor: 'mac',
+      act: 'key.changed-by-other',
+      macId: mac.id,
+      details: { changedAt: newest ?? null, suspects, escrowPayload: escrow.payload },
+    });
+  // Where the MDM replaces the keys and we only watch, there is one rotator.
+  const wereOurs = facts.rotator === 'sparekey' && (escrow.payload !== 'foreign' || facts.escrowOwner === 'mdm');
+  // What was judged is not told again because the oldest change is forgotten, or what was found is gone: only a newer change is.
+  const isNews = newest !== undefined && !(await judgedSince(tx, mac.id, 'TWO_ROTATORS', Date.parse(newest) - minute));
+  if (wereOurs && times.length >= 2 && isNews)
+    await raise(parts, tx, at, mac.id, 'TWO_ROTATORS', `${times.length} changes, the first on ${times[0]}; ${seen}; ${payload}`);
+}
+
+/** A Mac's words are shown to people: on one line, and no command to a terminal. */
+const plain = (words: string): string => words.replace(/[^\p{L}\p{N}\p{P}\p{S} ]/gu, ' ');

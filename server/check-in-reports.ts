@@ -10,7 +10,7 @@ import { grantsOf } from './store/grants.ts';
 import { envelopeOfMac, recordById, recordsOfVolume, setRecordState } from './store/keys.ts';
 import { type Mac, updateMac } from './store/macs.ts';
 import { endProofOrders } from './store/proofs.ts';
-import { endRotation, rotationById } from './store/rotations.ts';
+import { endRotation, rotationById, usedInBoot } from './store/rotations.ts';
 import { type Session, sessionOf } from './store/sessions.ts';
 
 /** A run that was given a key for a proof answers within this, or it was another run (7.4). */
@@ -102,6 +102,10 @@ async function takeDebt(tx: Tx, at: number, { mac, facts }: Reported, debt: Chec
     ...(debt.reason === undefined ? {} : { reason: debt.reason }),
   });
   await closeIfPaid(tx, at, mac.id, debt.id, held);
+  // macOS says `used` until the next boot, and a Mac that lost its journal sees it again: once per boot session is enough.
+  const stored = await debtById(tx, mac.id, debt.id);
+  if (debt.because === 'used' && stored?.closed_at === null && (await usedInBoot(tx, mac.id, sameCase(debt.boot))))
+    await closeOne(tx, at, stored, 'the key was replaced for it in this boot session');
 }
 
 async function takeEnding(parts: CustodyParts, tx: Tx, at: number, { mac, facts }: Reported, ending: CheckInRequest['endings'][number]): Promise<void> {

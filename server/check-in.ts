@@ -2,7 +2,7 @@ import type { CheckInReply, CheckInRequest, Facts } from '../protocol/messages.t
 import { Problem } from '../protocol/problems.ts';
 import { settle, stops } from './alarms.ts';
 import { audit } from './audit.ts';
-import { movedAway, watchEnrolments, watchOtherMacs, watchSessions } from './check-in-alarms.ts';
+import { movedAway, watchEnrolments, watchForeignChanges, watchOtherMacs, watchSessions } from './check-in-alarms.ts';
 import { takeReports } from './check-in-reports.ts';
 import { type CustodyParts, day, isoTime, minute, sameCase } from './custody-parts.ts';
 import { custodyNow, isFileOurs, lastFacts } from './custody-state.ts';
@@ -10,17 +10,19 @@ import { endIfBackIn, presentHold } from './holds.ts';
 import { makeNonce } from './nonce.ts';
 import { expireOrders } from './orders.ts';
 import type { Caller, Tx } from './parts.ts';
-import { orderProof } from './proofs.ts';
-import { nameHeld, nameKey } from './replies.ts';
+import { orderProof, orderScheduledProof } from './proofs.ts';
+import { answersOf, nameHeld, nameKey } from './replies.ts';
 import { openAlarmsOf } from './store/alarms.ts';
 import { openDebtsOf, orderById } from './store/debts.ts';
 import { envelopesAmong, envelopesOfRecord, recordsOfVolume } from './store/keys.ts';
 import { foreignAmong, type Mac, macById, noteForeignFile, updateMac } from './store/macs.ts';
-import { openProofOrdersOf } from './store/proofs.ts';
+import { openProofOrdersOf, triesSince } from './store/proofs.ts';
 import { endRotation, openRotationOf, rotationDoneSince } from './store/rotations.ts';
 import { forgetOldSessions, keepSession, type Session, sessionOf, updateEnrolment } from './store/sessions.ts';
 import { readMemory, writeMemory } from './store/upkeep.ts';
 
+/** After it the agent replaces nothing before a proof (gate 5). */
+const longSilence = 30 * day;
 /** Named in an answer, newest first: what one machine makes up must not make the answer too large for another. */
 const mostCandidates = 32;
 /** Boot sessions that are remembered of one enrolment. */
@@ -42,13 +44,14 @@ export async function checkIn(parts: CustodyParts, caller: Caller, request: Chec
     await rememberFacts(parts, tx, at, mac, facts, request);
     const present = (await macById(tx, mac.id)) ?? mac;
     await watchOtherMacs(parts, tx, at, present);
+    await watchForeignChanges(parts, tx, at, mac, facts);
 
     await leaveOtherVolume(tx, at, present);
     await endIfBackIn(tx, at, mac.id, facts.volume, { ...facts, sessionStart: session.session_start });
     const confirmed = await takeReports(parts, tx, at, { mac: present, caller, facts, session, request });
     await rememberBuild(tx, facts);
     await expireOrders(tx, at);
-    await orderDueProofs(parts, tx, at, mac, facts);
+    await orderDueProofs(parts, tx, at, mac, facts, present.escrow_changed_at);
     return answer(parts, tx, at, caller, facts.volume, request.offers, confirmed);
   });
   parts.log.info('check-in', { macId: caller.macId, custody: reply.custody, requestId: caller.requestId });
@@ -77,8 +80,11 @@ async function rememberFacts(parts: CustodyParts, tx: Tx, at: number, mac: Mac, 
   const { file } = facts.escrow;
   const before = lastFacts(mac);
   const changed = mac.last_seen_at !== null && file !== null && file.digest !== (before?.escrow.file?.digest ?? null);
-  // Our own rotation makes macOS write a new file: then that is why, and the key was proved with it.
-  const explained = changed && mac.last_seen_at !== null ? await rotationDoneSince(tx, mac.id, mac.last_seen_at) : undefined;
+  // Our own rotation makes macOS write a new file: then that is why, and the key was proved with it. While it is open on
+  // both sides, whichever key answers `true` at its end answers after that file.
+  const open = changed ? await openRotationOf(tx, mac.id) : undefined;
+  const own = open && open.id === request.rotation?.id ? open : undefined;
+  const explained = changed && mac.last_seen_at !== null ? (own ?? (await rotationDoneSince(tx, mac.id, mac.last_seen_at))) : undefined;
   await updateMac(tx, mac.id, {
     last_seen_at: at,
     present_volume: facts.volume,
@@ -100,28 +106,45 @@ async function leaveOtherVolume(tx: Tx, at: number, mac: Mac): Promise<void> {
 }
 
 /** Rules 8.2: on schedule, and when something changed that an old answer says nothing about. `mac` is as it was before. */
-async function orderDueProofs(parts: CustodyParts, tx: Tx, at: number, mac: Mac, facts: Facts): Promise<void> {
+async function orderDueProofs(parts: CustodyParts, tx: Tx, at: number, mac: Mac, facts: Facts, fileChangedAt: number | null): Promise<void> {
   const held = (await recordsOfVolume(tx, mac.id, facts.volume)).find((record) => record.state === 'held');
   if (!held || held.refuted_at !== null) return;
   const before = lastFacts(mac);
   const file = facts.escrow.file?.digest ?? null;
   const isWitness = file !== null && (await envelopesOfRecord(tx, held.id)).some((envelope) => envelope.id === file);
   const fileChanged = before !== null && file !== null && file !== (before.escrow.file?.digest ?? null) && !isWitness;
+  // What puts custody in doubt until a `true` comes is asked about now, not when the schedule has it.
+  const isUnexplained =
+    file !== null &&
+    fileChangedAt !== null &&
+    (held.proved_at ?? 0) < fileChangedAt &&
+    (await envelopesAmong(tx, mac.id, [file])).length === 0 &&
+    (await openRotationOf(tx, mac.id)) === undefined;
   const provedSince = mac.last_seen_at !== null && (held.proved_at ?? 0) >= mac.last_seen_at;
   const because =
     before && before.macosBuild !== facts.macosBuild
       ? 'another build of macOS'
-      : before && before.fileVault.state === 'off' && facts.fileVault.state === 'on'
+      : before && ['off', 'encrypting', 'decrypting'].includes(before.fileVault.state) && facts.fileVault.state === 'on'
         ? 'FileVault is on again'
         : before && before.volume !== facts.volume
           ? 'another volume'
-          : fileChanged && !provedSince
+          : (fileChanged && !provedSince) || isUnexplained
             ? 'another escrow file'
-            : at - (held.proved_at ?? held.received_at) >= parts.settings.proveEveryDays * day
-              ? 'its time has come'
-              : null;
+            : isOtherPayload(before, facts)
+              ? 'another escrow payload'
+              : mac.last_seen_at !== null && at - mac.last_seen_at > longSilence
+                ? 'it was silent for more than 30 days'
+                : null;
   if (because) await orderProof(parts, tx, at, held, because);
+  else await orderScheduledProof(parts, tx, at, held);
 }
+
+/** An MDM migration takes the payload away and brings another, or the same: either may have changed the key (G1). One that could not be looked at is no other. */
+const isOtherPayload = (before: Facts | null, { escrow }: Facts): boolean =>
+  before !== null &&
+  before.escrow.payload !== 'unknown' &&
+  (escrow.payload === 'ours' || escrow.payload === 'foreign') &&
+  (before.escrow.payload !== escrow.payload || before.escrow.location !== escrow.location);
 
 const buildName = (build: string): string => `build:${build}`;
 const parseBuild = (facts: string | null): string => (facts ? (JSON.parse(facts) as Facts).macosBuild : '');
@@ -151,6 +174,7 @@ async function answer(
   const hold = await presentHold(parts, tx, at, macId, volume);
   const rotation = await openRotationOf(tx, macId);
   const records = await recordsOfVolume(tx, macId, volume);
+  const proofOrders = await proofOrdersFor(tx, at, macId, records);
   return {
     serverTime: isoTime(at),
     macId,
@@ -168,13 +192,15 @@ async function answer(
     confirmed,
     debts: await debtsFor(tx, macId, volume),
     hold: hold && { since: isoTime(hold.since), until: isoTime(hold.until), because: hold.because },
-    proofOrders: await proofOrdersFor(tx, at, macId, records),
+    proofOrders: proofOrders.due,
+    answers: await answersOf(tx, records),
+    tries: (await triesSince(tx, macId, at - 7 * day)).map(isoTime),
     recipients: parts.certificates.map((certificate) => certificate.digest),
     rotation: rotation ? { id: rotation.id, begunAt: isoTime(rotation.begun_at) } : null,
     grantNonce: makeNonce(parts.secrets.nonce, 'grant', at, macId),
     alarms: (await openAlarmsOf(tx, macId)).filter(stops).map((alarm) => alarm.code),
     buildWorks: (await readMemory(tx, buildName(parseBuild(mac.facts)))) !== null,
-    nextCheckInSeconds: (parts.settings.checkInMinutes * minute) / 1000,
+    nextCheckInSeconds: Math.max(1, Math.ceil(Math.min(parts.settings.checkInMinutes * minute, ...proofOrders.later.map((time) => time - at)) / 1000)),
   };
 }
 
@@ -193,13 +219,24 @@ async function debtsFor(tx: Tx, macId: string, volume: string): Promise<CheckInR
   return debts;
 }
 
-async function proofOrdersFor(tx: Tx, at: number, macId: string, records: Awaited<ReturnType<typeof recordsOfVolume>>): Promise<CheckInReply['proofOrders']> {
-  const orders: CheckInReply['proofOrders'] = [];
+/** Those that are due, and when the others will be: the Mac comes back for them. */
+async function proofOrdersFor(
+  tx: Tx,
+  at: number,
+  macId: string,
+  records: Awaited<ReturnType<typeof recordsOfVolume>>,
+): Promise<{ due: CheckInReply['proofOrders']; later: number[] }> {
+  const due: CheckInReply['proofOrders'] = [];
+  const later: number[] = [];
   for (const order of await openProofOrdersOf(tx, macId)) {
     const record = records.find((one) => one.id === order.record_id && (one.state === 'held' || one.state === 'candidate'));
-    if (!record || order.not_before > at) continue;
+    if (!record) continue;
+    if (order.not_before > at) {
+      later.push(order.not_before);
+      continue;
+    }
     const { recordId, envelopeIds } = await nameKey(tx, record);
-    orders.push({ id: order.id, recordId, envelopeIds });
+    due.push({ id: order.id, recordId, envelopeIds });
   }
-  return orders;
+  return { due, later };
 }

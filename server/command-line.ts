@@ -47,6 +47,7 @@ export async function commandLine({ argv, operator }: { argv: readonly string[];
   };
   const passphraseOf = async (options: GivenOptions): Promise<string> => (await import('./passphrase.ts')).readPassphrase(options);
   const onMacs = () => import('./mac-commands.ts');
+  const onBackups = () => import('./backup-command.ts');
 
   add(program, 'init', 'makes the data folder of a new backend', 'init --name keys.example.org --copy /media/usb/escrow-key.txt', 'folder', 'passphrase')
     .requiredOption('--name <host,…>', 'names under which the Macs reach it, the first is its address')
@@ -102,6 +103,19 @@ export async function commandLine({ argv, operator }: { argv: readonly string[];
         rotate(backend, { mac, reason, actor, withoutLogin: options.withoutLogin === true, overrideHold: options.overrideHold === true }),
       );
     });
+
+  add(
+    program,
+    'prove <mac...>',
+    'has Macs ask macOS whether their keys open them',
+    'prove C02XK1ZJJGH5 --reason "before the audit"',
+    'folder',
+    'reason',
+  ).action(async (macs: string[], options) => {
+    const reason = neededReason(options.reason);
+    const { prove } = await onMacs();
+    await inBackend(options, (backend, actor) => prove(backend, { macs, reason, actor }));
+  });
 
   add(
     program,
@@ -233,26 +247,14 @@ export async function commandLine({ argv, operator }: { argv: readonly string[];
     'folder',
     'actor',
   ).action(async (file: string, options) => {
-    const { backUp } = await import('./backup.ts');
-    const result = await backUp({ dir: options.dir, file, actor: options.as });
-    const text = `${result.file}: ${result.bytes} bytes, ${result.macs} Mac(s), ${result.keys} key(s)\ntry it: sparekey-server verify-backup ${file}`;
-    exit = print(
-      { json: result, text, warnings: ['the escrow key in it is encrypted; the secrets of the server are not: keep it as the data folder itself'] },
-      options.json,
-    );
+    const { backUpCommand } = await onBackups();
+    exit = print(await backUpCommand({ dir: options.dir, file, actor: options.as }), options.json);
   });
 
   add(program, 'verify-backup <file>', 'opens one envelope from a backup alone', 'verify-backup /backup/sparekey-2026-11-22.tar', 'passphrase').action(
     async (file: string, options) => {
-      const { verifyBackup } = await import('./backup.ts');
-      const result = await verifyBackup({ file, passphrase: await passphraseOf(options) });
-      const opened = result.opened
-        ? `the newest key, of ${result.opened.serial}, opens from it`
-        : 'it holds no key yet; a trial envelope opens with its escrow key';
-      exit = print(
-        { json: result, text: `${result.file} is good: ${opened}; ${result.macs} Mac(s), ${result.keys} key(s), ${result.auditRows} audit entries` },
-        options.json,
-      );
+      const { verifyBackupCommand } = await onBackups();
+      exit = print(await verifyBackupCommand({ file, passphrase: await passphraseOf(options) }), options.json);
     },
   );
 
@@ -263,15 +265,9 @@ export async function commandLine({ argv, operator }: { argv: readonly string[];
     .action(async (file: string, options) => {
       if ((options.revocations === undefined) === (options.withoutRevocations === undefined))
         throw new Problem('USAGE', 'give the revocations since the backup (--revocations FILE), or say that you go on --without-revocations');
-      const { restore } = await import('./restore.ts');
-      const result = await restore({ file, dir: options.dir, revocationsFile: options.revocations ?? null, spreadDays: options.spreadDays, actor: options.as });
-      const text = [
-        `made ${result.dir} from the backup of ${result.backupMadeAt}; ${result.gapHours} h are missing`,
-        `${result.keysToReplace} key(s) may have been shown meanwhile: each is replaced within ${result.replacedWithinDays} days`,
-        'Macs that enrolled meanwhile enrol again by themselves, and deliver what is missing at their next check-in',
-        `next: sparekey-server serve --dir ${result.dir}`,
-      ].join('\n');
-      exit = print({ json: result, text }, options.json);
+      const { revocations = null, spreadDays, dir, as: actor } = options;
+      const { restoreCommand } = await onBackups();
+      exit = print(await restoreCommand({ file, dir, revocationsFile: revocations, spreadDays, actor }), options.json);
     });
 
   add(program, 'profile-values', 'what the settings profile for the Macs needs, as JSON', 'profile-values', 'folder').action(async (options) => {

@@ -58,8 +58,12 @@ export function neededReason(reason: string | undefined): string {
 
 const pad = (text: string, width: number) => text + ' '.repeat(Math.max(0, width - text.length));
 
+/** Macs say some of it: what one of them says must not go on as a line of ours. */
+export const oneLine = (text: string): string => text.replace(/\s+/gu, ' ');
+
 /** Columns for people; `--json` is for programs. */
-export function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
+export function table(head: readonly string[], said: readonly (readonly string[])[]): string {
+  const rows = said.map((row) => row.map(oneLine));
   const widths = head.map((title, column) => Math.max(title.length, ...rows.map((row) => (row[column] ?? '').length)));
   return [head, ...rows]
     .map((row) =>

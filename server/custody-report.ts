@@ -1,8 +1,9 @@
 import type { CustodyState, RecordState } from '../protocol/messages.ts';
-import { Problem } from '../protocol/problems.ts';
+import { isProblemCode, Problem, problems } from '../protocol/problems.ts';
 import { type CustodyParts, isoTime } from './custody-parts.ts';
 import { type CustodyRows, custodyFrom, lastFacts, rowsOf, unresolvedOf } from './custody-state.ts';
 import { deadlineHours } from './holds.ts';
+import { answerOf, type KeyAnswer } from './replies.ts';
 import { type Hold, type RotationDue, rotationDue } from './rotation-due.ts';
 import { openAlarms } from './store/alarms.ts';
 import { type Debt, openDebtsOf, ordersOf } from './store/debts.ts';
@@ -82,12 +83,22 @@ export async function findMac(parts: CustodyParts, serialOrId: string): Promise<
   return mac.id;
 }
 
+/** Why nobody has a Mac's key, in its own words, and what one person can do about it. */
+interface Adoption {
+  code: string;
+  title: string;
+  fix: string;
+  detail: string | null;
+  since: string;
+}
+
 export interface FleetLine extends MacCustody {
   macId: string;
   serial: string;
   serialProved: boolean;
   lastSeenAt: string | null;
   alarms: string[];
+  adoption: Adoption | null;
 }
 
 export interface Fleet {
@@ -104,8 +115,17 @@ function lineOf(parts: CustodyParts, mac: Mac, state: MacState): FleetLine {
     serialProved: mac.serial_proved === 1,
     lastSeenAt: mac.last_seen_at === null ? null : isoTime(mac.last_seen_at),
     alarms: state.rows.alarms.map((alarm) => alarm.code),
+    adoption: adoptionOf(mac),
     ...describe(parts, mac, state),
   };
+}
+
+/** A code that a newer agent has is passed on without its words. */
+function adoptionOf(mac: Mac): Adoption | null {
+  const told = lastFacts(mac)?.adoption;
+  if (!told) return null;
+  const { title, fix } = isProblemCode(told.code) ? problems[told.code] : { title: told.code, fix: 'look at `sparekey status` on that Mac' };
+  return { code: told.code, title, fix, detail: told.detail, since: told.since };
 }
 
 export async function fleet(parts: CustodyParts): Promise<Fleet> {
@@ -149,6 +169,8 @@ interface KeyLine {
   provedAt: string | null;
   disclosedAt: string | null;
   refutedAt: string | null;
+  /** What macOS said of it last: `unknown` where it could not be checked; null where nobody asked. */
+  lastAnswer: KeyAnswer['last'];
   envelopeIds: string[];
 }
 
@@ -160,9 +182,14 @@ export interface MacReport extends FleetLine {
   keys: KeyLine[];
   debts: { id: string; because: string; since: string }[];
   orders: { id: string; reason: string; actor: string; createdAt: string; state: string }[];
-  rotations: { id: string; because: string; begunAt: string; state: string; endedBecause: string | null }[];
+  rotations: { id: string; because: string; begunAt: string; state: string; endedBecause: string | null; escrowPayload: string }[];
+  /** C6: under the MDM's payload we replaced the key; whatever copy the MDM has is dead until it has asked the Mac again. */
+  mdmCopyOldSince: string | null;
+  openAlarms: { id: string; code: string; detail: string; since: string }[];
+  /** Where somebody else changed the key in the last 14 days, by the Mac's word (C2). */
+  changedByOthers: { times: string[]; suspects: string[] } | null;
   disclosures: { at: string; actor: string; person: string | null; reason: string; shown: boolean }[];
-  proofOrders: { id: string; recordId: string; because: string }[];
+  proofOrders: { id: string; recordId: string; because: string; since: string; notBefore: string }[];
   /** Envelopes that are somebody else's: never keys here. */
   foreign: { digest: string; recipient: string | null; lastSeenAt: string }[];
   unreadableDeliveries: number;
@@ -186,12 +213,17 @@ export async function macReport(parts: CustodyParts, macId: string): Promise<Mac
       provedAt: timeOrNull(record.proved_at),
       disclosedAt: timeOrNull(record.disclosed_at),
       refutedAt: timeOrNull(record.refuted_at),
+      lastAnswer: (await answerOf(db, record)).last,
       envelopeIds: (await envelopesOfRecord(db, record.id)).map((envelope) => envelope.id),
     });
   }
   const debts = mac.present_volume === null ? [] : await openDebtsOf(db, macId, mac.present_volume);
+  const rotations = await rotationsOf(db, macId, 20);
+  const state = await stateOf(parts, mac);
+  const lastDone = rotations.find(({ state }) => state === 'done');
   return {
-    ...lineOf(parts, mac, await stateOf(parts, mac)),
+    ...lineOf(parts, mac, state),
+    openAlarms: state.rows.alarms.map(({ id, code, detail, opened_at: openedAt }) => ({ id, code, detail, since: isoTime(openedAt) })),
     hardwareUuid: mac.hardware_uuid,
     macosVersion: facts?.macosVersion ?? null,
     agentVersion: facts?.agentVersion ?? null,
@@ -204,13 +236,16 @@ export async function macReport(parts: CustodyParts, macId: string): Promise<Mac
       createdAt: isoTime(order.created_at),
       state: order.state,
     })),
-    rotations: (await rotationsOf(db, macId, 20)).map(({ id, because, begun_at: at, state, ended_because: endedBecause }) => ({
+    rotations: rotations.map(({ id, because, begun_at: at, state, ended_because: endedBecause, escrow_payload: escrowPayload }) => ({
       id,
       because,
       begunAt: isoTime(at),
       state,
       endedBecause,
+      escrowPayload,
     })),
+    mdmCopyOldSince: lastDone?.escrow_payload === 'foreign' ? isoTime(lastDone.begun_at) : null,
+    changedByOthers: facts?.foreignChanges ?? null,
     disclosures: (await disclosuresOf(db, macId)).map(({ at, actor, person, reason, shown }) => ({
       at: isoTime(at),
       actor,
@@ -218,7 +253,13 @@ export async function macReport(parts: CustodyParts, macId: string): Promise<Mac
       reason,
       shown: shown === 1,
     })),
-    proofOrders: (await openProofOrdersOf(db, macId)).map(({ id, record_id: recordId, because }) => ({ id, recordId, because })),
+    proofOrders: (await openProofOrdersOf(db, macId)).map((order) => ({
+      id: order.id,
+      recordId: order.record_id,
+      because: order.because,
+      since: isoTime(order.created_at),
+      notBefore: isoTime(order.not_before),
+    })),
     foreign: (await foreignFilesOf(db, macId)).map(({ digest, recipient, last_seen_at: at }) => ({ digest, recipient, lastSeenAt: isoTime(at) })),
     unreadableDeliveries: mac.unreadable_count,
   };

@@ -14,7 +14,7 @@ import { grant } from './grants.ts';
 import { endHoldIn, type HoldEnding } from './holds.ts';
 import { type Log, silentLog } from './log.ts';
 import { type OpenedLater, openLater } from './open-later.ts';
-import { orderRotation, type RotationOrdered } from './orders.ts';
+import { orderProofs, orderRotation, type ProofOrdered, type RotationOrdered } from './orders.ts';
 import type { Caller, CustodySettings, EscrowKeys, ServerSecrets, Store } from './parts.ts';
 import { isRowWhole } from './row-mac.ts';
 import { envelopesOfRecord, recordById } from './store/keys.ts';
@@ -33,6 +33,8 @@ export interface Custody {
 
   disclose(disclosing: Disclosing): Promise<Disclosed>;
   orderRotation(order: RotationOrdered): Promise<{ orderId: string; expiresAt: number }>;
+  /** For each key of the Mac that may be the valid one. */
+  orderProofs(order: { macId: string; actor: string; reason: string }): Promise<ProofOrdered[]>;
   /** False where there is no hold. */
   endHold(ending: HoldEnding): Promise<boolean>;
   judgeAlarm(judgement: Judgement): Promise<void>;
@@ -78,6 +80,7 @@ export function createCustody({ store, clock, escrowKeys, secrets, settings, log
     grant: (caller, request) => grant(parts, caller, request),
     disclose: (disclosing) => disclose(parts, disclosing),
     orderRotation: (order) => orderRotation(parts, order),
+    orderProofs: (order) => orderProofs(parts, order),
     endHold: (ending) => parts.act((tx, at) => endHoldIn(parts, tx, at, ending)),
     judgeAlarm: (judgement) => judgeAlarm(parts, judgement),
     confirmEnrolment: (confirmation) => confirmEnrolment(parts, confirmation),

@@ -1,9 +1,11 @@
 import { chmodSync, closeSync, openSync } from 'node:fs';
 import { DatabaseSync, type SQLInputValue } from 'node:sqlite';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { Kysely, SqliteDialect, sql } from 'kysely';
 import { Problem } from '../protocol/problems.ts';
 import { up as first } from './migrations/0001-first.ts';
 import type { Store } from './parts.ts';
+import { unwritable } from './private-files.ts';
 import type { Tables } from './tables.ts';
 
 /** In order; the database's `user_version` says how many of them it has. None is ever changed once it has shipped. */
@@ -14,9 +16,18 @@ export interface DatabaseOptions {
   busyMilliseconds?: number;
 }
 
+/**
+ * SQLite waits for a lock by sleeping, and the whole process sleeps with it: so it waits only for what is over at once, such
+ * as the end of another process's commit. Longer waits are in `write`, where everything else goes on.
+ */
+const sleepMilliseconds = 50;
+/** Between two tries for the lock of another process; with chance in it, so that those that wait do not come together. */
+const pauseMilliseconds = 25;
+const busy = 5;
+
 /** SQLite's primary result codes that mean: not now, or not here. Anything else is a mistake of ours. */
 const refusals: Record<number, string> = {
-  5: 'the database is busy',
+  [busy]: 'the database is busy',
   6: 'the database is locked',
   8: 'the database cannot be written',
   10: 'reading or writing the disk failed',
@@ -26,10 +37,21 @@ const refusals: Record<number, string> = {
   26: 'this is no database',
 };
 
+const codeOf = (error: unknown): number =>
+  typeof error === 'object' && error !== null && 'errcode' in error && typeof error.errcode === 'number' ? error.errcode & 0xff : -1;
+
 function asProblem(error: unknown): unknown {
-  const code = typeof error === 'object' && error !== null && 'errcode' in error && typeof error.errcode === 'number' ? error.errcode & 0xff : -1;
-  const detail = refusals[code];
+  const detail = refusals[codeOf(error)];
   return detail ? new Problem('STORE_FAILED', detail, { cause: error }) : error;
+}
+
+/** What SQLite refuses is named where it is asked, for questions and acts alike. */
+function named<T>(ask: () => T): T {
+  try {
+    return ask();
+  } catch (error) {
+    throw asProblem(error);
+  }
 }
 
 /** node:sqlite as Kysely's SqliteDialect wants a database to be. */
@@ -37,12 +59,12 @@ function adapt(database: DatabaseSync) {
   return {
     close: () => database.close(),
     prepare(text: string) {
-      const statement = database.prepare(exactly(text, database));
+      const statement = named(() => database.prepare(exactly(text, database)));
       const values = (parameters: readonly unknown[]) => parameters as SQLInputValue[];
       return {
         reader: statement.columns().length > 0,
-        all: (parameters: readonly unknown[]) => statement.all(...values(parameters)),
-        run: (parameters: readonly unknown[]) => statement.run(...values(parameters)),
+        all: (parameters: readonly unknown[]) => named(() => statement.all(...values(parameters))),
+        run: (parameters: readonly unknown[]) => named(() => statement.run(...values(parameters))),
         iterate: (parameters: readonly unknown[]) => statement.iterate(...values(parameters)),
       };
     },
@@ -62,8 +84,12 @@ const versionOf = (database: DatabaseSync): number => Number(database.prepare('p
 
 function openFile(file: string, busyMilliseconds: number): DatabaseSync {
   // SQLite gives its -wal and -shm the mode of the file beside them.
-  closeSync(openSync(file, 'a', 0o600));
-  chmodSync(file, 0o600);
+  try {
+    closeSync(openSync(file, 'a', 0o600));
+    chmodSync(file, 0o600);
+  } catch (error) {
+    throw unwritable(file, error);
+  }
   const database = new DatabaseSync(file, { timeout: busyMilliseconds, enableForeignKeyConstraints: true });
   try {
     // Before anything is written, a change of journal mode among it.
@@ -83,25 +109,36 @@ function openFile(file: string, busyMilliseconds: number): DatabaseSync {
 /** Opens the database and brings it to today's shape, all or nothing. */
 export async function openDatabase(file: string, options: DatabaseOptions = {}): Promise<Store> {
   try {
-    const database = openFile(file, options.busyMilliseconds ?? 10_000);
-    const store = storeOf(database);
+    const { busyMilliseconds = 10_000 } = options;
+    const database = openFile(file, busyMilliseconds);
+    const store = storeOf(database, busyMilliseconds);
     await migrate(store, database, file);
+    database.exec(`pragma busy_timeout = ${sleepMilliseconds}`);
     return store;
   } catch (error) {
     throw asProblem(error);
   }
 }
 
-function storeOf(database: DatabaseSync): Store {
+function storeOf(database: DatabaseSync, busyMilliseconds: number): Store {
   const db = new Kysely<Tables>({ dialect: new SqliteDialect({ database: adapt(database) }) });
   return {
     db,
     async write(act) {
-      try {
-        // One connection: whoever asks or writes meanwhile waits. An act asks only through its own `tx`.
-        return await db.transaction().execute(act);
-      } catch (error) {
-        throw asProblem(error);
+      const until = performance.now() + busyMilliseconds;
+      for (;;) {
+        let begun = false;
+        try {
+          // One connection: whoever asks or writes meanwhile waits. An act asks only through its own `tx`.
+          return await db.transaction().execute((tx) => {
+            begun = true;
+            return act(tx);
+          });
+        } catch (error) {
+          const isHeldByAnother = !begun && error instanceof Problem && codeOf(error.cause) === busy;
+          if (!isHeldByAnother || performance.now() >= until) throw error;
+        }
+        await sleep(pauseMilliseconds * (1 + Math.random()));
       }
     },
     async close() {

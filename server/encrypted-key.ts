@@ -1,5 +1,6 @@
 import { createCipheriv, createPrivateKey, type KeyObject, randomBytes, scryptSync } from 'node:crypto';
-import { integer, octets, oid, sequence } from '../protocol/asn1.ts';
+import { Fields, integer, octets, oid, readAsn1, sequence, smallIntegerOf } from '../protocol/asn1.ts';
+import { algorithmOf } from '../protocol/certificate.ts';
 import { Problem } from '../protocol/problems.ts';
 import { pem } from './certificates.ts';
 
@@ -11,6 +12,7 @@ const cost = { N: 16_384, r: 8, p: 5 };
 
 const pbes2 = '1.2.840.113549.1.5.13';
 const scryptOid = '1.3.6.1.4.1.11591.4.11'; // RFC 7914
+const pbkdf2 = '1.2.840.113549.1.5.12';
 const aes256cbc = '2.16.840.1.101.3.4.1.42';
 
 /** PKCS #8, encrypted (RFC 8018 PBES2 with scrypt and AES-256-CBC), PEM: what `openssl pkey -passin …` opens. */
@@ -28,10 +30,34 @@ export function encryptPrivateKey(key: KeyObject, passphrase: string): string {
   return pem('ENCRYPTED PRIVATE KEY', der);
 }
 
+/** Whoever encrypts it anew with OpenSSL may take more rounds than that has by itself, within a second. */
+const mostRounds = 2_000_000;
+const mostCost = 2 * cost.N * cost.r * cost.p;
+
+/** Whether the passphrase is stretched in a way that ends: OpenSSL would go on for as many hours as the file says. */
+function isStretchedSensibly(der: Uint8Array): boolean {
+  try {
+    const whole = new Fields(readAsn1(der, { bytes: 32 * 1024, depth: 12, elements: 200 }), 'sequence');
+    const scheme = algorithmOf(whole.next('sequence'));
+    if (scheme.oid !== pbes2 || !scheme.parameters) return false;
+    const kdf = algorithmOf(new Fields(scheme.parameters, 'sequence').next('sequence'));
+    if (!kdf.parameters) return false;
+    const parameters = new Fields(kdf.parameters, 'sequence');
+    parameters.next('octets');
+    const rounds = smallIntegerOf(parameters.next('integer'));
+    if (kdf.oid === pbkdf2) return rounds <= mostRounds;
+    return kdf.oid === scryptOid && rounds * smallIntegerOf(parameters.next('integer')) * smallIntegerOf(parameters.next('integer')) <= mostCost;
+  } catch {
+    return false;
+  }
+}
+
 /** `PASSPHRASE_WRONG` where it does not open; the cause is not kept, it says nothing more. */
 export function decryptPrivateKey(pem: string | Buffer, passphrase: string): KeyObject {
   if (!/-----BEGIN ENCRYPTED PRIVATE KEY-----/.test(pem.toString('latin1')))
     throw new Problem('SERVER_SETTINGS_INVALID', 'the escrow key is not an encrypted private key');
+  const der = Buffer.from(/-----BEGIN ENCRYPTED PRIVATE KEY-----([^-]*)-/.exec(pem.toString('latin1'))?.[1] ?? '', 'base64');
+  if (!isStretchedSensibly(der)) throw new Problem('SERVER_SETTINGS_INVALID', 'the escrow key is encrypted in a way that is not read');
   try {
     return createPrivateKey({ key: pem, format: 'pem', passphrase: Buffer.from(passphrase, 'utf8') });
   } catch {

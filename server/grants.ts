@@ -10,6 +10,7 @@ import { oweRotation } from './debts.ts';
 import { presentHold } from './holds.ts';
 import { readNonce } from './nonce.ts';
 import type { Caller, Tx } from './parts.ts';
+import { byAdmin } from './proofs.ts';
 import { openAlarmsOf, openFleetAlarms } from './store/alarms.ts';
 import { openDebtsOf } from './store/debts.ts';
 import { spendNonce } from './store/enrolments.ts';
@@ -80,7 +81,7 @@ export async function allowGrant(
     (await mayHave(tx, caller, record)) ??
     (await mustWait(parts, tx, at, mac, record, request)) ??
     (await isForSomething(parts, tx, at, caller, request, mac, record, rotation)) ??
-    (await isWithinLimits(parts, tx, at, mac, request));
+    (await isWithinLimits(parts, tx, at, mac, record, request));
   if (problem) return problem;
 
   const expires = readNonce(parts.secrets.nonce, 'grant', request.grantNonce, at, mac.id);
@@ -175,7 +176,7 @@ async function isForSomething(
   if (request.purpose === 'prove') {
     const order = await proofOrderById(tx, mac.id, request.forId);
     if (!order || order.ended_at !== null || order.record_id !== record.id || order.not_before > at) return refused('no proof of this key was asked for');
-    return mode === 'ordered-only' && order.because !== 'ordered' ? refused('only what an admin ordered is granted to this Mac') : null;
+    return mode === 'ordered-only' && order.because !== byAdmin ? refused('only what an admin ordered is granted to this Mac') : null;
   }
   if (mode === 'ordered-only' && !ordered) return refused('only what an admin ordered is granted to this Mac');
   if (request.purpose === 'rotate') {
@@ -189,11 +190,13 @@ async function isForSomething(
 
 const reasonOf = (grant: Pick<GrantGiven, 'purpose' | 'for_id'>): string => `${grant.purpose === 'prove' ? 'prove' : 'rotation'} ${grant.for_id}`;
 
-async function isWithinLimits(parts: CustodyParts, tx: Tx, at: number, mac: Mac, request: GrantRequest): Promise<Problem | null> {
+async function isWithinLimits(parts: CustodyParts, tx: Tx, at: number, mac: Mac, record: KeyRecord, request: GrantRequest): Promise<Problem | null> {
   const today = await grantsOf(tx, mac.id, at - day);
   const reason = reasonOf({ purpose: request.purpose, for_id: request.forId });
   if (today.some((grant) => reasonOf(grant) !== reason)) return new Problem('GRANT_LIMIT');
-  const most = request.purpose === 'resolve' ? mostResolves : 1;
+  // A first `false` is followed by its second look (K8), ten minutes later and not days: one proof, hence one reason.
+  const looks = record.first_false_at !== null && record.refuted_at === null ? 2 : 1;
+  const most = request.purpose === 'resolve' ? mostResolves : request.purpose === 'prove' ? looks : 1;
   if (today.filter((grant) => grant.purpose === request.purpose).length >= most) return new Problem('GRANT_LIMIT');
   if (request.purpose === 'resolve') return null;
   const stopped = (await openFleetAlarms(tx)).some((alarm) => alarm.code === 'GRANTS_STOPPED');

@@ -13,6 +13,7 @@ const events = [
   'check-in',
   'rotation-begun',
   'rotation-ended',
+  'mdm-copy-old',
   'key-stored',
   'key-quarantined',
   'key-disclosed',

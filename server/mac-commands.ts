@@ -32,6 +32,40 @@ export async function rotate(backend: Backend, act: Act & { withoutLogin: boolea
   };
 }
 
+/** All of them are found before anything is ordered: a name that means nothing, or two Macs, orders nothing. */
+export async function prove(backend: Backend, act: { macs: readonly string[]; reason: string; actor: string }): Promise<CommandResult> {
+  const macs: { id: string; serial: string }[] = [];
+  for (const name of act.macs) {
+    const mac = await whichMac(backend, name).catch((error: unknown) => {
+      throw error instanceof Problem && error.code === 'MAC_AMBIGUOUS' ? new Problem(error.code, `${name} is ${error.detail}`) : error;
+    });
+    if (!macs.some((one) => one.id === mac.id)) macs.push(mac);
+  }
+  const results = [];
+  for (const { id, serial } of macs) {
+    try {
+      const orders = await backend.custody.orderProofs({ macId: id, actor: act.actor, reason: act.reason });
+      results.push({ serial, macId: id, orders, problem: null });
+    } catch (error) {
+      if (!(error instanceof Problem)) throw error;
+      results.push({ serial, macId: id, orders: [], problem: { code: error.code, says: error.message } });
+    }
+  }
+  const now = backend.clock.now();
+  const lines = results.map(({ serial, orders, problem }) => {
+    if (problem) return `${serial}: nothing was ordered: ${problem.says} (${problem.code})`;
+    const first = orders.map((order) => order.notBefore).toSorted()[0] ?? '';
+    const from = Date.parse(first) > now ? `from ${first} on` : 'after its next check-in';
+    return `${serial} is asked about ${orders.length} key(s) ${from}, as soon as somebody is logged in and settled`;
+  });
+  const failed = results.find((one) => one.problem)?.problem;
+  return {
+    json: { macs: results },
+    text: [...lines, 'look with: sparekey-server status SERIAL'].join('\n'),
+    ...(failed ? { exit: new Problem(failed.code).kind.exit } : {}),
+  };
+}
+
 export async function endHold(backend: Backend, act: Act & { because: 'back-in' | 'not-me' }): Promise<CommandResult> {
   const mac = await whichMac(backend, act.mac);
   const { actor, reason, because } = act;

@@ -1,10 +1,12 @@
 import { randomUUID } from 'node:crypto';
 import { Problem } from '../protocol/problems.ts';
 import { audit } from './audit.ts';
-import { type CustodyParts, day } from './custody-parts.ts';
+import { type CustodyParts, day, isoTime } from './custody-parts.ts';
+import { isLiving } from './custody-state.ts';
 import { oweRotation } from './debts.ts';
 import { endHoldIn } from './holds.ts';
 import type { Tx } from './parts.ts';
+import { byAdmin, orderProof } from './proofs.ts';
 import { closeDebt, endOrder, insertOrder, ordersToExpire } from './store/debts.ts';
 import { recordsOfVolume } from './store/keys.ts';
 import { macById } from './store/macs.ts';
@@ -47,6 +49,35 @@ export async function orderRotation(parts: CustodyParts, order: RotationOrdered)
     await oweRotation(tx, at, { id: orderId, macId, volume: mac.present_volume, because: 'ordered', recordId: held?.id ?? null, orderId, actor });
     if (overrideHold) await endHoldIn(parts, tx, at, { macId, actor, because: 'override', reason });
     return { orderId, expiresAt };
+  });
+}
+
+export interface ProofOrdered {
+  orderId: string;
+  recordId: string;
+  /** Not before this: the orders of many Macs at once are spread over the hours. */
+  notBefore: string;
+}
+
+/** An admin wants to know whether the keys of a Mac open it: each that may be the valid one is asked about. */
+export async function orderProofs(parts: CustodyParts, order: { macId: string; actor: string; reason: string }): Promise<ProofOrdered[]> {
+  const { macId, actor, reason } = order;
+  if (reason.trim() === '') throw new Problem('REASON_MISSING');
+  return parts.act(async (tx, at) => {
+    const mac = await macById(tx, macId);
+    if (!mac) throw new Problem('MAC_UNKNOWN');
+    if (mac.present_volume === null) throw new Problem('KEY_UNKNOWN', 'this Mac has never checked in');
+    const living = (await recordsOfVolume(tx, macId, mac.present_volume)).filter(isLiving);
+    if (living.length === 0) throw new Problem('KEY_UNKNOWN', 'there is no key to ask about');
+    // What macOS refused twice is asked about no more: each wrong key counts against the person who guesses.
+    const open = living.filter((record) => record.refuted_at === null);
+    if (open.length === 0) throw new Problem('KEY_UNKNOWN', 'the Mac answered twice that its key does not open it, and asking again would cost tries');
+    const orders: ProofOrdered[] = [];
+    for (const record of open) {
+      const { id, not_before: notBefore } = await orderProof(parts, tx, at, record, byAdmin, { actor, reason });
+      orders.push({ orderId: id, recordId: record.id, notBefore: isoTime(notBefore) });
+    }
+    return orders;
   });
 }
 

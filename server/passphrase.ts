@@ -12,7 +12,12 @@ export interface PassphraseSource {
 export const shortestPassphrase = 12;
 const mostBytes = 4096;
 
-const firstLine = (bytes: Buffer): string => bytes.toString('utf8').replace(/\r?\n$/, '');
+/** The bytes are wiped; the text that is made of them cannot be. */
+function firstLine(bytes: Buffer): string {
+  const line = bytes.toString('utf8').replace(/\r?\n$/, '');
+  bytes.fill(0);
+  return line;
+}
 
 function fromFile(path: string): string {
   let handle: number;
@@ -44,7 +49,9 @@ function fromDescriptor(fd: number): string {
   } catch (error) {
     throw new Problem('PASSPHRASE_MISSING', `descriptor ${fd} cannot be read (${(error as NodeJS.ErrnoException).code ?? 'unknown'})`);
   }
-  return firstLine(Buffer.concat(chunks));
+  const whole = Buffer.concat(chunks);
+  for (const part of [chunk, ...chunks]) part.fill(0);
+  return firstLine(whole);
 }
 
 /** Asks at the terminal without showing what is typed. */

@@ -1,5 +1,5 @@
 import { closeSync, existsSync, fstatSync, fsyncSync, mkdirSync, openSync, readFileSync, renameSync, rmSync, writeSync } from 'node:fs';
-import { dirname } from 'node:path';
+import { dirname, join } from 'node:path';
 import { Problem } from '../protocol/problems.ts';
 
 /** Makes a rename or a new file in `folder` durable. */
@@ -57,4 +57,34 @@ export function makePrivateFolder(path: string): void {
 
 export function refuseExisting(path: string): void {
   if (existsSync(path)) throw new Problem('DATA_FOLDER_EXISTS', path);
+}
+
+const cannotWrite = ['EACCES', 'EPERM', 'EROFS', 'ENOSPC', 'EDQUOT', 'EFBIG', 'EIO'];
+
+/** `DATA_FOLDER_UNWRITABLE` where the system refuses to write; any other error as it is. */
+export function unwritable(path: string, error: unknown): unknown {
+  const { code = '' } = error as NodeJS.ErrnoException;
+  return cannotWrite.includes(code) ? new Problem('DATA_FOLDER_UNWRITABLE', `${path} (${code})`, { cause: error }) : error;
+}
+
+/** Less than this is no room for a database to work in. */
+const probeBytes = 1024 * 1024;
+
+/** Writes a file in `folder` and takes it away again: permissions alone tell nothing of a full or read-only disk. */
+export function tryWriting(folder: string): void {
+  // One name: what a crash leaves here is taken up by the next start.
+  const probe = join(folder, '.writable');
+  try {
+    const handle = openSync(probe, 'w', 0o600);
+    try {
+      const bytes = Buffer.alloc(probeBytes);
+      for (let done = 0; done < bytes.length; ) done += writeSync(handle, bytes, done);
+      fsyncSync(handle);
+    } finally {
+      closeSync(handle);
+      rmSync(probe, { force: true });
+    }
+  } catch (error) {
+    throw unwritable(folder, error);
+  }
 }

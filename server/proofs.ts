@@ -1,28 +1,104 @@
-import { randomUUID } from 'node:crypto';
+import { createHash, randomUUID } from 'node:crypto';
 import type { Validation } from '../protocol/messages.ts';
 import { raise, settle } from './alarms.ts';
 import { audit } from './audit.ts';
-import { type CustodyParts, hour, minute } from './custody-parts.ts';
+import { type CustodyParts, day, hour, minute } from './custody-parts.ts';
 import { closeDebtsFor } from './debts.ts';
 import type { Tx } from './parts.ts';
 import { envelopesOfRecord, type KeyRecord, recordById, recordsOfVolume, setRecordState, updateRecord } from './store/keys.ts';
-import { countOpenProofOrders, endProofOrders, insertProof, insertProofOrder, openProofOrderFor, proofById } from './store/proofs.ts';
+import {
+  changeProofOrder,
+  endProofOrders,
+  insertProof,
+  insertProofOrder,
+  openProofOrderFor,
+  openProofTimes,
+  type ProofOrder,
+  proofById,
+} from './store/proofs.ts';
 import { endRotation, openRotationOf } from './store/rotations.ts';
 
 /** K8: two runs that are as far apart as this. */
 const refutedAfter = 10 * minute;
 
-/** A proof is due. The orders of a newly enrolled fleet are spread, so that the limit of grants per hour is not what spreads them. */
-export async function orderProof(parts: CustodyParts, tx: Tx, at: number, record: KeyRecord, because: string): Promise<void> {
-  if (await openProofOrderFor(tx, record.id)) return;
-  const ahead = Math.floor((await countOpenProofOrders(tx, at - hour)) / Math.max(1, Math.floor(parts.settings.grantsPerHour / 2)));
-  const order = { id: randomUUID(), mac_id: record.mac_id, record_id: record.id, because, created_at: at, not_before: at + ahead * hour, ended_at: null };
+/** The reason of an order that an admin gave: grants `ordered-only` give keys for no other. */
+export const byAdmin = 'ordered';
+/** The reason of an order that only time brought about: it may wait for days. */
+const byTime = 'its time has come';
+
+/**
+ * A proof is due. The orders of a newly enrolled fleet are spread over the hours, so that the limit of grants per hour is
+ * not what spreads them. One order for a key at a time: a weightier reason makes the one that waits due now, and an admin who
+ * asks once more is another question.
+ */
+export async function orderProof(
+  parts: CustodyParts,
+  tx: Tx,
+  at: number,
+  record: KeyRecord,
+  because: string,
+  by = { actor: 'server', reason: '' },
+): Promise<ProofOrder> {
+  const open = await openProofOrderFor(tx, record.id);
+  if (open && because !== byAdmin && open.because !== byTime) return open;
+  const notBefore = open && open.not_before <= at ? open.not_before : at + (await hoursAhead(parts, tx, at)) * hour;
+  const order = open
+    ? { ...open, because, created_at: at, not_before: Math.min(open.not_before, notBefore) }
+    : { id: randomUUID(), mac_id: record.mac_id, record_id: record.id, because, created_at: at, not_before: notBefore, ended_at: null };
+  if (open) await changeProofOrder(tx, open.id, order);
+  else await insertProofOrder(tx, order);
+  await audit(tx, {
+    at,
+    actor: by.actor,
+    act: 'proof.ordered',
+    macId: record.mac_id,
+    details: { orderId: order.id, recordId: record.id, because, ...(by.reason ? { reason: by.reason } : {}) },
+  });
+  return order;
+}
+
+/** The first hour from now in which no more proofs are due than half of what the fleet may be granted. */
+async function hoursAhead(parts: CustodyParts, tx: Tx, at: number): Promise<number> {
+  const perHour = Math.max(1, Math.floor(parts.settings.grantsPerHour / 2));
+  const taken = new Map<number, number>();
+  for (const time of await openProofTimes(tx, at - hour, at + 366 * day)) {
+    const ahead = Math.ceil((time - at) / hour);
+    taken.set(ahead, (taken.get(ahead) ?? 0) + 1);
+  }
+  let ahead = 0;
+  while ((taken.get(ahead) ?? 0) >= perHour) ahead += 1;
+  return ahead;
+}
+
+/**
+ * The schedule. Macs that were enrolled on one day would be asked on one day for ever: each waits for a share of a quarter
+ * of the time between two proofs, always the same for one key, so that they drift apart.
+ */
+export async function orderScheduledProof(parts: CustodyParts, tx: Tx, at: number, record: KeyRecord): Promise<void> {
+  const every = parts.settings.proveEveryDays * day;
+  if (at - (record.proved_at ?? record.received_at) < every || (await openProofOrderFor(tx, record.id))) return;
+  const share = createHash('sha256').update(record.id).digest().readUInt32BE(0) / 2 ** 32;
+  const order = {
+    id: randomUUID(),
+    mac_id: record.mac_id,
+    record_id: record.id,
+    because: byTime,
+    created_at: at,
+    not_before: Math.floor(at + (share * every) / 4),
+    ended_at: null,
+  };
   await insertProofOrder(tx, order);
-  await audit(tx, { at, actor: 'server', act: 'proof.ordered', macId: record.mac_id, details: { orderId: order.id, recordId: record.id, because } });
+  await audit(tx, {
+    at,
+    actor: 'server',
+    act: 'proof.ordered',
+    macId: record.mac_id,
+    details: { orderId: order.id, recordId: record.id, because: byTime, notBefore: order.not_before },
+  });
 }
 
 /** A record became the held one by K3 or K7: what was owed for other keys is paid, and the rotation it came from is done. */
-export async function becameHeld(tx: Tx, at: number, record: KeyRecord, how: string): Promise<void> {
+export async function becameHeld(parts: CustodyParts, tx: Tx, at: number, record: KeyRecord, how: string): Promise<void> {
   const open = await openRotationOf(tx, record.mac_id);
   const rotations = (await envelopesOfRecord(tx, record.id)).map((envelope) => envelope.rotation_id);
   const itsRotation = record.rotation_id ?? rotations.find((id) => id !== null) ?? null;
@@ -31,6 +107,10 @@ export async function becameHeld(tx: Tx, at: number, record: KeyRecord, how: str
   await endRotation(tx, record.mac_id, open.id, 'done', how, at);
   await settle(tx, at, record.mac_id, 'ROTATION_SILENT', `rotation ${open.id}`, 'the rotation is done');
   await audit(tx, { at, actor: 'mac', act: 'rotation.ended', macId: record.mac_id, details: { rotationId: open.id, as: 'done', because: how } });
+  if (open.escrow_payload !== 'foreign') return;
+  // C6: what the MDM has is dead until it asks the Mac again. The event is for whoever can make it ask: a sync, an inventory, a refetch.
+  await audit(tx, { at, actor: 'server', act: 'mdm.copy-old', macId: record.mac_id, details: { rotationId: open.id, since: open.begun_at } });
+  parts.log.warn('mdm-copy-old', { macId: record.mac_id, rotationId: open.id });
 }
 
 /**
@@ -71,7 +151,7 @@ export async function provedTrue(parts: CustodyParts, tx: Tx, at: number, record
   const known = record.state === 'held' ? {} : { state: 'held' as const, state_at: at, state_because: 'K7: macOS said true to it' };
   const newest = answeredAt >= (record.proved_at ?? 0) ? { proved_at: answeredAt, proved_by: by } : {};
   await updateRecord(tx, record.id, { ...known, ...newest, first_false_at: null, first_false_run: null, refuted_at: null });
-  await endProofOrders(tx, record.id, at);
+  await endProofOrders(tx, record.id, at, answeredAt);
   await audit(tx, {
     at,
     actor: 'mac',
@@ -79,7 +159,7 @@ export async function provedTrue(parts: CustodyParts, tx: Tx, at: number, record
     macId: record.mac_id,
     details: { recordId: record.id, by, answeredAt, superseded: others.map((other) => other.id) },
   });
-  await becameHeld(tx, at, { ...record, ...known }, 'K7');
+  await becameHeld(parts, tx, at, { ...record, ...known }, 'K7');
 }
 
 /** K8: noted on the record, which stays as it is. */

@@ -51,6 +51,8 @@ export async function restore(options: {
   revocationsFile: string | null;
   spreadDays: number;
   actor: string;
+  /** The machine's clock; default the real one. */
+  wallNow?: () => number;
 }): Promise<RestoreResult> {
   const dir = resolve(options.dir);
   refuseExisting(dir);
@@ -63,7 +65,7 @@ export async function restore(options: {
     const { store } = await openUnpacked(making, described);
     let result: RestoreResult;
     try {
-      const clock = await openClock(store);
+      const clock = await openClock(store, options.wallNow);
       result = await store.write(async (tx) => {
         const at = await clock.persist(tx);
         const revoked = list ? await applyRevocations(tx, list, at) : { enrolments: 0, certificates: 0, tickets: 0 };

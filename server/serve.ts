@@ -10,6 +10,7 @@ import { createEnrolment } from './enrolment.ts';
 import { buildHttp } from './http.ts';
 import { connectionLimits, type Rate, type RateName } from './limits.ts';
 import type { Log } from './log.ts';
+import { tryWriting } from './private-files.ts';
 import { spreadRestoreDebts } from './restore.ts';
 import { readServerSecrets } from './server-secrets.ts';
 import { readSettings } from './settings.ts';
@@ -23,12 +24,16 @@ export interface ServeOptions {
   rates?: Partial<Record<RateName, Rate>>;
   /** The machine's clock; default the real one. */
   wallNow?: () => number;
+  /** How long a request waits for another process to let go of the database. */
+  busyMilliseconds?: number;
 }
 
 export interface Serving {
   url: string;
   port: number;
   backend: Backend;
+  /** Looks at the listener's own certificate, as it is done once a day: true where it was time for another. */
+  renewCertificate(): boolean;
   /** Ends what is under way, then everything. */
   stop(): Promise<void>;
 }
@@ -47,6 +52,7 @@ export function checkDataFolder(dir: string, canOpen: boolean): void {
     const open = tooOpen(paths);
     if (open.length > 0) throw new Problem('FILE_TOO_OPEN', open.join(', '));
   });
+  mistakes.attempt(() => tryWriting(paths.dir));
   const settings = mistakes.attempt(() => readSettings(paths.settings));
   mistakes.attempt(() => readServerSecrets(paths.secrets));
   mistakes.attempt(() => readAuthority(paths.agentCa));
@@ -64,7 +70,8 @@ export function checkDataFolder(dir: string, canOpen: boolean): void {
 export async function serve(options: ServeOptions): Promise<Serving> {
   const { log } = options;
   checkDataFolder(options.dir, options.passphrase !== null);
-  const backend = await openBackend({ dir: options.dir, passphrase: options.passphrase, log, ...(options.wallNow ? { wallNow: options.wallNow } : {}) });
+  const { dir, passphrase, wallNow, busyMilliseconds } = options;
+  const backend = await openBackend({ dir, passphrase, log, ...(wallNow ? { wallNow } : {}), ...(busyMilliseconds === undefined ? {} : { busyMilliseconds }) });
   const { paths, settings, store, clock, secrets, custody } = backend;
   const timers = createTimers(log);
   try {
@@ -95,18 +102,21 @@ export async function serve(options: ServeOptions): Promise<Serving> {
     timers.every(10 * minute, 'restore', async () => void (await spreadRestoreDebts(store, clock)));
     timers.every(60 * minute, 'nonces', () => store.write(async (tx) => forgetSpentNonces(tx, await clock.persist(tx))));
     timers.every(6 * 60 * minute, 'retention', async () => void (await custody.retire()));
-    timers.every(day, 'tls', async () => {
+    const renewCertificate = (): boolean => {
       const fresh = settings.tls.ownCertificate ? renewTlsCertificate(paths, clock.now()) : null;
       if (fresh) http.useCertificate(fresh.certificate, fresh.key);
       const days = Math.floor(((fresh ?? readTlsIdentity(paths.tls)).notAfter - clock.now()) / day);
       if (days <= (warnAtDays[0] ?? 0)) log.warn('certificate-expiring', { days });
-    });
+      return fresh !== null;
+    };
+    timers.every(day, 'tls', async () => void renewCertificate());
 
     let stopped: Promise<void> | null = null;
     return {
       url: settings.serverUrl,
       port,
       backend,
+      renewCertificate,
       stop() {
         stopped ??= (async () => {
           log.info('server-stopping');

@@ -1,6 +1,7 @@
 import type { Backend } from './backend.ts';
 import type { CommandResult } from './command.ts';
 import { whichMac } from './mac-commands.ts';
+import { sayAnswer } from './status-command.ts';
 
 interface Showing {
   mac: string;
@@ -29,10 +30,12 @@ export async function show(backend: Backend, options: Showing): Promise<CommandR
   const mac = await whichMac(backend, options.mac);
   const others = await otherVolumes(backend, mac.id, volume);
   const shown = await custody.disclose({ macId: mac.id, actor, reason, refused, ...(person ? { person } : {}), ...(volume ? { volume } : {}) });
-  const { because } = await custody.custodyOf(mac.id);
+  const { because, keys } = await custody.macReport(mac.id);
+  const shownKey = keys.find((one) => one.recordId === shown.recordId);
   const key = shown.key.reveal();
   const warnings = [
     'this was written into the audit; the key will be replaced when its person is back in, or when the hold has ended',
+    ...(shownKey ? [`of this key: ${sayAnswer(shownKey)}`] : []),
     ...(shown.rotationOpen ? ['this Mac is just replacing its key: if this one is refused, look again in a minute'] : []),
     ...(shown.custody === 'held' ? [] : [`custody is ${shown.custody}: ${because}`]),
     ...(shown.others > 0 ? [`there are ${shown.others} more key(s) for this Mac: if this one is refused, ask again with --refused ${shown.recordId}`] : []),
@@ -45,6 +48,8 @@ export async function show(backend: Backend, options: Showing): Promise<CommandR
       recordId: shown.recordId,
       recoveryKey: key,
       custody: shown.custody,
+      provedAt: shownKey?.provedAt ?? null,
+      lastAnswer: shownKey?.lastAnswer ?? null,
       rotationOpen: shown.rotationOpen,
       others: shown.others,
     },

@@ -1,5 +1,5 @@
 import type { Backend } from './backend.ts';
-import { type CommandResult, table, when } from './command.ts';
+import { type CommandResult, oneLine, table, when } from './command.ts';
 import type { FleetLine, MacReport } from './custody-report.ts';
 import { whichMac } from './mac-commands.ts';
 import { enrolmentsOf } from './store/enrolments.ts';
@@ -28,6 +28,7 @@ async function fleetStatus(backend: Backend): Promise<CommandResult> {
     `${fleet.macs.length} Mac(s)${counted.length > 0 ? `: ${counted.join(', ')}` : ''}; ${fleet.alarms.length} open alarm(s)`,
     lastBackupAt === null ? 'there is no backup yet' : `last backup: ${lastBackupAt}`,
     ...(rows.length > 0 ? ['', table(['serial', 'custody', 'last seen', 'alarms', 'id'], rows)] : []),
+    ...sayKeyless(fleet.macs),
   ].join('\n');
   return { json: { serverUrl: backend.settings.serverUrl, lastBackupAt, ...fleet, macs: fleet.macs.map(nested) }, text };
 }
@@ -53,7 +54,7 @@ async function macStatus(backend: Backend, name: string): Promise<CommandResult>
     since: enrolment.status_at === null ? null : when(enrolment.status_at),
     because: enrolment.status_because,
   }));
-  return { json: { ...nested(report), enrolments }, text: sentences(report, enrolments).join('\n') };
+  return { json: { ...nested(report), enrolments }, text: sentences(report, enrolments).map(oneLine).join('\n') };
 }
 
 function sentences(
@@ -68,18 +69,56 @@ function sentences(
       (enrolment) =>
         `enrolment ${enrolment.id}: ${enrolment.way}, ${enrolment.status}${enrolment.because ? `: ${enrolment.because}` : ''}${enrolment.confirmed ? '' : ', not confirmed'}`,
     ),
+    ...(report.adoption ? [sayAdoption(report.adoption)] : []),
     `replacement: ${report.rotation.because}`,
     ...(report.hold ? [`hold until ${when(report.hold.until)}: ${report.hold.because}`] : []),
     ...(report.openRotation ? [`replacing its key since ${report.openRotation.begunAt}`] : []),
-    ...report.alarms.map((code) => `alarm: ${code}`),
-    ...report.keys.map((key) => `key ${key.recordId}: ${key.state}, ${key.because}, received ${key.receivedAt}`),
+    ...report.openAlarms.map(({ id, code, detail }) => `alarm ${id}: ${code}: ${detail}`),
+    ...sayOthers(report),
+    ...report.keys.map((key) => `key ${key.recordId}: ${key.state}, ${key.because}, received ${key.receivedAt}, ${sayAnswer(key)}`),
+    ...report.proofOrders.map(
+      (order) =>
+        `a proof of key ${order.recordId} is due since ${order.since}${order.notBefore > order.since ? `, not before ${order.notBefore}` : ''}: ${order.because}`,
+    ),
     ...report.disclosures.map((shown) => `${shown.shown ? 'shown' : 'asked for and not shown'} ${shown.at} by ${shown.actor}: ${shown.reason}`),
   ];
 }
+
+/** The dated answer of macOS, in its three values. */
+export function sayAnswer({ lastAnswer, provedAt }: Pick<MacReport['keys'][number], 'lastAnswer' | 'provedAt'>): string {
+  if (lastAnswer === null) return 'macOS was never asked about it';
+  const before = provedAt !== null && lastAnswer.answer !== 'true' ? `; it said true on ${provedAt}` : '';
+  return lastAnswer.answer === 'unknown'
+    ? `on ${lastAnswer.at} it could not be checked${before}`
+    : `macOS said ${lastAnswer.answer} on ${lastAnswer.at}${before}`;
+}
+
+/** The Macs whose key nobody has, the longest first: what each waits for, and since when. */
+function sayKeyless(macs: readonly FleetLine[]): string[] {
+  const rows = macs
+    .flatMap(({ serial, adoption }) =>
+      adoption ? [[serial, adoption.since, adoption.detail ? `${adoption.title}: ${adoption.detail}` : adoption.title, adoption.code]] : [],
+    )
+    .sort(([, one = ''], [, other = '']) => one.localeCompare(other));
+  return rows.length > 0 ? ['', table(['nobody has the key of', 'since', 'because', 'code'], rows)] : [];
+}
+
+const sayAdoption = ({ title, detail, since, fix, code }: NonNullable<MacReport['adoption']>): string =>
+  `no key since ${since}: ${title}${detail ? `: ${detail}` : ''}; next: ${fix} (${code})`;
 
 export async function alarmList(backend: Backend): Promise<CommandResult> {
   const { alarms, macs } = await backend.custody.fleet();
   const serialOf = (macId: string | null) => macs.find((mac) => mac.macId === macId)?.serial ?? '–';
   const rows = alarms.map((alarm) => [alarm.id, serialOf(alarm.macId), alarm.code, alarm.since, alarm.detail]);
   return { json: { alarms }, text: alarms.length === 0 ? 'no alarm is open' : table(['alarm', 'serial', 'code', 'since', 'detail'], rows) };
+}
+
+/** What others did to the key of this Mac, and what became of their own copy. */
+function sayOthers({ changedByOthers, mdmCopyOldSince }: MacReport): string[] {
+  const { times = [], suspects = [] } = changedByOthers ?? {};
+  const found = suspects.join(', ') || 'nothing that is known';
+  return [
+    ...(times.length > 0 ? [`somebody else changed its key on ${times.join(' and on ')}; found on its disk: ${found}`] : []),
+    ...(mdmCopyOldSince === null ? [] : [`the MDM's copy of its key is old since ${mdmCopyOldSince}: send nobody to the MDM for it`]),
+  ];
 }

@@ -9,6 +9,8 @@ import { Problem } from '../protocol/problems.ts';
  */
 const block = 512;
 const chunkBytes = 1024 * 1024;
+/** A data folder has some ten files, and two more for each escrow key pair. */
+const mostMembers = 1000;
 const names = /^(?:[A-Za-z0-9][A-Za-z0-9._-]{0,80}\/)?[A-Za-z0-9][A-Za-z0-9._-]{0,90}$/;
 
 export interface Member {
@@ -113,6 +115,10 @@ export function unpackTar(path: string, folder: string): Member[] {
         throw invalid('it is no backup of ours');
       if (!head.equals(header(name, bytes, Number.parseInt(text(136, 12), 8)))) throw invalid('a header in it is damaged');
       if (members.some((member) => member.name === name)) throw invalid(`${name} occurs twice`);
+      if (members.length === mostMembers) throw invalid('it has more files than a data folder');
+      // A file where another has its folder, or the other way about.
+      if (members.some((member) => member.name.startsWith(`${name}/`) || name.startsWith(`${member.name}/`)))
+        throw invalid(`${name} occurs as a file and as a folder`);
       members.push({ name, bytes, sha256: unpackOne(join(folder, name), bytes, read) });
       read(padding(bytes).length);
     }

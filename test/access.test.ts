@@ -320,17 +320,18 @@ const wrong: readonly { who: string; refused: string | Record<Route, string>; ca
   })),
 ];
 
-describe.each(wrong)('$who', ({ refused, caller }) => {
-  test.each(routes)('is refused at %s, changes nothing, and is told nothing', async (route) => {
-    const { identity, pair, enrolmentId = victim.enrolmentId, headers } = await caller();
-    const { path, method, body } = (await requests({ privateKey: pair.privateKey, enrolmentId }))[route];
-    const before = await whatIsKept();
+test.each(wrong)('$who: refused at every route, which changes nothing and tells nothing', async ({ refused, caller }) => {
+  const { identity, pair, enrolmentId = victim.enrolmentId, headers } = await caller();
+  const asked = await requests({ privateKey: pair.privateKey, enrolmentId });
+  const before = await whatIsKept();
+  for (const route of routes) {
+    const { path, method, body } = asked[route];
     const answer = await given.client.ask(path, { method, body, ...(identity ? { identity } : {}), ...(headers ? { headers } : {}) });
-    expect(refusal(answer)).toBe(typeof refused === 'string' ? refused : refused[route]);
+    expect([route, refusal(answer)]).toEqual([route, typeof refused === 'string' ? refused : refused[route]]);
     expect(answer.headers['content-type']).toContain('application/problem+json');
     expect(answer.text).not.toContain(victim.enrolmentId);
-    expect(await whatIsKept()).toBe(before);
-  });
+    expect([route, await whatIsKept()]).toEqual([route, before]);
+  }
 });
 
 describe('the key of another Mac', () => {
@@ -512,9 +513,10 @@ describe('what was sent once', () => {
 
 describe('another protocol than the one that is spoken', () => {
   test.each(['0', '-1', '1.0', '01', ' ', '1, 1', '999999', '1e3', 'one'])('version “%s” is refused at every route', async (version) => {
+    const asked = await requests({ privateKey: victim.pair.privateKey, enrolmentId: victim.enrolmentId });
+    const before = await whatIsKept();
     for (const route of routes) {
-      const { path, method, body } = (await requests({ privateKey: victim.pair.privateKey, enrolmentId: victim.enrolmentId }))[route];
-      const before = await whatIsKept();
+      const { path, method, body } = asked[route];
       const answer = await given.client.ask(path, { method, body, identity: victim.identity, version });
       expect(refusal(answer)).toMatch(/^400 MESSAGE_INVALID|^426 PROTOCOL_TOO_NEW/);
       expect(await whatIsKept()).toBe(before);

@@ -12,6 +12,7 @@ import type { DeliveryRequest, Receipt } from '../protocol/messages.ts';
 import { Problem } from '../protocol/problems.ts';
 import { issueClientCertificate, issueServerCertificate, makeCa, pem } from '../server/certificates.ts';
 import { answering } from './answering-runner.ts';
+import { checkInBody, newMac } from './device-calls.ts';
 
 const at = new Date();
 const spki = (key: KeyObject) => key.export({ format: 'der', type: 'spki' });
@@ -185,6 +186,40 @@ describe('asking the backend', () => {
   test('what a newer backend adds to its answer is passed over', async () => {
     const { port } = await given((_request, response) => json(response, 200, { ...nonce, more: true }));
     expect(await client(port).nonce()).toBe('abc');
+  });
+
+  test('a backend of the first day refuses a check-in that has later facts, and is told the rest; what it refuses else stays refused', async () => {
+    const later = { foreignChanges: { times: ['2026-11-22T12:00:00Z'], suspects: ['Jamf'] } };
+    const reply = {
+      serverTime: '2026-11-22T12:00:00Z',
+      macId: 'm1',
+      enrolmentId: 'e1',
+      custody: 'held',
+      because: 'x',
+      wanted: [],
+      held: null,
+      candidates: [],
+      confirmed: { debts: [], proofs: [], endings: [] },
+      debts: [],
+      hold: null,
+      proofOrders: [],
+      recipients: [],
+      rotation: null,
+      grantNonce: 'n',
+      alarms: [],
+      buildWorks: false,
+      nextCheckInSeconds: 60,
+    };
+    const { port, asked } = await given(({ text }, response) =>
+      /foreignChanges|waitingFor|adoption|strange/.test(text) ? json(response, 400, { code: 'MESSAGE_INVALID', title: 'x' }) : json(response, 200, reply),
+    );
+    const request = checkInBody(newMac());
+    const facts = { ...request.facts, ...later, fileVault: { ...request.facts.fileVault, waitingFor: 'restart' as const } };
+    expect(await client(port).checkIn({ ...request, facts })).toMatchObject({ macId: 'm1' });
+    expect([asked.length, JSON.parse(asked[1]?.text ?? '')]).toEqual([2, request]);
+    const strange = { ...request, exhausted: 'strange' as never };
+    expect(await problemOf(client(port).checkIn(strange))).toMatchObject({ code: 'MESSAGE_INVALID' });
+    expect(asked).toHaveLength(3);
   });
 
   test('a problem of the backend arrives as that problem, and is not repeated', async () => {

@@ -70,9 +70,14 @@ describe('managed settings', () => {
       rotator: 'sparekey',
       settleSeconds: 600,
       holdDeadlineHours: null,
+      quietAfterDays: 30,
       proxy: 'none',
       logLevel: 'info',
       pilot: true,
+      adoptByPrompt: false,
+      organisation: null,
+      adoptWords: null,
+      adoptContact: null,
     });
     expect(settingsProblem(read)).toBeNull();
   });

@@ -73,7 +73,11 @@ const situation = (more: Partial<Situation> = {}, factsMore: Partial<Facts> = {}
   outboxEmpty: true,
   mayTry: true,
   usedChanged: false,
+  mayChange: true,
+  retryAt: null,
   now,
+  payloadChangedAt: null,
+  payloadUnproved: false,
   foreignChanges: [],
   capability: 'unknown',
   pilot: true,
@@ -256,5 +260,19 @@ describe('proofs', () => {
     const fresh = { proofFirst: true, provedOnThisBuild: false };
     expect(decide(situation({ reply: reply({ debts: [debt('ordered')], proofOrders: [order] }), ...fresh })).do).toBe('prove');
     expect(says(decide(situation({ reply: owing('ordered'), ...fresh })))).toMatch(/a proof comes first/);
+  });
+  test('gates 2 and 5: where nobody logs in, and the order says so, a proof that comes first needs no login either', () => {
+    const owed = (more: Partial<OpenDebt>) => ({ reply: reply({ debts: [debt('ordered', more)], proofOrders: [order] }), settled: false });
+    const locked: Partial<Facts> = { usingRecoveryKey: 'unknown', uptimeSeconds: 3600 };
+    for (const first of [{ proofFirst: true, provedOnThisBuild: false }, { payloadUnproved: true }]) {
+      expect(decide(situation({ ...owed({ withoutLogin: true }), ...first }, locked)).do).toBe('prove');
+      expect(decide(situation({ ...owed({ withoutLogin: true }), ...first }, { ...locked, uptimeSeconds: 3599 })).do).toBe('nothing');
+      expect(decide(situation({ ...owed({}), ...first }, locked)).do).toBe('nothing');
+    }
+  });
+  test('a change that is not tried again for days keeps no proof back; one that is tried within a day has the one grant of that day', () => {
+    const owed = { reply: reply({ debts: [debt('used')], proofOrders: [order] }) };
+    expect(decide(situation({ ...owed, retryAt: now + 2 * day })).do).toBe('prove');
+    expect(says(decide(situation({ ...owed, retryAt: now + day })))).toMatch(/the last change of the key failed/);
   });
 });

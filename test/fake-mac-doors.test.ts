@@ -103,10 +103,12 @@ describe('the door of real executables', () => {
     });
     child.stdin.end(plist(old ?? ''));
     await until(() => mac.recoveryKey !== old);
-    expect((await run(['-axww', '-o', 'pid=,args='], { program: '/bin/ps' })).stdout).toContain(`${child.pid} /usr/bin/fdesetup changerecovery -personal`);
+    expect((await run(['-axww', '-o', 'pid=,uid=,args='], { program: '/bin/ps' })).stdout).toContain(
+      `${child.pid}     0 /usr/bin/fdesetup changerecovery -personal`,
+    );
     child.kill('SIGKILL');
     await new Promise((done) => child.on('close', done));
-    expect((await run(['-axww', '-o', 'pid=,args='], { program: '/bin/ps' })).stdout).not.toContain('changerecovery');
+    expect((await run(['-axww', '-o', 'pid=,uid=,args='], { program: '/bin/ps' })).stdout).not.toContain('changerecovery');
     expect([printed, openFile(mac.escrowFile() ?? Buffer.alloc(0))]).toEqual(['', mac.recoveryKey]);
     mac.setQuirk('changeSecondsAfter', 0);
     expect((await run(['validaterecovery', '-inputplist'], { input: plist(trueKey(mac)) })).stdout).toBe('true\n');

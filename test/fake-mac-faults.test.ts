@@ -27,7 +27,7 @@ describe('faults of changerecovery', () => {
     return { begun, out: () => readFileSync(mac.path('/var/db/out'), 'utf8') };
   };
   const running = async (mac: FakeMac) =>
-    (await mac.runner.run({ program: '/bin/ps', args: ['-axww', '-o', 'pid=,args='] })).stdout.toString().includes('/usr/bin/fdesetup changerecovery');
+    (await mac.runner.run({ program: '/bin/ps', args: ['-axww', '-o', 'pid=,uid=,args='] })).stdout.toString().includes('/usr/bin/fdesetup changerecovery');
 
   test.each([
     ['crashes-before', { changed: false, printed: false, escrowed: false, code: null }],

@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, jest, test } from '@jest/globals';
@@ -107,6 +107,20 @@ describe('the disk and its key', () => {
       expect([await says(mac, 'status'), await opens(mac, key)]).toEqual(['FileVault is Off.', 'false']);
       mac.enableFileVault('ada');
       expect([mac.recoveryKey, await opens(mac, key), mac.escrowFile()]).toEqual([key, 'true', file]);
+    });
+  });
+  test('what runs when the Mac stops leaves no file open', async () => {
+    await given(ours, async (mac) => {
+      const files = { stdoutFile: '/tmp/x.out', stderrFile: '/tmp/x.err' };
+      for (const file of Object.values(files)) writeFileSync(mac.path(file), '');
+      mac.setQuirk('changeSecondsBefore', 60);
+      const open = readdirSync('/dev/fd').length;
+      for (let times = 0; times < 5; times += 1) {
+        const started = await mac.runner.start({ program: '/usr/bin/fdesetup', args: change, input: plist(trueKey(mac)), ...files });
+        expect(await started.ended(1)).toBe('still-running');
+        mac.runner.stop();
+      }
+      expect(readdirSync('/dev/fd').length).toBe(open);
     });
   });
   test('wrong keys are counted and then everything has to wait; a right one in time forgives', async () => {

@@ -290,7 +290,8 @@ describe('wherever the agent dies in a rotation', () => {
     const first = effects.findIndex((name) => name.startsWith('ask checkIn'));
     const last = effects.findLastIndex((name) => name.startsWith('ask'));
     const report: string[] = [];
-    for (let effect = first; effect <= last; effect++) {
+    // Every third of them: `npm run sweep` takes each, and each call to the file system within.
+    for (let effect = first; effect <= last; effect += 3) {
       const it = await owing();
       const killed = await it.checkInAndDie({ effect, when: 'before' });
       const runs = await untilResolved(it, 8, 3 * 3600);

@@ -32,6 +32,18 @@ const kept = (id: string, more: Partial<Kept> = {}): Kept => ({
   ...more,
 });
 
+const identity = {
+  enrolmentId: 'e',
+  way: 'profile' as const,
+  certificatePem: 'a certificate',
+  notAfter: '2027-11-22T12:00:00.000Z',
+  enrolledAt: '2026-11-22T12:00:00.000Z',
+  hardwareUuid: machine.hardwareUuid,
+  profileCertificateDigest: null,
+  keyAccount: 'identity:1',
+  keyFile: null,
+};
+
 describe('the journal', () => {
   test('is written whole, for root alone, and found again', () => {
     const { root, open } = fresh();
@@ -68,19 +80,21 @@ describe('the journal', () => {
 
   test('of other hardware is set aside with its identity', () => {
     const { root, open } = fresh();
-    open().write({ current: kept('a'), identity: { enrolmentId: 'e' } as never });
+    open().write({ current: kept('a'), identity });
     const moved = open({ ...machine, hardwareUuid: '5B0E6D0A-0000-4000-8000-00000000000F' });
     expect(moved.opened).toBe('other-machine-set-aside');
     expect(moved.value).toMatchObject({ current: null, identity: null });
     expect(existsSync(`${file(root)}.other-mac-now`)).toBe(true);
   });
 
-  test('of another volume of the same Mac is set aside, and the identity stays', () => {
+  test('of another volume of the same Mac is set aside; the identity stays, and what limits tries and changes', () => {
     const { open } = fresh();
-    open().write({ current: kept('a'), identity: { enrolmentId: 'e' } as never });
+    const refusals = [{ id: 'a', at: 1, settled: true }];
+    const pace = { changes: [{ at: 1 }], failed: { at: 1, build: 'b', times: 2 }, build: 'b', proofDue: 'build' as const };
+    open().write({ current: kept('a'), identity, refusals, pace });
     const other = open(machine, '5B0E6D0A-0000-4000-8000-00000000000E');
     expect(other.opened).toBe('other-volume-set-aside');
-    expect(other.value).toMatchObject({ current: null, identity: { enrolmentId: 'e' } });
+    expect(other.value).toMatchObject({ current: null, identity: { enrolmentId: 'e' }, refusals, pace });
   });
 
   test('that others may read is refused', () => {

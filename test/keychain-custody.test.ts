@@ -155,6 +155,37 @@ describe('the agent is killed with a key in the keychain', () => {
     });
   }
 
+  test('step 14 is done, and the journal still points to the old item: the new one is kept at the next run, and no dead key is tried', async () => {
+    const { effects } = await (await owing()).checkInAndDie(null);
+    const pointing = effects.findLastIndex((name, at) => name.endsWith('/journal.json') && at < effects.lastIndexOf('keychain.remove'));
+    const it = await owing();
+    const killed = await it.checkInAndDie({ effect: pointing, when: 'before' });
+    expect([killed.dead(), it.journal().rotation, items(it).length]).toEqual([true, null, 2]);
+    expect(await untilResolved(it)).toBe(1);
+    expect(it.mac.state.wrongKeys.ever).toBe(0);
+    expect(it.lines.filter((line) => line.event === 'rotation-found')).toEqual([]);
+    expect(keysIn(it)).toEqual([it.mac.recoveryKey]);
+    await agrees(it);
+  });
+
+  test('gate 3: a key that answered `false` is not tried again in the same run: the second try of the day is another key’s', async () => {
+    const it = await owing();
+    const [old] = items(it);
+    it.mac.change((one) => {
+      const account = `recovery-key:${one.hardwareUuid.toUpperCase()}:00000000-0000-4000-8000-000000000000`;
+      one.keychains[systemKeychain]?.items.push({ service: 'io.sparekey.agent', account, password: 'AAAA-BBBB-CCCC-DDDD-EEEE-FFFF' });
+    });
+    it.mac.mdmRotates();
+    await it.checkIn();
+    expect(it.mac.state.wrongKeys.ever).toBe(2);
+    expect(Object.keys(it.journal().rotation?.looks ?? {}).sort()).toEqual(
+      items(it)
+        .map((one) => one.account)
+        .sort(),
+    );
+    expect(items(it)).toContainEqual(old);
+  });
+
   test('R11: the journal is gone as well: the item that opens the Mac is found among two, and the other one goes', async () => {
     const it = await owing();
     await it.checkInAndDie({ name: /keychain\.write/, when: 'after', nth: 2 });

@@ -124,7 +124,7 @@ describe('how it stands', () => {
   });
 
   test('an update is being prepared: by a process, by what lies there, or not known', async () => {
-    const ps = (line: string) => answering({ '/bin/ps': { out: `    1 /sbin/launchd\n  212 ${line}\n` } });
+    const ps = (line: string) => answering({ '/bin/ps': { out: `    1     0 /sbin/launchd\n  212     0 ${line}\n` } });
     expect(
       await updateBeingPrepared(
         ps('/System/Library/PrivateFrameworks/MobileSoftwareUpdate.framework/XPCServices/com.apple.MobileSoftwareUpdate.UpdateBrainService'),

@@ -211,7 +211,7 @@ describe('a failure is three lines: what happened, what to do, its code', () => 
     const { said, exit, facts } = sayError(new Problem('UNLOCK_REFUSED', 'fdesetup 11'));
     expect(said).toBe(
       'sparekey: error: macOS refused the credential used to replace the recovery key: fdesetup 11\n' +
-        'sparekey: fix: an admin looks at this Mac in the console: its key must be imported or adopted\n' +
+        'sparekey: fix: a FileVault user of this Mac runs `sudo sparekey adopt`\n' +
         'sparekey: UNLOCK_REFUSED; more: docs/errors.md\n',
     );
     expect([exit, facts.exit, facts.code]).toEqual([77, 77, 'UNLOCK_REFUSED']);

@@ -182,7 +182,7 @@ describe('the launchd job', () => {
   test('starts the bundle with the packaged runtime, as the job that acts', () => {
     expect(job).toMatchObject({
       Label: 'io.sparekey.agent',
-      ProgramArguments: ['/Library/Sparekey/bin/node', '/Library/Sparekey/lib/sparekey.mjs', 'check-in'],
+      ProgramArguments: ['/Library/Sparekey/bin/node', '--disable-sigusr1', '/Library/Sparekey/lib/sparekey.mjs', 'check-in'],
     });
   });
 

@@ -2,6 +2,8 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 
 const main = fileURLToPath(new URL('../server/main.ts', import.meta.url));
+/** The sources, compiled once for all the processes of all tests. */
+const compiled = fileURLToPath(new URL('../node_modules/.cache/sparekey-tests', import.meta.url));
 
 export interface Ran {
   code: number | null;
@@ -21,7 +23,10 @@ export function endServers(): void {
 export function startServer(args: readonly string[], options: { passphrase?: string; env?: Record<string, string> } = {}) {
   const given = options.passphrase === undefined ? [] : ['--passphrase-fd', '0'];
   const { PATH = '' } = process.env;
-  const child = spawn(process.execPath, [main, ...args, ...given], { stdio: ['pipe', 'pipe', 'pipe'], env: { PATH, ...options.env } });
+  const child = spawn(process.execPath, [main, ...args, ...given], {
+    stdio: ['pipe', 'pipe', 'pipe'],
+    env: { PATH, NODE_COMPILE_CACHE: compiled, ...options.env },
+  });
   started.add(child);
   let stdout = '';
   let stderr = '';

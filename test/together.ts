@@ -13,6 +13,7 @@ import { pem } from '../server/certificates.ts';
 import { initialise } from '../server/init.ts';
 import { silentLog } from '../server/log.ts';
 import { type Serving, serve } from '../server/serve.ts';
+import { notAllowed } from './allowed-commands.ts';
 import { makePair } from './fake-mac/certificates.ts';
 import { FakeMac } from './fake-mac/fake-mac.ts';
 import type { Pair, Settings } from './fake-mac/state.ts';
@@ -104,17 +105,24 @@ function start(dir: string, passphrase: string): Promise<Serving> {
 
 /** The Macs' folders go; the backend and its network stop. */
 export async function closeAll(): Promise<void> {
-  closeMacs();
-  const it = await backing;
-  await it?.network.close();
-  await it?.serving.stop();
-  if (it) rmSync(it.folder, { recursive: true, force: true });
-  backing = null;
+  try {
+    closeMacs();
+  } finally {
+    const it = await backing;
+    await it?.network.close();
+    await it?.serving.stop();
+    if (it) rmSync(it.folder, { recursive: true, force: true });
+    backing = null;
+  }
 }
 
 /** The folders of the Macs that were made until now: a long sweep would fill the disk with them, and time passes for each. */
 export function closeMacs(): void {
-  for (const mac of macs.splice(0)) mac.dispose();
+  const all = macs.splice(0);
+  for (const mac of all) mac.dispose();
+  // C4, in every story that anything tells.
+  const other = all.flatMap((mac) => notAllowed(mac.runner.lines));
+  if (other.length > 0) throw new Error(`the agent ran what it may not run: ${[...new Set(other)].join(' | ')}`);
 }
 
 export async function given(options: GivenOptions = {}) {
@@ -143,6 +151,8 @@ export async function given(options: GivenOptions = {}) {
     secrets: openSecrets(async () => mac.keytar('job'), 2),
     now: () => mac.now,
     wait: async () => undefined,
+    // Nobody comes to the terminal, and nobody is waited for.
+    openDoor: async () => ({ ready: async () => false, ask: async () => null, close: () => undefined }),
     log,
     ...options.world,
   });

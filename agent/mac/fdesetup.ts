@@ -3,6 +3,7 @@
 import type { Answer, Validation } from '../../protocol/messages.ts';
 import { Problem } from '../../protocol/problems.ts';
 import { RecoveryKey } from '../../protocol/recovery-key.ts';
+import type { Password } from '../password.ts';
 import type { Ran, Runner, Started } from '../world.ts';
 import { readKeyPlist } from './key-plist.ts';
 
@@ -39,7 +40,7 @@ function readStatus(text: string): FileVault {
   const lines = text.split('\n').map((line) => line.trim());
   const [first = '', ...rest] = lines.filter((line) => line !== '');
   const unknown: FileVault = { state: 'unknown', words: quote(first) };
-  const known = settled[first];
+  const known = Object.hasOwn(settled, first) ? settled[first] : undefined;
   const status: FileVault = known ? { ...known, ...(known.waitingFor ? { words: quote(first) } : {}) } : { ...unknown };
   for (const line of known ? rest : lines.filter((one) => one !== '')) {
     const progress = /^(Encryption|Decryption) in progress: (?:Percent completed = ([0-9]{1,3}(?:[.,][0-9]+)?)|(Pending))$/.exec(line);
@@ -66,13 +67,15 @@ const wordsOf = (ran: Ran): string =>
 
 /** macOS's words for a report: one line, short, and never with a key in it. */
 function quote(words: string): string {
+  // Before anything is cut off: most of a key is as bad as a whole one.
+  if (RecoveryKey.findIn(words.toUpperCase())) return '[recovery key]';
   const line =
     words
       .split('\n', 1)[0]
       ?.replace(/[^\x20-\x7E\u00A0-\uFFFD]/g, ' ')
       .trim()
       .slice(0, 200) ?? '';
-  return RecoveryKey.findIn(line.toUpperCase()) ? '[recovery key]' : line;
+  return line;
 }
 
 /** `true` or `false` and nothing else; the exit status is no part of it (`isactive` has 1 for `false`, `validaterecovery` may). */
@@ -111,7 +114,7 @@ export async function validate(runner: Runner, key: RecoveryKey): Promise<Valida
   return plainAnswer(ran) ?? 'unknown';
 }
 
-export type Credential = { key: RecoveryKey } | { user: string; password: string };
+export type Credential = { key: RecoveryKey } | { user: string; password: Password };
 
 /** Replaces the key at once: from here on the old one is dead and only fdesetup's output knows the new one. */
 export function startChange(runner: Runner, credential: Credential, files: { out: string; err: string }): Promise<Started> {
@@ -130,7 +133,7 @@ function credentialPlist(credential: Credential): string {
       ? [['Password', credential.key.reveal()]]
       : [
           ['Username', credential.user],
-          ['Password', credential.password],
+          ['Password', credential.password.reveal()],
         ];
   const body = pairs.map(([name, value]) => `\t<key>${name}</key>\n\t<string>${escapeXml(value ?? '')}</string>\n`).join('');
   return `<?xml version="1.0" encoding="UTF-8"?>\n<!DOCTYPE plist PUBLIC "-//Apple//DTD PLIST 1.0//EN" "http://www.apple.com/DTDs/PropertyList-1.0.dtd">\n<plist version="1.0">\n<dict>\n${body}</dict>\n</plist>\n`;
@@ -161,6 +164,15 @@ export function readChangeOutput(bytes: Buffer): { key: RecoveryKey; whole: bool
   return found ? { key: found, whole: false } : null;
 }
 
+/** The same, of bytes that were read for this alone: afterwards they are gone. */
+export function takeChangeOutput(bytes: Buffer | null): ReturnType<typeof readChangeOutput> {
+  try {
+    return bytes && readChangeOutput(bytes);
+  } finally {
+    bytes?.fill(0);
+  }
+}
+
 /** Exit statuses from the manual page; 11 and 99 have been seen for a credential that macOS did not take. */
 export function readChangeFailure(code: number | null, stderr: string): 'refused' | 'busy' | 'unsupported' | 'other' {
   if (code === 11 || code === 99 || /could not be authenticated|Unable to unlock or authenticate/i.test(stderr)) return 'refused';
@@ -169,9 +181,20 @@ export function readChangeFailure(code: number | null, stderr: string): 'refused
   return unsupported || /not supported/i.test(stderr) ? 'unsupported' : 'other';
 }
 
+/**
+ * Of root, who alone can change a key: any user can call a process so, and would hold every replacement up.
+ * Word by word: any user can start a process with a megabyte of arguments, over which a pattern would go back and forth for minutes.
+ */
+function isChange(line: string): boolean {
+  const [, uid, ...words] = line.trim().split(/\s+/);
+  if (uid !== '0') return false;
+  const at = words.findIndex((word) => word === 'fdesetup' || word.endsWith('/fdesetup'));
+  return at >= 0 && words.includes('changerecovery', at + 1);
+}
+
 /** Whether any `fdesetup changerecovery` runs, whoever started it. A process that does not show its arguments is `unknown`. */
 export async function changeIsRunning(runner: Runner): Promise<Answer> {
-  const ran = await runner.run({ program: '/bin/ps', args: ['-axww', '-o', 'pid=,args='], outputLimit: 8 * 1024 * 1024 });
+  const ran = await runner.run({ program: '/bin/ps', args: ['-axww', '-o', 'pid=,uid=,args='], outputLimit: 8 * 1024 * 1024 });
   const lines =
     ran.code === 0
       ? ran.stdout
@@ -180,6 +203,6 @@ export async function changeIsRunning(runner: Runner): Promise<Answer> {
           .filter((line) => line.trim() !== '')
       : [];
   if (lines.length === 0) return 'unknown';
-  if (lines.some((line) => /(?:^|[\s/])fdesetup\s(?:.*\s)?changerecovery(?:\s|$)/.test(line))) return 'yes';
-  return lines.some((line) => /^\s*\d+\s+\(fdesetup\)\s*$/.test(line)) ? 'unknown' : 'no';
+  if (lines.some(isChange)) return 'yes';
+  return lines.some((line) => /^\s*\d+\s+0\s+\(fdesetup\)\s*$/.test(line)) ? 'unknown' : 'no';
 }

@@ -36,7 +36,7 @@ export async function findIdentities(runner: Runner, match: IdentityMatch): Prom
   ]);
   for (const ran of [identities, certificates]) if (ran.code !== 0 && ran.code !== 44) throw whyNot(ran, 'looking for the identity');
   const labels = new Map(
-    [...identities.stdout.toString('utf8').matchAll(/^\s*\d+\) ([0-9A-Fa-f]{40}) "(.*)"/gm)].map(([, hash = '', label = '']) => [hash.toUpperCase(), label]),
+    [...identities.stdout.toString('utf8').matchAll(/^[ \t]*\d+\) ([0-9A-Fa-f]{40}) "(.*)"/gm)].map(([, hash = '', label = '']) => [hash.toUpperCase(), label]),
   );
   const pems = certificates.stdout.toString('utf8').match(/-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----/g) ?? [];
   const found = new Map<string, KeychainIdentity>();
@@ -45,13 +45,8 @@ export async function findIdentities(runner: Runner, match: IdentityMatch): Prom
     const label = certificate ? labels.get(certificate.fingerprint.replaceAll(':', '')) : undefined;
     if (!certificate || label === undefined || !fits(certificate.issuer, match.issuer) || !fits(certificate.subject, match.subject)) continue;
     const digest = sha256(certificate.raw);
-    found.set(digest, {
-      label,
-      certificate,
-      digest,
-      publicKeyDigest: sha256(certificate.publicKey.export({ format: 'der', type: 'spki' })),
-      subjectKeyId: subjectKeyIdOf(certificate),
-    });
+    const named = namesOfKey(certificate);
+    if (named) found.set(digest, { label, certificate, digest, ...named });
   }
   return [...found.values()];
 }
@@ -59,6 +54,15 @@ export async function findIdentities(runner: Runner, match: IdentityMatch): Prom
 function readPem(pem: string): X509Certificate | null {
   try {
     return new X509Certificate(pem);
+  } catch {
+    return null;
+  }
+}
+
+/** Null for a key of a kind that nothing here knows: its certificate is no identity of ours. */
+function namesOfKey(certificate: X509Certificate): { publicKeyDigest: string; subjectKeyId: string } | null {
+  try {
+    return { publicKeyDigest: sha256(certificate.publicKey.export({ format: 'der', type: 'spki' })), subjectKeyId: subjectKeyIdOf(certificate) };
   } catch {
     return null;
   }

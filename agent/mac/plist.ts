@@ -3,31 +3,72 @@ import type { Runner } from '../world.ts';
 /** Property lists that we read are small; whatever is larger is not one of them. */
 const mostBytes = 8 * 1024 * 1024;
 const deepest = 64;
+/** A list of a hundred large profiles has a tenth of it; far more would take a parser seconds, and hundreds of megabytes. */
+const mostElements = 40_000;
 /** The five of XML itself, and characters by number. Any other entity would need a document type of its own. */
 const entity = /&(?!(?:amp|lt|gt|quot|apos|#[0-9]{1,7}|#x[0-9A-Fa-f]{1,6});)/;
+/** What no text may hold: XML 1.0 has no way to write it. */
+const noText = /[\p{Cc}--[\t\n\r\u007F-\u009F]]|[\uFFFE\uFFFF]|\]\]>/v;
 
-/** An XML property list as values, or null where it is none. Entities of its own and bottomless nesting are refused before a parser sees them. */
+/**
+ * An XML property list as values, or null where it is none. A parser sees only what `isHarmless` lets through: it would
+ * make values of broken XML, quote it on standard error, and take minutes for what was made to take long.
+ */
 export async function parsePlist(text: string | Uint8Array): Promise<unknown | null> {
   if (text.length > mostBytes) return null;
   const xml = (typeof text === 'string' ? text : Buffer.from(text).toString('utf8')).replace(/^\uFEFF?\s*/, '');
-  if (!/^<(?:\?xml|!DOCTYPE plist|plist)/.test(xml) || !isHarmless(xml)) return null;
+  if (!isHarmless(xml)) return null;
   try {
     const { parse } = await import('plist');
-    return (parse(xml) as unknown) ?? null;
+    // The parser would complain of characters that could not be read, on standard error.
+    return (parse(xml.replaceAll('\uFFFD', '?')) as unknown) ?? null;
   } catch {
     return null;
   }
 }
 
+const tag = /<(\/?)(plist|dict|array|key|string|integer|real|true|false|date|data)(?:\s{1,8}version="[0-9.]{1,8}")?\s{0,8}(\/?)>/y;
+const declaration = /^<\?xml version=[^<>?]{0,200}\?>/;
+const documentType = /<!DOCTYPE plist(?: PUBLIC "[^<>"]{0,100}"| SYSTEM)? "[^<>"]{0,200}">|<!DOCTYPE plist>/y;
+
+/** Apple's elements and nothing else, each closed in its order, in one root, within bounds. One pass, whatever it holds. */
 function isHarmless(xml: string): boolean {
-  if (/<!ENTITY|<!ELEMENT|<!ATTLIST|<!DOCTYPE[^>]*\[/i.test(xml) || entity.test(xml)) return false;
-  if (!/<\/plist>\s*$/.test(xml) && !/<plist[^>]*\/>\s*$/.test(xml)) return false;
-  let depth = 0;
-  for (const [, closes] of xml.matchAll(/<(\/?)(?:dict|array)(?=[\s>])/g)) {
-    depth += closes ? -1 : 1;
-    if (depth > deepest || depth < 0) return false;
+  if (!xml.startsWith('<') || entity.test(xml) || noText.test(xml)) return false;
+  const open: string[] = [];
+  let elements = 0;
+  let types = 0;
+  let at = declaration.exec(xml)?.[0].length ?? 0;
+  for (;;) {
+    const next = xml.indexOf('<', at);
+    // Outside of the root there are only blanks.
+    if (open.length === 0 && /\S/.test(next < 0 ? xml.slice(at) : xml.slice(at, next))) return false;
+    if (next < 0) return open.length === 0 && elements > 0;
+    at = next;
+    if (xml.startsWith('<!--', at)) {
+      const end = xml.indexOf('--', at + 4);
+      if (end < 0 || xml[end + 2] !== '>') return false;
+      at = end + 3;
+      continue;
+    }
+    documentType.lastIndex = at;
+    if (types === 0 && elements === 0 && documentType.test(xml)) {
+      types = 1;
+      at = documentType.lastIndex;
+      continue;
+    }
+    tag.lastIndex = at;
+    const [whole, closes, name = '', isEmpty] = tag.exec(xml) ?? [];
+    if (whole === undefined || (closes && isEmpty)) return false;
+    at = tag.lastIndex;
+    if (closes) {
+      if (open.pop() !== name) return false;
+    } else {
+      if ((open.length === 0) !== (name === 'plist') || (open.length === 0 && elements > 0) || open.length > deepest) return false;
+      elements += 1;
+      if (elements > mostElements) return false;
+      if (!isEmpty) open.push(name);
+    }
   }
-  return depth === 0;
 }
 
 /** The property list in a file, binary or XML: /usr/bin/plutil makes it XML first. Null where there is none or it cannot be read. */

@@ -43,21 +43,23 @@ interface Escrow {
 
 function escrowsOf(items: unknown[]): Escrow[] {
   const payloads = items.map(asDictionary).filter((item) => item !== null);
+  const certificates = new Map<unknown, unknown>();
+  // The first of a name, should there be two.
+  for (const one of payloads.toReversed()) if (one['PayloadType'] === certificateType) certificates.set(inCapitals(one['PayloadUUID']), one['PayloadContent']);
   return payloads
     .filter((item) => item['PayloadType'] === escrowType)
     .map((item) => {
       const content = asDictionary(item['PayloadContent']) ?? item;
-      const named = content['EncryptCertPayloadUUID'];
-      const certificate = payloads.find((one) => one['PayloadType'] === certificateType && typeof named === 'string' && sameUuid(one['PayloadUUID'], named));
+      const named = inCapitals(content['EncryptCertPayloadUUID']);
       return {
         location: typeof content['Location'] === 'string' ? content['Location'].slice(0, 512) : null,
-        certificate: certificate ? bytesOf(certificate['PayloadContent']) : null,
+        certificate: named === null ? null : bytesOf(certificates.get(named)),
       };
     });
 }
 
 const asList = (value: unknown): unknown[] => (Array.isArray(value) ? value : []);
-const sameUuid = (value: unknown, named: string): boolean => typeof value === 'string' && value.toUpperCase() === named.toUpperCase();
+const inCapitals = (value: unknown): string | null => (typeof value === 'string' ? value.toUpperCase() : null);
 
 /** The certificate's DER: as data, or as data within the payload's dictionary. Which of the two macOS lists has been seen by nobody. */
 function bytesOf(content: unknown): Uint8Array | null {

@@ -49,6 +49,8 @@ function run(program: string, cwd: string, command: Command): Promise<Ran> {
       clearTimeout(timer);
       for (const stream of [child.stdin, child.stdout, child.stderr]) stream.destroy();
       resolve({ code: failed ? null : code, stdout: Buffer.concat(out), stderr: Buffer.concat(err), ...(failed ? { failed } : {}) });
+      // The caller can wipe what it was given; nobody could wipe these.
+      for (const chunk of [...out, ...err]) chunk.fill(0);
     };
     const end = (why: Failure) => {
       failed ??= why;

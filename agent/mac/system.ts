@@ -93,7 +93,7 @@ export async function unlockedBy(runner: Runner): Promise<'recovery' | 'user' | 
 export async function readPower(runner: Runner): Promise<{ source: 'mains' | 'battery' | 'unknown'; percent: number | null }> {
   const text = textOf(await runner.run({ program: '/usr/bin/pmset', args: ['-g', 'batt'] }));
   const from = /Now drawing from '(AC|Battery|UPS) Power'/.exec(text)?.[1];
-  const percent = /-InternalBattery[^\n]*?\s(\d{1,3})%/.exec(text)?.[1];
+  const percent = /-InternalBattery[^\n]{0,200}?\s(\d{1,3})%/.exec(text)?.[1];
   return {
     source: from === undefined ? 'unknown' : from === 'AC' ? 'mains' : 'battery',
     percent: percent === undefined ? null : Math.min(100, Number(percent)),
@@ -152,7 +152,7 @@ const preparedUpdate = '/System/Volumes/Update/Prepared';
 
 /** Every process with its arguments, one a line. */
 export const argumentsOfAll = async (runner: Runner): Promise<string> =>
-  textOf(await runner.run({ program: '/bin/ps', args: ['-axww', '-o', 'pid=,args='], outputLimit: 8 * 1024 * 1024 }));
+  textOf(await runner.run({ program: '/bin/ps', args: ['-axww', '-o', 'pid=,uid=,args='], outputLimit: 8 * 1024 * 1024 }));
 
 /** Whether an update of macOS is being prepared. `no` means: none of the known signs is there. */
 export async function updateBeingPrepared(runner: Runner, disk: Disk): Promise<Answer> {

@@ -3,7 +3,7 @@ import type { Runner } from '../world.ts';
 import { asDictionary, parsePlist } from './plist.ts';
 
 /** A name that can stand in an argument: no option, no path, no line. */
-const isName = (name: string): boolean => /^[^\s/\-:\0][^/:\0\r\n]{0,254}$/.test(name);
+export const isName = (name: string): boolean => /^[^\s/\-:\0][^/:\0\r\n]{0,254}$/.test(name);
 
 /** Who sits at the screen, or null at the login window. `_mbsetupuser` (Setup Assistant) is returned as it is: it is somebody, and no session. */
 export async function consoleUser(runner: Runner): Promise<string | null> {
@@ -22,16 +22,29 @@ export async function secureToken(runner: Runner, user: string): Promise<Answer>
 
 const system = new Set(['root', 'daemon', 'nobody']);
 
-/** How many users of this Mac have a secure token; hidden admins below uid 500 among them. Null where one of them is not known. */
-export async function secureTokenUsers(runner: Runner): Promise<number | null> {
+/** `name    501`: from the end, so that a line of blanks costs no more than another. */
+function nameInList(line: string): string[] {
+  const text = line.trimEnd();
+  const at = text.search(/\s-?\d+$/);
+  return at > 0 && /^\S/.test(text) ? [text.slice(0, at).trimEnd()] : [];
+}
+
+/** The people of this Mac, hidden admins below uid 500 among them. Null where macOS does not say. */
+export async function namesOfUsers(runner: Runner): Promise<string[] | null> {
   const ran = await runner.run({ program: '/usr/bin/dscl', args: ['.', '-list', '/Users', 'UniqueID'] });
   if (ran.code !== 0) return null;
   const names = ran.stdout
     .toString('utf8')
     .split('\n')
-    .flatMap((line) => /^(\S.*?)\s+-?\d+\s*$/.exec(line)?.[1] ?? [])
+    .flatMap(nameInList)
     .filter((name) => !name.startsWith('_') && !system.has(name));
-  if (names.length > 50) return null;
+  return names.length > 50 ? null : names;
+}
+
+/** How many users of this Mac have a secure token; hidden admins below uid 500 among them. Null where one of them is not known. */
+export async function secureTokenUsers(runner: Runner): Promise<number | null> {
+  const names = await namesOfUsers(runner);
+  if (names === null) return null;
   const answers = await Promise.all(names.map((name) => secureToken(runner, name)));
   return answers.includes('unknown') ? null : answers.filter((one) => one === 'yes').length;
 }

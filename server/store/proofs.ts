@@ -15,27 +15,84 @@ export const openProofOrderFor = (db: Db, recordId: string): Promise<ProofOrder 
 export const proofOrderById = (db: Db, macId: string, id: string): Promise<ProofOrder | undefined> =>
   db.selectFrom('proof_order').selectAll().where('mac_id', '=', macId).where('id', '=', id).executeTakeFirst();
 
-/** Of the whole fleet, due since then or later: what is asked next has to wait behind them. Those of Macs that never come back wait for nobody. */
-export async function countOpenProofOrders(db: Db, since: number): Promise<number> {
-  const row = await db
+/**
+ * Of the whole fleet, when the first of each Mac becomes due between the two times. Those of Macs that never come back wait
+ * for nobody, and one Mac that makes up keys, each with its order, takes the place of one: it is given a key once a day.
+ */
+export async function openProofTimes(db: Db, after: number, until: number): Promise<number[]> {
+  const rows = await db
     .selectFrom('proof_order')
-    .select((e) => e.fn.countAll<number>().as('count'))
+    .select((e) => e.fn.min<number>('not_before').as('first'))
     .where('ended_at', 'is', null)
-    .where('not_before', '>', since)
-    .executeTakeFirstOrThrow();
-  return row.count;
+    .where('not_before', '>', after)
+    .where('not_before', '<=', until)
+    .groupBy('mac_id')
+    .execute();
+  return rows.map((row) => row.first);
 }
 
 export async function insertProofOrder(tx: Tx, order: ProofOrder): Promise<void> {
   await tx.insertInto('proof_order').values(order).execute();
 }
 
-export async function endProofOrders(tx: Tx, recordId: string, at: number): Promise<void> {
-  await tx.updateTable('proof_order').set({ ended_at: at }).where('record_id', '=', recordId).where('ended_at', 'is', null).execute();
+/** Those that were given until `until`: an older answer is none to a newer question. */
+export async function endProofOrders(tx: Tx, recordId: string, at: number, until: number = at): Promise<void> {
+  await tx
+    .updateTable('proof_order')
+    .set({ ended_at: at })
+    .where('record_id', '=', recordId)
+    .where('ended_at', 'is', null)
+    .where('created_at', '<=', until)
+    .execute();
+}
+
+/** Asked again for a weightier reason: what waits for its turn in the schedule is due then. */
+export async function changeProofOrder(tx: Tx, id: string, change: Pick<ProofOrder, 'because' | 'created_at' | 'not_before'>): Promise<void> {
+  await tx.updateTable('proof_order').set(change).where('id', '=', id).execute();
+}
+
+/** More than a week allows; the answer has no room for what a Mac makes up. */
+const mostTries = 16;
+
+/** Answers other than `true`, and keys that were given and of which nothing was heard: newest first, a few. */
+export async function triesSince(db: Db, macId: string, since: number): Promise<number[]> {
+  const answers = await db
+    .selectFrom('proof')
+    .select('at')
+    .where('mac_id', '=', macId)
+    .where('answer', '<>', 'true')
+    .where('at', '>', since)
+    .orderBy('at', 'desc')
+    .limit(mostTries)
+    .execute();
+  const given = await db
+    .selectFrom('grant_given')
+    .innerJoin('debt', (join) => join.onRef('debt.mac_id', '=', 'grant_given.mac_id').onRef('debt.id', '=', 'grant_given.id'))
+    .select('grant_given.at')
+    .where('grant_given.mac_id', '=', macId)
+    .where('grant_given.at', '>', since)
+    .where('debt.closed_at', 'is', null)
+    .execute();
+  return [...answers, ...given]
+    .map((row) => row.at)
+    .toSorted((one, other) => other - one)
+    .slice(0, mostTries);
 }
 
 export const proofById = (db: Db, macId: string, id: string): Promise<Proof | undefined> =>
   db.selectFrom('proof').selectAll().where('mac_id', '=', macId).where('id', '=', id).executeTakeFirst();
+
+/** What macOS said of a key last, whatever it was. */
+export const lastProofOf = (db: Db, macId: string, recordId: string): Promise<Proof | undefined> =>
+  db
+    .selectFrom('proof')
+    .selectAll()
+    .where('mac_id', '=', macId)
+    .where('record_id', '=', recordId)
+    .orderBy('at', 'desc')
+    .orderBy('id')
+    .limit(1)
+    .executeTakeFirst();
 
 /**
  * Whether this enrolment said `true` to this key *and* brought an envelope of it itself: ids of envelopes are told to

@@ -50,6 +50,18 @@ export const silentRotations = (db: Db, begunBefore: number): Promise<Rotation[]
     )
     .execute();
 
+/** `used` has replaced the key in this boot session already. */
+export async function usedInBoot(db: Db, macId: string, boot: string): Promise<boolean> {
+  const found = db
+    .selectFrom('rotation')
+    .select('id')
+    .where('mac_id', '=', macId)
+    .where('boot', '=', boot)
+    .where('because', '=', 'used')
+    .where('state', '=', 'done');
+  return (await found.executeTakeFirst()) !== undefined;
+}
+
 export async function insertRotation(tx: Tx, rotation: Rotation): Promise<void> {
   await tx.insertInto('rotation').values(rotation).execute();
 }

@@ -24,7 +24,12 @@ const userNamed = (state: MacState, name: string): User => {
   return user;
 };
 
-export const addUser = (state: MacState, name: string, now: number, options: Partial<Pick<User, 'password' | 'secureToken' | 'admin'>> = {}): void => {
+export const addUser = (
+  state: MacState,
+  name: string,
+  now: number,
+  options: Partial<Pick<User, 'password' | 'secureToken' | 'admin' | 'smartCard' | 'hidden' | 'mobile'>> = {},
+): void => {
   if (userOf(state, name)) throw new NotOnThisMac(`there is a user ${name} already`);
   state.users.push({
     name,
@@ -34,6 +39,9 @@ export const addUser = (state: MacState, name: string, now: number, options: Par
     secureToken: options.secureToken ?? true,
     admin: options.admin ?? state.users.length === 0,
     passwordChangedAt: now,
+    ...(options.smartCard ? { smartCard: options.smartCard } : {}),
+    ...(options.hidden ? { hidden: true } : {}),
+    ...(options.mobile ? { mobile: true } : {}),
   });
   state.keychains[loginKeychain(name)] = emptyKeychain();
 };
@@ -148,9 +156,14 @@ export const rotateByMdm = (state: MacState, now: number): string => {
   return makeRecoveryKey(state, now);
 };
 
-/** A certificate for TLS clients on this serial number. RSA, as SCEP makes them. */
-export const makeIdentity = (serial: string, ca: Pair, at: number): Pair =>
-  makePair({ subject: { O: 'Example', CN: serial }, kind: 'device', issuer: ca, days: 365, notBefore: at - 3600_000 });
+let identities = 0;
+
+/** A certificate for TLS clients on this serial number. RSA, as SCEP makes them, and P-256, as ACME does: the first of a process and each fourth is RSA. */
+export const makeIdentity = (serial: string, ca: Pair, at: number): Pair => {
+  const keyType = identities % 4 === 0 ? 'rsa' : 'ec';
+  identities += 1;
+  return makePair({ subject: { O: 'Example', CN: serial }, kind: 'device', keyType, issuer: ca, days: 365, notBefore: at - 3600_000 });
+};
 
 /** The profile's identity, as SCEP brings it: a certificate of the organisation's CA for this serial, with its chain. `at` is the CA's own time. */
 export const installIdentity = (state: MacState, ca: Pair, at: number, access: 'allowed' | 'denied' | 'asks' = 'allowed'): Pair => {
@@ -180,7 +193,7 @@ export const erase = (state: MacState, now: number): void => {
   state.jobs = {};
   state.escrowDue = null;
   state.excludedFromBackups = [];
-  state.wrongKeys = { inARow: 0, ever: state.wrongKeys.ever, refuseUntil: null };
+  state.wrongKeys = { ...state.wrongKeys, inARow: 0, refuseUntil: null };
   state.console = { user: '_mbsetupuser', screenLocked: false };
   boot(state, now, null);
 };

@@ -25,7 +25,11 @@ const readInput = (): Buffer => {
     return Buffer.alloc(0);
   }
 };
-const wantsInput = args.includes('-inputplist') || (args[0] === 'cms' && !args.includes('-i')) || (program.endsWith('plutil') && args.at(-1) === '-');
+const wantsInput =
+  args.includes('-inputplist') ||
+  (args[0] === 'asuser' && args.at(-1) === '-') ||
+  (args[0] === 'cms' && !args.includes('-i')) ||
+  (program.endsWith('plutil') && args.at(-1) === '-');
 
 const write = (stream: NodeJS.WriteStream, bytes: string | Buffer): Promise<void> =>
   bytes.length ? new Promise((done) => stream.write(bytes, () => done())) : Promise.resolve();

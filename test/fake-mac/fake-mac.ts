@@ -1,6 +1,6 @@
 // The fake Mac: one state, its files in a root folder, and two doors: `runner` in process, or real executables in that
 // folder (`create` with `folder: true`). Every act stores the state and makes anew what follows from it.
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, dirname, join, resolve } from 'node:path';
 import * as acts from './acts.ts';
@@ -159,7 +159,7 @@ export class FakeMac {
       state.console.screenLocked = true;
     });
   }
-  addUser(name: string, options: { password?: string; secureToken?: boolean; admin?: boolean } = {}): void {
+  addUser(name: string, options: Parameters<typeof acts.addUser>[3] = {}): void {
     this.change((state) => acts.addUser(state, name, this.now, options));
   }
   enableFileVault(user: string): void {
@@ -269,6 +269,20 @@ export class FakeMac {
     });
   }
 
+  /** What whoever sits at the screen does with the next dialogs, one after the other. */
+  answerDialogs(...next: string[]): void {
+    this.change((state) => {
+      state.dialogs.next = next;
+    });
+  }
+  /** swiftDialog, as its package puts it there. */
+  installSwiftDialog(mode = 0o755): void {
+    mkdirSync(this.path('/Library/Application Support/Dialog/Dialog.app/Contents/MacOS'), { recursive: true, mode: 0o755 });
+    mkdirSync(this.path('/usr/local/bin'), { recursive: true, mode: 0o755 });
+    writeFileSync(this.path('/usr/local/bin/dialog'), '');
+    chmodSync(this.path('/usr/local/bin/dialog'), mode);
+  }
+
   /** keytar's interface, as the job or a Terminal gets it. */
   keytar(context: 'job' | 'terminal'): Keytar {
     return keytarFor(context, {
@@ -280,6 +294,7 @@ export class FakeMac {
 
   /** Stops what still runs and, where `create` chose the folder, removes it. */
   dispose(): void {
+    this.runner.stop();
     stopAll(this.root, this.state);
     if (this.#temporary && basename(this.root).startsWith('fake-mac-')) rmSync(this.root, { recursive: true, force: true });
   }

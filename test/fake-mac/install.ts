@@ -40,8 +40,10 @@ const adaptJob = (text: string | null): string => {
   const job = text === null ? bareJob : (parse(text) as Record<string, PlistValue>);
   const args = (job['ProgramArguments'] as string[] | undefined) ?? [];
   const commandAt = args.indexOf('check-in');
+  const options = args.filter((one) => one.startsWith('--disable-'));
   const adapted = [
     '/Library/Sparekey/bin/node',
+    ...options,
     '/Library/Sparekey/lib/sparekey.mjs',
     ...(commandAt < 0 ? ['check-in'] : args.slice(commandAt)),
     '--root',

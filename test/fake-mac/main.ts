@@ -112,6 +112,13 @@ verb('login', 'a user logs in')
   .action((dir: string, user: string) => open(dir).logIn(user));
 verb('logout', 'the login window').action((dir: string) => open(dir).logOut());
 verb('lock-screen', 'the screen is locked, the session lives').action((dir: string) => open(dir).lockScreen());
+verb('answer-dialogs', 'what is done with the next dialogs, one act each: cancel, time-out, hang, garbage or type:TEXT; then nobody is there')
+  .argument('[acts...]')
+  .action((dir: string, acts: string[]) => {
+    const wrong = acts.find((act) => !/^(cancel|time-out|hang|garbage|type:.*)$/s.test(act));
+    if (wrong !== undefined) throw new NotOnThisMac(`nobody does ${wrong}`);
+    open(dir).answerDialogs(...acts);
+  });
 verb('enable-filevault', 'turns FileVault on; a key is made only where there was none')
   .argument('<user>')
   .action((dir: string, user: string) => open(dir).enableFileVault(user));

@@ -92,7 +92,7 @@ export const askedBeforehand = (state: MacState): [string, ...string[]][] => {
     ['/usr/bin/pmset', '-g', 'systemstate'],
     ['/usr/bin/dscl', '.', '-list', '/Users', 'UniqueID'],
     ...users.map((name): [string, ...string[]] => ['/usr/bin/dscl', '.', '-read', `/Users/${name}`, 'accountPolicyData']),
-    ['/bin/ps', '-axww', '-o', 'pid=,args='],
+    ['/bin/ps', '-axww', '-o', 'pid=,uid=,args='],
     ['/usr/sbin/scutil', '--proxy'],
   ];
 };

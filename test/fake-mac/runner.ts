@@ -14,6 +14,8 @@ interface Pending {
   steps: Steps;
   seconds: number;
   done: (outcome: Outcome) => void;
+  /** Closes its output files. */
+  close: () => void;
 }
 
 export class ProcessDoor implements Runner {
@@ -71,20 +73,23 @@ export class ProcessDoor implements Runner {
     const pid = this.#newPid();
     const found = this.#ask(command, pid);
     let ended: { code: number | null } | null = null;
+    const close = (): void => {
+      for (const file of opened) closeSync(file);
+    };
     const done = (outcome: Outcome): void => {
       this.#pending.delete(pid);
       const [out = 1, err = 2] = opened;
       if (outcome.stdout.length) writeSync(out, Buffer.from(outcome.stdout));
       if (outcome.stderr.length) writeSync(err, Buffer.from(outcome.stderr));
-      for (const file of opened) closeSync(file);
+      close();
       ended = { code: outcome.instead === 'killed' ? null : outcome.code };
     };
     if (found === 'missing') {
-      for (const file of opened) closeSync(file);
+      close();
       throw Object.assign(new Error(`${command.program} is not there`), { code: 'ENOENT' });
     }
     if (isSteps(found)) {
-      this.#pending.set(pid, { steps: found, seconds: 0, done });
+      this.#pending.set(pid, { steps: found, seconds: 0, done, close });
       this.#goOn(pid, 0);
     } else done(found);
     return {
@@ -119,6 +124,7 @@ export class ProcessDoor implements Runner {
 
   /** The Mac stops: nothing that runs comes to its end. */
   stop(): void {
+    for (const { close } of this.#pending.values()) close();
     this.#pending.clear();
   }
 }

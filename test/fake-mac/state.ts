@@ -25,7 +25,16 @@ export interface User {
   admin: boolean;
   /** Milliseconds. */
   passwordChangedAt: number;
+  /** `only`: paired with a smart card, no password of its own. */
+  smartCard?: 'only' | 'too';
+  /** Not shown at the login window, as an MDM makes its own admin. */
+  hidden?: boolean;
+  /** A mobile account; FileVault knows another password than the directory does. */
+  mobile?: boolean;
 }
+
+/** What the person at the screen does when a dialog comes: `type:TEXT`, `cancel`, `time-out`, `hang`, `garbage`, `fail`. */
+type DialogAct = string;
 
 export interface Identity {
   label: string;
@@ -147,7 +156,7 @@ export interface MacState {
     institutionalKey: boolean;
   };
   /** Tries of a key or a password that did not fit, in a row; from some number on every try must wait. */
-  wrongKeys: { inARow: number; ever: number; refuseUntil: number | null };
+  wrongKeys: { inARow: number; ever: number; refuseUntil: number | null /** When each of them was, by this Mac's clock. */; times: number[] };
   users: User[];
   keychains: Record<string, Keychain>;
   profiles: Profile[];
@@ -173,6 +182,10 @@ export interface MacState {
   /** An escrow file that mdmclient has yet to write; `at` in milliseconds of uptime. */
   escrowDue: { text: string; at: number } | null;
   quirks: Quirks;
+  /** What the authorization database calls at each login: right system.login.console. */
+  loginMechanisms: string[];
+  /** What will be done with the next dialogs (none left: nobody is there), and which were shown. */
+  dialogs: { next: DialogAct[]; shown: { by: 'osascript' | 'swiftDialog'; uid: number; text: string }[] };
   /** Paths that Time Machine leaves out for good. */
   excludedFromBackups: string[];
   /** Command lines in which a key or a password was seen. */

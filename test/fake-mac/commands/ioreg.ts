@@ -37,9 +37,23 @@ const chosen = ({ state }: Asked): Outcome => {
   );
 };
 
+/** Read by scripts that ask whether the screen is locked; the surroundings are left out. */
+const rootOf = ({ state }: Asked): Outcome =>
+  says(
+    [
+      '+-o Root  <class IORegistryEntry, id 0x100000100, retain 16>',
+      '  {',
+      `    "IOConsoleLocked" = ${state.console.screenLocked ? 'Yes' : 'No'}`,
+      '  }',
+      '  ',
+      '',
+    ].join('\n'),
+  );
+
 export const ioreg = (asked: Asked, args: readonly string[]): Outcome => {
   const line = args.join(' ');
   if (/^(-rd1 -c|-r -d 1 -c|-r -d1 -c|-d1 -r -c|-d2 -c|-rd1 -w0 -c) IOPlatformExpertDevice$/.test(line)) return platform(asked);
   if (/^-p IODeviceTree (-r )?(-d1 )?(-rd1 )?-n chosen$/.test(line) || line === '-rd1 -p IODeviceTree -n chosen') return chosen(asked);
+  if (line === '-n Root -d1') return rootOf(asked);
   return hasNo('/usr/sbin/ioreg', args);
 };

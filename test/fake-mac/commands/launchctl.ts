@@ -3,7 +3,8 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { readJob } from '../job.ts';
 import { alive } from '../state-file.ts';
-import { type Asked, complains, hasNo, inTheRoot, type Outcome, onTheMac, says } from './outcome.ts';
+import { asUser } from './as-user.ts';
+import { type Asked, complains, hasNo, inTheRoot, type Outcome, onTheMac, type Steps, says } from './outcome.ts';
 
 const notFound = (label: string): Outcome => complains(113, 'Bad request.', `Could not find service "${label}" in domain for system`);
 
@@ -42,8 +43,9 @@ const bootstrap = (asked: Asked, path: string): Outcome => {
   return says('');
 };
 
-export const launchctl = (asked: Asked, args: readonly string[]): Outcome => {
+export const launchctl = (asked: Asked, args: readonly string[], stdin: Buffer): Outcome | Steps => {
   const [verb, ...rest] = args;
+  if (verb === 'asuser') return asUser(asked, rest, stdin);
   const options = rest.filter((arg) => arg.startsWith('-'));
   const [target = '', last = '', ...more] = rest.filter((arg) => !arg.startsWith('-'));
   const label = /^system\/(.+)$/.exec(target)?.[1] ?? '';

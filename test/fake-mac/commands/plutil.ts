@@ -15,11 +15,10 @@ export const plutil = ({ root }: Asked, args: readonly string[], stdin: Buffer):
     return complains(1, `${file}: file does not exist or is not readable or is not a regular file (Error Domain=NSCocoaErrorDomain Code=260)`);
   }
   if (bytes.subarray(0, 5).toString() === '<?xml') return says(bytes);
-  let value: Plain;
   try {
-    value = readBinaryPlist(bytes);
+    const value: Plain = readBinaryPlist(bytes);
+    return says(xmlPlist(value));
   } catch {
     return complains(1, `${file}: Property List error: Unexpected character at line 1 / JSON error: JSON text did not start with array or object`);
   }
-  return says(xmlPlist(value));
 };

@@ -1,11 +1,11 @@
-// ps -axww -o pid=,args=: a few of macOS's own processes, the job while it runs, and every fdesetup that changes a key.
+// ps -axww -o pid=,uid=,args=: a few of macOS's own processes, the job while it runs, and every fdesetup that changes a key.
 import type { MacState } from '../state.ts';
 import { alive } from '../state-file.ts';
 import { type Asked, hasNo, type Outcome, says } from './outcome.ts';
 
 export const ps = (asked: Asked, args: readonly string[]): Outcome => {
   const { state } = asked;
-  if (args.join(' ') !== '-axww -o pid=,args=') return hasNo('/bin/ps', args);
+  if (args.join(' ') !== '-axww -o pid=,uid=,args=') return hasNo('/bin/ps', args);
   const isThere = ({ pid, door }: MacState['running'][number]): boolean => door === 'process' || alive(pid);
   const running = state.running.filter(isThere);
   // One that was killed could not take itself off the list.
@@ -23,5 +23,5 @@ export const ps = (asked: Asked, args: readonly string[]): Outcome => {
       .map(([label, { pid }]): [number, string] => [pid ?? 0, `/Library/Sparekey/bin/sparekey check-in (${label})`]),
     ...running.map(({ pid, command }): [number, string] => [pid, command]),
   ];
-  return says(rows.map(([pid, command]) => `${String(pid).padStart(5)} ${command}\n`).join(''));
+  return says(rows.map(([pid, command]) => `${String(pid).padStart(5)} ${'0'.padStart(5)} ${command}\n`).join(''));
 };

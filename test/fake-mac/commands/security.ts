@@ -4,6 +4,7 @@
 import { createHash, X509Certificate } from 'node:crypto';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { attribute, pemToDer, subjectKeyId } from '../certificates.ts';
+import { xmlPlist } from '../property-list.ts';
 import { type Digest, digests, makeSignedData } from '../signed-data.ts';
 import { emptyKeychain, type Identity, type Keychain, systemKeychain } from '../state.ts';
 import { type Asked, complains, hasNo, inTheRoot, type Outcome, onTheMac, type Steps, says } from './outcome.ts';
@@ -122,11 +123,20 @@ const findPassword = (asked: Asked, args: readonly string[]): Outcome => {
   return flags.has('-w') ? says(`${item.password}\n`) : hasNo(program, ['find-generic-password', ...args]);
 };
 
+/** Reading a right: its property list on stdout, `YES (0)` on stderr (Escrow Buddy's scripts read it so). This Mac knows one right, and no writing. */
+const authorizationdb = ({ state }: Asked, args: readonly string[]): Outcome => {
+  const [verb, right] = args;
+  if (verb !== 'read' || right !== 'system.login.console') return hasNo(program, ['authorizationdb', ...args]);
+  const list = { class: 'evaluate-mechanisms', comment: 'Login mechanism based rule.', mechanisms: state.loginMechanisms, shared: true, tries: 10000 };
+  return { code: 0, stdout: xmlPlist(list), stderr: 'YES (0)\n' };
+};
+
 export const security = (asked: Asked, args: readonly string[], stdin: Buffer): Outcome | Steps => {
   const [verb, ...rest] = args;
   if (verb === 'find-identity') return findIdentity(asked, rest);
   if (verb === 'find-certificate') return findCertificate(asked, rest);
   if (verb === 'find-generic-password') return findPassword(asked, rest);
+  if (verb === 'authorizationdb') return authorizationdb(asked, rest);
   if (verb === 'cms') return sign(asked, rest, stdin);
   return hasNo(program, args);
 };

@@ -1,0 +1,34 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect, test } from '@jest/globals';
+import { mutations } from './mutations.ts';
+
+const root = join(import.meta.dirname, '..');
+const read = (path: string): string => readFileSync(join(root, path), 'utf8');
+
+test.each(mutations)('$breaks', ({ file, from, to, test: shownBy }) => {
+  expect(read(file).split(from)).toHaveLength(2);
+  expect(to).not.toBe(from);
+  // The name stands in its file as a name: `npm run mutations` finds that very test.
+  expect(read(shownBy.file)).toContain(`'${shownBy.name}'`);
+});
+
+test('each thing that the promise stands on is broken at least once, and docs/reliability.md tells what was seen', () => {
+  const document = read('docs/reliability.md');
+  for (const what of [
+    'intent write',
+    'output file',
+    'receipt check',
+    'hold',
+    'once per boot',
+    'machine binding',
+    'audit in the transaction',
+    'supersede, not overwrite',
+    'wrong-key budget',
+  ])
+    expect(mutations.filter(({ breaks }) => breaks.startsWith(what)).length).toBeGreaterThan(0);
+  for (const { breaks, test: shownBy } of mutations) {
+    expect(document).toContain(breaks);
+    expect(document).toContain(shownBy.name);
+  }
+});
