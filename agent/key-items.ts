@@ -45,8 +45,10 @@ async function removeItems(run: Run, which: (item: string) => boolean): Promise<
 export async function forgetOldItems(run: Run, rotationId: string, envelopeId: string): Promise<void> {
   const account = keyItem(run, rotationId);
   if (run.facts.custodyMode === 'keychain') {
-    if (typeof (await run.keys.read(account)) === 'object') await keepOnlyItem(run, account, envelopeId);
-    return;
+    const read = await run.keys.read(account);
+    if (typeof read === 'object') await keepOnlyItem(run, account, envelopeId);
+    // The keychain failed when the key was new: it is on this Mac nowhere, and what is here is dead.
+    if (read !== 'not-there') return;
   }
   await removeItems(run, () => true);
   if (run.journal.value.keptItem) run.journal.write({ keptItem: null });
