@@ -61,16 +61,32 @@ export const itemBefore = (run: Run, rotationId: string): string => keyItem(run,
 export async function hasStrayItem(run: Run): Promise<boolean> {
   if (run.facts.custodyMode !== 'keychain') return false;
   const items = await keyItems(run);
-  if (items === 'cannot-tell' || items.every((item) => item === run.journal.value.keptItem?.account)) return false;
+  if (items === 'cannot-tell' || items.length === 0) return false;
+  if (items.every((item) => item === run.journal.value.keptItem?.account) && !isOfEarlierKey(run)) return false;
   const keptItem = itemToKeep(run, items);
   const kept = keptItem ? await run.keys.read(keptItem.account) : 'not-there';
   if (kept === 'cannot-tell') return false;
   // Outside a settled session a `false` would say nothing, and cost a try.
   if (kept === 'not-there' || !keptItem || !run.settled) return run.settled;
   const answer = await tryKey(run, kept.there);
-  if (answer === 'true') await keepOnlyItem(run, keptItem.account, keptItem.envelopeId);
+  const { current } = run.journal.value;
+  const isEarlier = isOfEarlierKey(run) && keptItem.account === run.journal.value.keptItem?.account;
+  // The valid key is the one that a finished rotation made: from now on the item says so.
+  if (answer === 'true') await keepOnlyItem(run, keptItem.account, isEarlier && current ? current.envelopeId : keptItem.envelopeId);
+  if (answer === 'false' && isEarlier && items.length === 1) {
+    // Step 15, which nobody came to: its successor is held and answered `true`.
+    if (await run.keys.remove(keptItem.account)) run.journal.write({ keptItem: null });
+    return false;
+  }
   // Whether a stray one is the valid key matters only where the kept one is not.
   return answer === 'false';
+}
+
+/** A rotation has ended whose key is in no item, because the keychain failed then: the kept one may be of the key before it. */
+function isOfEarlierKey(run: Run): boolean {
+  const { keptItem, current } = run.journal.value;
+  if (!keptItem || !current?.held || current.validated !== 'true' || current.rotationId === null) return false;
+  return keptItem.envelopeId !== current.envelopeId && keptItem.account !== keyItem(run, current.rotationId);
 }
 
 /** The item of the journal; but step 14 may have been this Mac's last: then its rotation's item is there, and not yet in the journal. */

@@ -1,7 +1,10 @@
 import { existsSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { describe, expect, test } from '@jest/globals';
+import { openSecrets } from '../agent/secrets.ts';
+import type { Secrets } from '../agent/world.ts';
 import { systemKeychain } from './fake-mac/state.ts';
 import { type GivenOptions, given } from './given.ts';
+import { Killed } from './killing.ts';
 
 /*
  * Custody `keychain`: the Mac keeps its own current key and authorizes the next change with it. And keychains that are
@@ -167,6 +170,32 @@ describe('the agent is killed with a key in the keychain', () => {
     expect(keysIn(it)).toEqual([it.mac.recoveryKey]);
     await agrees(it);
   });
+
+  test.each(['before step 14', 'before step 15'])(
+    'the keychain failed its trial, so the new key is in no item, and the agent died %s: the dead item goes, and nothing is left that would be tried',
+    async (when) => {
+      const it = await owing();
+      const before = keysIn(it);
+      const keychain = openSecrets(async () => it.mac.keytar('job'), 2);
+      const secrets: Secrets = {
+        ...keychain,
+        write: async (account, text) => !account.startsWith('probe:') && keychain.write(account, text),
+        async remove(account) {
+          if (when === 'before step 15' && account.startsWith('recovery-key:')) throw new Killed('before step 15');
+          return keychain.remove(account);
+        },
+      };
+      // A day later the key of the Mac may be asked for again: without its keychain it needs a grant.
+      await it.checkInAndDie(when === 'before step 14' ? { name: /ask deliver/, when: 'after' } : null, { secrets });
+      expect([keysIn(it), it.mac.recoveryKey === it.before]).toEqual([before, false]);
+      expect(await untilResolved(it)).toBeLessThan(6);
+      it.pass(660);
+      await it.checkIn();
+      await agrees(it);
+      expect(keysIn(it)).toEqual([]);
+      expect(it.journal().keptItem).toBeNull();
+    },
+  );
 
   test('gate 3: a key that answered `false` is not tried again in the same run: the second try of the day is another key’s', async () => {
     const it = await owing();
