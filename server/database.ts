@@ -4,12 +4,13 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { Kysely, SqliteDialect, sql } from 'kysely';
 import { Problem } from '../protocol/problems.ts';
 import { up as first } from './migrations/0001-first.ts';
+import { up as people } from './migrations/0002-people.ts';
 import type { Store } from './parts.ts';
 import { unwritable } from './private-files.ts';
 import type { Tables } from './tables.ts';
 
 /** In order; the database's `user_version` says how many of them it has. None is ever changed once it has shipped. */
-const migrations: readonly ((db: Kysely<unknown>) => Promise<void>)[] = [first];
+const migrations: readonly ((db: Kysely<unknown>) => Promise<void>)[] = [first, people];
 
 export interface DatabaseOptions {
   /** How long an act waits for another process, such as a command, to end its own. */

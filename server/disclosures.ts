@@ -23,11 +23,30 @@ export interface Disclosing {
   volume?: string;
   /** Records that this person says were refused. It counts for the timeline and for what is offered next, and proves nothing. */
   refused?: readonly string[];
+  /** Only this record, where it is one of those that may be offered now. */
+  recordId?: string;
+  /**
+   * More of the same transaction, before anything of this view is written: what it throws refuses the disclosure, and what
+   * it writes stands or falls with it. Rules 8.1: here a form's token is spent, and whoever asks is checked again.
+   */
+  before?: (tx: Tx, at: number) => Promise<void>;
+  /** More of the same transaction, when this view is written. */
+  after?: (tx: Tx, at: number, view: DisclosureWritten) => Promise<void>;
+}
+
+export interface DisclosureWritten {
+  disclosureId: string;
+  recordId: string;
+  volume: string;
 }
 
 export interface Disclosed {
   key: RecoveryKey;
   recordId: string;
+  disclosureId: string;
+  volume: string;
+  /** Server time of the disclosure, milliseconds. */
+  at: number;
   custody: CustodyState;
   /** The key may just have been replaced. */
   rotationOpen: boolean;
@@ -48,19 +67,23 @@ function offered(records: readonly KeyRecord[], refused: readonly string[]): Key
 }
 
 /** Rules 8.1: what is known of the view is stored first, durably; only then the envelope is opened. */
-export async function disclose(parts: CustodyParts, { macId, actor, reason, person, volume: wanted, refused = [] }: Disclosing): Promise<Disclosed> {
+export async function disclose(parts: CustodyParts, disclosing: Disclosing): Promise<Disclosed> {
+  const { macId, actor, reason, person, volume: wanted, refused = [] } = disclosing;
   if (reason.trim() === '') throw new Problem('REASON_MISSING');
   const shown = await parts.act(async (tx, at) => {
+    await disclosing.before?.(tx, at);
     const mac = await macById(tx, macId);
     if (!mac) throw new Problem('MAC_UNKNOWN');
     const volume = wanted === undefined ? mac.present_volume : sameCase(wanted);
     const records = volume === null ? [] : await recordsOfVolume(tx, macId, volume);
-    const [record, ...more] = offered(records, refused);
+    const open = offered(records, refused);
+    const record = disclosing.recordId === undefined ? open[0] : open.find(({ id }) => id === disclosing.recordId);
     if (!record) throw new Problem('KEY_UNKNOWN', wanted === undefined ? (await custodyNow(parts, tx, mac, at)).because : 'none of that volume');
     const disclosureId = await write(parts, tx, at, mac, record, { actor, reason, person: person ?? null, refused });
+    await disclosing.after?.(tx, at, { disclosureId, recordId: record.id, volume: record.volume });
     const custody = await custodyNow(parts, tx, mac, at);
-    const open = await openRotationOf(tx, macId);
-    return { recordId: record.id, disclosureId, custody: custody.state, rotationOpen: open !== undefined, others: more.length };
+    const rotationOpen = (await openRotationOf(tx, macId)) !== undefined;
+    return { recordId: record.id, disclosureId, volume: record.volume, at, custody: custody.state, rotationOpen, others: open.length - 1 };
   });
 
   const key = await parts.openRecord(shown.recordId);
@@ -72,8 +95,7 @@ export async function disclose(parts: CustodyParts, { macId, actor, reason, pers
     throw new Problem(key === 'no-opener' ? 'CANNOT_OPEN' : key === 'tampered' ? 'ROW_TAMPERED' : 'KEY_UNKNOWN', `record ${shown.recordId}`);
   }
   parts.log.info('key-disclosed', { macId, recordId: shown.recordId });
-  const { recordId, custody, rotationOpen, others } = shown;
-  return { key, recordId, custody, rotationOpen, others };
+  return { key, ...shown };
 }
 
 async function write(

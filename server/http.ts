@@ -119,16 +119,19 @@ function boundConnections(server: HttpsServer, limits: ConnectionLimits, log: Lo
   });
 }
 
-/** A Fastify app behind mutual TLS: problem replies, limits, request ids, headers. Routes are added by its caller. */
-export function buildHttp(options: { tls: TlsFiles; limits: ConnectionLimits; log: Log }): HttpApp {
-  const { tls, limits, log } = options;
+/**
+ * A Fastify app behind TLS: problem replies, limits, request ids, headers. Routes are added by its caller. Only the Macs'
+ * listener asks for a client certificate: a browser that is asked would trouble its person with a choice of certificates.
+ */
+export function buildHttp(options: { tls: TlsFiles; limits: ConnectionLimits; log: Log; audience?: 'macs' | 'people' }): HttpApp {
+  const { tls, limits, log, audience = 'macs' } = options;
   const https: ServerOptions = {
     key: tls.key,
     cert: tls.certificate,
     ca: [...tls.clientCas],
     minVersion: tls.oldest === '1.2' ? 'TLSv1.2' : 'TLSv1.3',
     // Asked for and not demanded: enrolment has none, and every other refusal shall have words.
-    requestCert: true,
+    requestCert: audience === 'macs',
     rejectUnauthorized: false,
     ALPNProtocols: ['http/1.1'],
     handshakeTimeout: limits.handshakeSeconds * 1000,

@@ -1,6 +1,7 @@
 /** Everything that the backend ever says in its log. A closed list, so that whoever watches it can rely on it. */
 const events = [
   'server-started',
+  'sites-started',
   'server-stopping',
   'server-stopped',
   'request',

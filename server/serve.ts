@@ -7,9 +7,10 @@ import { existingFolder, tooOpen } from './data-folder.ts';
 import { addDeviceApi } from './device-api.ts';
 import { createDeviceIdentity } from './device-identity.ts';
 import { createEnrolment } from './enrolment.ts';
-import { buildHttp } from './http.ts';
+import { buildHttp, type HttpApp } from './http.ts';
 import { connectionLimits, type Rate, type RateName } from './limits.ts';
 import type { Log } from './log.ts';
+import type { PeopleSettings } from './people-settings.ts';
 import { tryWriting } from './private-files.ts';
 import { spreadRestoreDebts } from './restore.ts';
 import { readServerSecrets } from './server-secrets.ts';
@@ -26,11 +27,26 @@ export interface ServeOptions {
   wallNow?: () => number;
   /** How long a request waits for another process to let go of the database. */
   busyMilliseconds?: number;
+  /** Puts the sites for people on their listener, where the settings have one. Given by main.ts: nothing here knows a site. */
+  mountSites?: MountSites;
 }
+
+/** What the sites stand on. */
+export interface SitesGround {
+  http: HttpApp;
+  backend: Backend;
+  settings: PeopleSettings;
+  log: Log;
+  /** Work that comes round, until the backend stops. */
+  every(milliseconds: number, name: string, work: () => Promise<void>): void;
+}
+export type MountSites = (ground: SitesGround) => Promise<void>;
 
 export interface Serving {
   url: string;
   port: number;
+  /** The listener for people, where there is one. */
+  people: { url: string; port: number } | null;
   backend: Backend;
   /** Looks at the listener's own certificate, as it is done once a day: true where it was time for another. */
   renewCertificate(): boolean;
@@ -66,7 +82,7 @@ export function checkDataFolder(dir: string, canOpen: boolean): void {
   mistakes.refuse();
 }
 
-/** Runs the backend until it is stopped: one listener, for Macs. */
+/** Runs the backend until it is stopped: a listener for Macs, and one for people where the settings say so. */
 export async function serve(options: ServeOptions): Promise<Serving> {
   const { log } = options;
   checkDataFolder(options.dir, options.passphrase !== null);
@@ -97,6 +113,24 @@ export async function serve(options: ServeOptions): Promise<Serving> {
     const port = await http.listen(settings.listen.port, settings.listen.host);
     log.info('server-started', { url: settings.serverUrl, port, canOpen: backend.escrowKeys.canOpen, deviceCas: deviceCas.length });
 
+    const { people: settingsOfPeople } = settings;
+    const peopleTls = settingsOfPeople?.tls ? readTlsIdentity(settingsOfPeople.tls) : tls;
+    const people =
+      settingsOfPeople && options.mountSites
+        ? buildHttp({
+            tls: { certificate: peopleTls.certificate, key: peopleTls.key, clientCas: [], oldest: '1.2' },
+            limits: { ...connectionLimits, ...settings.limits },
+            log,
+            audience: 'people',
+          })
+        : null;
+    let peoplePort = 0;
+    if (people && settingsOfPeople && options.mountSites) {
+      await options.mountSites({ http: people, backend, settings: settingsOfPeople, log, every: timers.every });
+      peoplePort = await people.listen(settingsOfPeople.listen.port, settingsOfPeople.listen.host);
+      log.info('sites-started', { url: settingsOfPeople.url, port: peoplePort });
+    }
+
     timers.every(30 * second, 'custody', async () => void (await custody.sweepTimers()));
     timers.every(minute, 'opener', async () => void (await custody.openLater()));
     timers.every(10 * minute, 'restore', async () => void (await spreadRestoreDebts(store, clock)));
@@ -105,6 +139,7 @@ export async function serve(options: ServeOptions): Promise<Serving> {
     const renewCertificate = (): boolean => {
       const fresh = settings.tls.ownCertificate ? renewTlsCertificate(paths, clock.now()) : null;
       if (fresh) http.useCertificate(fresh.certificate, fresh.key);
+      if (fresh && !settingsOfPeople?.tls) people?.useCertificate(fresh.certificate, fresh.key);
       const days = Math.floor(((fresh ?? readTlsIdentity(paths.tls)).notAfter - clock.now()) / day);
       if (days <= (warnAtDays[0] ?? 0)) log.warn('certificate-expiring', { days });
       return fresh !== null;
@@ -115,13 +150,14 @@ export async function serve(options: ServeOptions): Promise<Serving> {
     return {
       url: settings.serverUrl,
       port,
+      people: settingsOfPeople && people ? { url: settingsOfPeople.url, port: peoplePort } : null,
       backend,
       renewCertificate,
       stop() {
         stopped ??= (async () => {
           log.info('server-stopping');
           // First the requests, then the timers, then the database beneath both.
-          await http.stop();
+          await Promise.all([http.stop(), people?.stop()]);
           await timers.stop();
           await backend.close();
           log.info('server-stopped');

@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { z } from 'zod';
 import { Problem } from '../protocol/problems.ts';
 import { connectionLimits } from './limits.ts';
+import { peopleSettings } from './people-settings.ts';
 import { readPrivate } from './private-files.ts';
 
 const origin = z.string().refine((text) => {
@@ -68,6 +69,8 @@ const settings = z.strictObject({
       requestSeconds: whole(1, 300).default(connectionLimits.requestSeconds),
     })
     .prefault({}),
+  /** The sites for people: portal and console. */
+  people: peopleSettings.nullable().default(null),
   logLevel: z.enum(['error', 'warn', 'info']).default('info'),
 });
 export type ServerSettings = z.infer<typeof settings>;

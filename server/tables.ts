@@ -1,7 +1,8 @@
 import type { CustodyState, RecordState } from '../protocol/messages.ts';
+import type { PeopleTables } from './people-tables.ts';
 
 /** The rows as they lie in the database; the meaning of each column is said in migrations/. Times are server milliseconds; flags are 0 or 1. */
-export interface Tables {
+export interface Tables extends PeopleTables {
   memory: { name: string; value: string };
   mac: {
     id: string;

@@ -7,9 +7,9 @@ const sqlPlaces = /^server\/(store\/[^/]+|database|migrations\/[^/]+|clock|audit
 export const places: readonly Rule[] = [
   onlyIn(
     'reveal() only where a key has to be seen',
-    'whoever can see a key in plain must be found by reading four places',
+    'whoever can see a key in plain must be found by reading five places',
     /\.reveal\b/,
-    /^(agent\/mac\/fdesetup\.ts|agent\/secrets\.ts|protocol\/[^/]+\.ts|server\/show\.ts)$/,
+    /^(agent\/mac\/fdesetup\.ts|agent\/secrets\.ts|protocol\/[^/]+\.ts|server\/show\.ts|portal\/key-page\.ts)$/,
     { path: 'agent/rotate.ts', text: 'export const a = (key) => key.reveal();' },
   ),
   onlyIn(
@@ -58,10 +58,16 @@ export const places: readonly Rule[] = [
     path: 'agent/rotate.ts',
     text: "import winston from 'winston';\nwinston;",
   }),
-  importedOnlyIn('commander', 'a command line is read where its program begins', isPackage('commander'), /^(agent|server)\/(main|command-line)\.ts$/, {
-    path: 'agent/report.ts',
-    text: "import { Command } from 'commander';\nnew Command();",
-  }),
+  importedOnlyIn(
+    'commander',
+    'a command line is read where its program begins',
+    isPackage('commander'),
+    /^(agent|server)\/(main|([a-z]+-)?command-line)\.ts$/,
+    {
+      path: 'agent/report.ts',
+      text: "import { Command } from 'commander';\nnew Command();",
+    },
+  ),
   importedOnlyIn(
     'asn1js',
     'bytes from outside are read by one decoder, and each file that writes ASN.1 is known',
@@ -77,12 +83,24 @@ export const places: readonly Rule[] = [
     'fastify',
     'routes and their limits are in the files that build the listeners',
     isPackage('fastify'),
-    /^server\/(http|device-api|main|device-[a-z-]+|[a-z-]+-routes)\.ts$/,
+    /^(server\/(http|device-api|main|device-[a-z-]+|[a-z-]+-routes)|web\/(site|forms|assets))\.ts$/,
     {
       path: 'server/custody.ts',
       text: "import fastify from 'fastify';\nfastify();",
     },
   ),
+  importedOnlyIn('openid-client', 'what a provider says is checked in one place', isPackage('openid-client'), /^web\/providers\.ts$/, {
+    path: 'web/sign-in.ts',
+    text: "import * as oidc from 'openid-client';\noidc;",
+  }),
+  importedOnlyIn('@simplewebauthn/server', 'a passkey has one door', isPackage('@simplewebauthn/server'), /^web\/passkeys\.ts$/, {
+    path: 'web/sign-in.ts',
+    text: "import { verifyAuthenticationResponse } from '@simplewebauthn/server';\nverifyAuthenticationResponse;",
+  }),
+  importedOnlyIn('nodemailer', 'mail leaves by one door', isPackage('nodemailer'), /^web\/mail-sending\.ts$/, {
+    path: 'portal/mails.ts',
+    text: "import { createTransport } from 'nodemailer';\ncreateTransport;",
+  }),
   onlyIn('nothing writes to a console', 'what a program says goes through its report, its log or its main.ts', /\bconsole\.[a-z]+\(/, /^$/, {
     path: 'server/a.ts',
     text: 'console.log("x");',
@@ -91,7 +109,7 @@ export const places: readonly Rule[] = [
     "the machine's clock only where time comes in",
     'every time that decides is the stored clock of the backend, or the uptime of the Mac; neither steps back',
     /\bDate\.now\(\)|\bnew Date\(\)/,
-    /^(server\/(clock|init|tar)|agent\/(main|command-line|job|quiet|log|doctor-server))\.ts$/,
+    /^(server\/(clock|init|tar)|agent\/(main|command-line|job|quiet|log|doctor-server)|web\/browser\/[a-z-]+)\.ts$/,
     { path: 'server/holds.ts', text: 'export const late = (at) => Date.now() > at;' },
   ),
   onlyIn(

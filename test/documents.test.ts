@@ -124,7 +124,7 @@ describe('the documents', () => {
 
   test('name only files of this repository where they name one', () => {
     const broken = documents.flatMap((file) =>
-      [...read(file).matchAll(/`((?:agent|protocol|server|scripts|profiles|test|docs|launchd)\/[\w./-]+\.\w+)`/g)]
+      [...read(file).matchAll(/`((?:agent|protocol|server|web|portal|scripts|profiles|test|docs|launchd)\/[\w./-]+\.\w+)`/g)]
         .filter(([, path = '']) => !existsSync(join(root, path)))
         .map(([, path]) => `${file}: ${path}`),
     );
