@@ -1,8 +1,8 @@
-import { readBoot, readMachine, readMacos, readVolume } from './mac/system.ts';
+import { readBoot, readComputerName, readMachine, readMacos, readVolume } from './mac/system.ts';
 import { paths } from './paths.ts';
 import type { Disk, Runner } from './world.ts';
 
-/** What cannot change within one boot session. */
+/** What cannot change within one boot session, or hardly does: the name. */
 export interface Standing {
   boot: string;
   uptimeSeconds: number;
@@ -10,6 +10,7 @@ export interface Standing {
   hardwareUuid: string;
   model?: string;
   chip?: string;
+  name?: string;
   volume: string;
   macosVersion: string;
   macosBuild: string;
@@ -30,8 +31,17 @@ export async function readStanding(runner: Runner, disk: Disk, now: number, boot
   const { boot, uptimeSeconds } = booted ?? (await readBoot(runner, now));
   const noted = readNote(disk);
   if (noted?.boot === boot) return { ...noted, uptimeSeconds, isFirst: false };
-  const [machine, macos, volume] = await Promise.all([readMachine(runner), readMacos(runner), readVolume(runner)]);
-  const standing: Standing = { boot, uptimeSeconds, ...machine, volume: volume.id, macosVersion: macos.version, macosBuild: macos.build, isFirst: true };
+  const [machine, macos, volume, name] = await Promise.all([readMachine(runner), readMacos(runner), readVolume(runner), readComputerName(runner)]);
+  const standing: Standing = {
+    boot,
+    uptimeSeconds,
+    ...machine,
+    ...(name === null ? {} : { name }),
+    volume: volume.id,
+    macosVersion: macos.version,
+    macosBuild: macos.build,
+    isFirst: true,
+  };
   try {
     disk.makeFolder('/var/run', 0o755);
     disk.replace(paths.boot, JSON.stringify(standing), 0o600);

@@ -100,6 +100,8 @@ export async function observe(
     identityWay,
     keyboardLayout: words.layout,
     language: words.language,
+    ...(settings.assignedTo === false ? {} : { assignedTo: settings.assignedTo }),
+    ...(standing.name ? { name: standing.name } : {}),
   };
   return { facts, settled: looked.settledUser !== null, session, debts, custodyBecause: custody.because };
 }

@@ -2,6 +2,7 @@
 import { X509Certificate } from 'node:crypto';
 import { type EnrolmentTicket, readTicket } from '../protocol/enrolment.ts';
 import type { LogLevel } from './log.ts';
+import { describe, filePath, name, oneOf, type Setting, wholeNumber, words } from './setting-kinds.ts';
 
 export interface Settings {
   /** Origin of the backend, as `serverAddress` writes it. */
@@ -37,95 +38,8 @@ export interface Settings {
   organisation: string | null;
   adoptWords: string | null;
   adoptContact: string | null;
-}
-
-/** What a value in the profile means, or in words what is wrong with it (it follows the setting's name). `but`: usable, with something to say. */
-type Reading<T> = { value: T; but?: string } | { wrong: string; value?: T };
-
-export interface Setting<T> {
-  unit: string;
-  range: string;
-  /** As the documents write it. */
-  default: string;
-  meaning: string;
-  /** Without it there is nothing to do. */
-  essential?: true;
-  /** Never kept in a file of ours, never repeated in words. */
-  secret?: true;
-  initial: T | undefined;
-  /** What counts in place of a wrong value, where that is not the default: the careful one. */
-  careful?: T;
-  read(value: unknown): Reading<T>;
-}
-
-export const describe = (value: unknown): string => {
-  if (typeof value === 'string') return value.length > 60 ? 'a long text' : `“${value.replace(/[^\x20-\x7E\u00A0-\uFFFD]/g, '?')}”`;
-  if (typeof value === 'number' || typeof value === 'boolean') return String(value);
-  return value instanceof Uint8Array ? 'data' : Array.isArray(value) ? 'a list' : value instanceof Date ? 'a date' : 'a dictionary';
-};
-
-function wholeNumber(
-  unit: string,
-  least: number,
-  most: number,
-  initial: number,
-  meaning: string,
-  warnUnder?: { number: number; but: string },
-): Setting<number> {
-  return {
-    unit,
-    range: `${least}–${most}`,
-    default: String(initial),
-    meaning,
-    initial,
-    read(value) {
-      if (typeof value !== 'number' || !Number.isInteger(value) || value < least || value > most) {
-        return { wrong: `is ${describe(value)}; it must be a whole number of ${unit} from ${least} to ${most}` };
-      }
-      return warnUnder && value < warnUnder.number ? { value, but: warnUnder.but } : { value };
-    },
-  };
-}
-
-function oneOf<T extends string>(words: readonly T[], initial: T, meaning: string, careful: T = initial): Setting<T> {
-  return {
-    unit: 'word',
-    range: words.join(', '),
-    default: initial,
-    meaning,
-    initial,
-    careful,
-    read: (value) => {
-      const word = words.find((one) => one === value);
-      return word === undefined ? { wrong: `is ${describe(value)}; it must be one of ${words.join(', ')}` } : { value: word };
-    },
-  };
-}
-
-function filePath(meaning: string): Setting<string | null> {
-  return {
-    unit: 'path',
-    range: 'absolute',
-    default: 'none',
-    meaning,
-    initial: null,
-    read: (value) =>
-      typeof value === 'string' && /^\/[^\0]{1,1000}$/.test(value) && !value.split('/').includes('..')
-        ? { value }
-        : { wrong: `is ${describe(value)}; it must be the absolute path of a file` },
-  };
-}
-
-function name(meaning: string): Setting<string | null> {
-  return {
-    unit: 'text',
-    range: '1–256 characters',
-    default: 'none',
-    meaning,
-    initial: null,
-    read: (value) =>
-      typeof value === 'string' && /^[^\0\r\n]{1,256}$/.test(value) ? { value } : { wrong: `is ${describe(value)}; it must be a text of 1 to 256 characters` },
-  };
+  /** Whose Mac it is. Null: nobody is named; false: it cannot be said, because a variable was left unfilled. */
+  assignedTo: string | null | false;
 }
 
 /** Null also for one with a key of a kind that nothing here knows. */
@@ -232,19 +146,27 @@ const pilot: Setting<boolean> = {
   read: (value) => (typeof value === 'boolean' ? { value } : { wrong: `is ${describe(value)}; it must be true or false` }),
 };
 
-function words(most: number, meaning: string): Setting<string | null> {
-  return {
-    unit: 'text',
-    range: `1–${most} characters`,
-    default: 'none',
-    meaning,
-    initial: null,
-    read: (value) =>
-      typeof value === 'string' && value.trim() !== '' && value.length <= most && !/[^\P{Cc}\n]/u.test(value)
-        ? { value: value.trim() }
-        : { wrong: `is ${describe(value)}; it must be a text of 1 to ${most} characters` },
-  };
-}
+/** As MDMs write what they fill in: `$EMAIL`, `${email}`, `{{mail}}`, `{EmailAddress}`, `%Email%`. No user name has these signs. */
+const unfilled = /\$[A-Za-z_{]|[{}]|^%.*%$/;
+
+const assignedTo: Setting<string | null | false> = {
+  unit: 'text',
+  range: '1–256 characters',
+  default: 'none',
+  meaning:
+    'the user name, at sign-in to the portal, of the person whose Mac it is: a variable that the MDM fills, such as `$EMAIL`; what an admin or a list says ranks higher',
+  ofThisMac: true,
+  initial: null,
+  read(value) {
+    if (typeof value !== 'string' || value.length > 256 || /\p{Cc}/u.test(value))
+      return { value: false, but: `is ${describe(value)}; it must be a text of at most 256 characters, and nobody is named by it` };
+    // A variable of nobody is filled with nothing.
+    if (value.trim() === '') return { value: null };
+    return unfilled.test(value)
+      ? { value: false, but: `is ${describe(value)}, a variable that the MDM has not filled; nobody is named by it` }
+      : { value: value.trim() };
+  },
+};
 
 export const settingsTable: { [Name in keyof Settings]: Setting<Settings[Name]> } = {
   serverUrl,
@@ -291,4 +213,5 @@ export const settingsTable: { [Name in keyof Settings]: Setting<Settings[Name]> 
   organisation: words(64, 'who asks for a password, as its people know it'),
   adoptWords: words(600, 'why a password is asked for, in the words of the organisation and the language of its people'),
   adoptContact: words(200, 'where somebody who is asked finds out whether it is genuine: a page or a telephone number'),
+  assignedTo,
 };

@@ -3,7 +3,8 @@ import { createHash } from 'node:crypto';
 import { Problem } from '../protocol/problems.ts';
 import { asDictionary, readPlistFile } from './mac/plist.ts';
 import { paths } from './paths.ts';
-import { describe, type Setting, type Settings, settingsTable } from './settings-table.ts';
+import { describe, type Setting } from './setting-kinds.ts';
+import { type Settings, settingsTable } from './settings-table.ts';
 import type { Disk, Runner } from './world.ts';
 
 export type { Settings } from './settings-table.ts';
@@ -119,7 +120,13 @@ function interpret(values: Record<string, unknown>): Pick<SettingsRead, 'setting
     problems,
     toKeep,
     digest: createHash('sha256')
-      .update(JSON.stringify(Object.entries(toKeep).sort()))
+      .update(
+        JSON.stringify(
+          Object.entries(toKeep)
+            .filter(([name]) => !settingsTable[name as keyof Settings].ofThisMac)
+            .sort(),
+        ),
+      )
       .digest('hex'),
   };
 }

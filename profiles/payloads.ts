@@ -79,6 +79,7 @@ function agentSettings(settings: LoadedSettings): Dictionary {
     serverUrl: settings.serverUrl,
     escrowCertificate: settings.escrowCertificateDer,
     ...(settings.trustedCertificatesPem.length > 0 ? { trustedCertificates: settings.trustedCertificatesPem } : {}),
+    ...(settings.assignedTo === undefined ? {} : { assignedTo: settings.assignedTo }),
     ...settings.agent,
   };
 }

@@ -37,6 +37,8 @@ const profileSettings = z.strictObject({
       keepOn: z.boolean().default(true),
     })
     .prefault({}),
+  /** Whose Mac it is: the MDM's variable for the user name at sign-in to the portal, such as `$EMAIL`. */
+  assignedTo: z.string().min(1).max(256).optional(),
   /** Further settings of the agent, by the names in docs/settings.md. */
   agent: z.record(z.string(), z.unknown()).default({}),
   identity: z
@@ -88,7 +90,7 @@ function agentMistakes({ agent, identity }: ProfileSettings): string[] {
   const table: Record<string, { read(value: unknown): object }> = settingsTable;
   const wrong = Object.entries(agent).flatMap(([name, value]) => {
     if (!Object.hasOwn(table, name)) return [`agent.${name}: is not a setting of the agent`];
-    if (['serverUrl', 'escrowCertificate', 'trustedCertificates'].includes(name)) return [`agent.${name}: is set at the top of the file`];
+    if (['serverUrl', 'escrowCertificate', 'trustedCertificates', 'assignedTo'].includes(name)) return [`agent.${name}: is set at the top of the file`];
     const reading = table[name]?.read(value) ?? {};
     return 'wrong' in reading ? [`agent.${name}: ${reading.wrong}`] : [];
   });

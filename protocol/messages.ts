@@ -6,6 +6,7 @@ import * as z from 'zod';
  *
  * 1  2026-11-22  the first: nonce, enrol, check-in, begin, deliver, grant
  *    2026-11-22  optional, so still 1: the facts `waitingFor`, `foreignChanges`, `adoption`; in an answer `answers`, `tries`
+ *    2026-11-22  optional, so still 1: the facts `assignedTo`, `name`
  */
 export const protocolVersion = 1;
 /** The oldest version that may begin a rotation. */
@@ -137,6 +138,10 @@ export const facts = z.strictObject({
   adoption: z.strictObject({ code: text(64), detail: text(256).nullable(), since: time }).optional(),
   keyboardLayout: text(128).nullable(),
   language: text(64).nullable(),
+  /** Whose Mac it is, by its managed settings; null: they name nobody. Not sent where a variable in them was left unfilled. */
+  assignedTo: text(256).nullable().optional(),
+  /** The computer's name, as its user knows it. */
+  name: text(256).optional(),
 });
 export type Facts = z.infer<typeof facts>;
 
@@ -181,12 +186,7 @@ export type OpenDebt = z.infer<typeof openDebt>;
 export const keyNamed = z.strictObject({ recordId: id, envelopeIds: z.array(hex64), state: recordState });
 
 /** A reply's own, so not strict. */
-export const keyAnswer = z.object({
-  recordId: id,
-  state: recordState,
-  provedAt: time.nullable(),
-  last: z.object({ answer: validation, at: time }).nullable(),
-});
+export const keyAnswer = z.object({ recordId: id, state: recordState, provedAt: time.nullable(), last: z.object({ answer: validation, at: time }).nullable() });
 
 export const checkInReply = z.object({
   serverTime: time,

@@ -345,6 +345,27 @@ export const problems = {
     70,
     'next-check-in',
   ),
+  // ——— the sites for people, whose pages say it in other words
+  FORM_REFUSED: kind('the form is too old, or was not made here for this sign-in', 'open the page again; nothing was changed', 403, 77, 'never'),
+  FORM_SPENT: kind('this form was sent before', 'look at the page for what has become of it; nothing was done twice', 409, 77, 'never'),
+  ORIGIN_REFUSED: kind('another site asked for this', 'open the page here and do it there; nothing was changed', 403, 77, 'never'),
+  SIGNED_OUT: kind('nobody is signed in', 'sign in', 401, 77, 'after-help'),
+  VIEWS_LIMIT: kind(
+    'keys were shown as often as the settings allow for now',
+    'wait, or the service desk looks at the alarm VIEWS_UNUSUAL and helps in another way',
+    429,
+    75,
+    'after-help',
+  ),
+  NOT_SHOWN: kind(
+    'the recovery key of this Mac is not shown to this person',
+    'look at the page of this Mac for the reason, and for whom to call',
+    403,
+    77,
+    'never',
+  ),
+  REQUESTS_LIMIT: kind('so many requests for keys came from this person', 'call the service desk', 429, 75, 'after-help'),
+  VIEW_ENDED: kind('the view that this goes on with is over', 'get the recovery key again', 409, 77, 'never'),
   // ——— the backend to its operator
   USAGE: kind('the command was not understood', 'look at `--help`', 400, 64, 'never'),
   DATA_FOLDER_MISSING: kind(
@@ -354,6 +375,7 @@ export const problems = {
     78,
     'never',
   ),
+  ACCOUNT_EXISTS: kind('there is an account of that name already', 'an admin chooses another name, or runs `sparekey-server account reset`', 409, 64, 'never'),
   DATA_FOLDER_EXISTS: kind('there is a data folder of a backend here already', 'nothing was changed; choose another folder with --dir', 409, 78, 'never'),
   DATA_FOLDER_UNWRITABLE: kind(
     'the data folder of the backend cannot be written',
@@ -370,6 +392,8 @@ export const problems = {
   MAC_AMBIGUOUS: kind('more than one Mac has this serial number', 'name the Mac by its id, as `sparekey-server status` shows it', 409, 64, 'never'),
   KEY_UNKNOWN: kind('no key is held for this Mac', 'see with `sparekey-server status SERIAL` why', 404, 77, 'never'),
   REASON_MISSING: kind('a reason is needed: it goes into the audit', 'give --reason "…"', 400, 64, 'never'),
+  OWN_REQUEST: kind('nobody decides on what they ask for themselves', 'somebody else decides', 403, 77, 'never'),
+  ASSIGNMENTS_INVALID: kind('the list of assignments has mistakes', 'correct the named lines; nothing was changed', 422, 64, 'never'),
   AUDIT_BROKEN: kind('the audit chain is broken', 'stop, keep a copy of the data folder, and find out who changed the database', 500, 77, 'never'),
   ROW_TAMPERED: kind(
     'a stored key was changed behind the back of the backend',

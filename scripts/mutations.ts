@@ -7,7 +7,21 @@ import { Command } from 'commander';
 import { type Mutation, mutations } from '../test/mutations.ts';
 
 const root = join(import.meta.dirname, '..');
-const copied = ['agent', 'server', 'protocol', 'profiles', 'launchd', 'scripts', 'test', 'docs', 'jest.config.ts', 'package.json', 'tsconfig.json'];
+const copied = [
+  'agent',
+  'server',
+  'web',
+  'portal',
+  'protocol',
+  'profiles',
+  'launchd',
+  'scripts',
+  'test',
+  'docs',
+  'jest.config.ts',
+  'package.json',
+  'tsconfig.json',
+];
 
 /** What a test said: of its name there is one, and it passed or failed; or there was none. */
 type Answer = 'passed' | 'failed' | 'not-run';

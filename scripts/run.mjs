@@ -12,6 +12,8 @@ const inRoot = (...parts) => join(root, ...parts);
 const jestArguments = ['--experimental-vm-modules', '--disable-warning=ExperimentalWarning', inRoot('node_modules/jest/bin/jest.js')];
 const biome = [inRoot('node_modules/@biomejs/biome/bin/biome'), 'check', '.'];
 const tsc = [inRoot('node_modules/typescript/bin/tsc'), '-p', '.'];
+// What runs in a browser is checked against a browser: nothing of the backend may take one of its names for its own.
+const tscBrowser = [inRoot('node_modules/typescript/bin/tsc'), '-p', 'web/browser'];
 const lockCheck = [inRoot('scripts/lock-check.mjs')];
 const bundle = [inRoot('scripts/bundle.ts')];
 
@@ -22,6 +24,8 @@ const commands = {
   server: { run: [inRoot('server/main.ts')], here: true },
   'fake-mac': { run: [inRoot('test/fake-mac/main.ts')], bundled: true, here: true },
   'bench:agent': { run: [inRoot('scripts/bench-agent.ts')], bundled: true },
+  'bench:portal': { run: [inRoot('scripts/bench-portal.ts')] },
+  'portal:states': { run: [inRoot('scripts/portal-states.ts')] },
   profiles: { run: [inRoot('profiles/make.ts')], here: true },
   sweep: { run: [inRoot('scripts/sweep.ts')], bundled: true },
   'sweep:server': { run: [inRoot('scripts/sweep-server.ts')] },
@@ -82,7 +86,12 @@ function check(runtime, name, args) {
 /** Lint, types, lock file, then the tests. With arguments only the tests, which get them: `npm test -- custody`. */
 async function test(runtime, args) {
   if (args.length === 0) {
-    const checks = [check(runtime, 'lint', biome), check(runtime, 'types', tsc), check(runtime, 'lock file', lockCheck)];
+    const checks = [
+      check(runtime, 'lint', biome),
+      check(runtime, 'types', tsc),
+      check(runtime, 'types of the browser', tscBrowser),
+      check(runtime, 'lock file', lockCheck),
+    ];
     const failed = (await Promise.all(checks)).find((status) => status !== 0);
     if (failed !== undefined) return failed;
   }

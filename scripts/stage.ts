@@ -7,6 +7,7 @@ import { fileURLToPath } from 'node:url';
 import { makePair } from '../test/fake-mac/certificates.ts';
 import { FakeMac } from '../test/fake-mac/fake-mac.ts';
 import { freePort } from '../test/ports.ts';
+import { addPeople } from './portal-stage.ts';
 
 /*
  * A backend and some fake Macs on this machine, all of them real processes: what the story, the benchmarks and whoever
@@ -49,6 +50,8 @@ export interface Stage {
   settleSeconds: number;
   /** Seconds that the fake fdesetup takes after its change, so that there is a middle to kill the agent in. */
   killSeconds: number;
+  /** The people's listener, where there is one: its address, and the certificates by which it is known. */
+  people: { url: string; port: number; host: string; trust: string } | null;
   /** The escrow key as it lies in the data folder: encrypted. */
   escrowKeyFile: string;
   escrowCertificateFile: string;
@@ -61,14 +64,25 @@ export interface Stage {
   /** What launchd does at its interval: runs the job to its end. */
   runJob(mac: FakeMac): Promise<Ended>;
   startJob(mac: FakeMac): ChildProcess;
+  /** Ends the backend and starts it again, the same code on the same data, with its clock so many seconds ahead of this machine's. */
+  restartAhead(seconds: number): Promise<void>;
   stop(): Promise<void>;
   /** For a process that ends by a signal and can wait for nothing. */
   endNow(): void;
 }
 
 const serverMain = join(repository, 'server', 'main.ts');
+const serveAhead = join(repository, 'scripts', 'serve-ahead.ts');
 
-export async function openStage(folder: string, options: { settleSeconds: number; killSeconds: number; offlineCopy: boolean }): Promise<Stage> {
+export interface StageOptions {
+  settleSeconds: number;
+  killSeconds: number;
+  offlineCopy: boolean;
+  /** The portal, at `https://name:…`, which leads to `host`. */
+  people?: { host: string; name: string };
+}
+
+export async function openStage(folder: string, options: StageOptions): Promise<Stage> {
   mkdirSync(folder, { recursive: true, mode: 0o700 });
   const temporary = join(folder, 'tmp');
   mkdirSync(temporary, { recursive: true, mode: 0o700 });
@@ -86,6 +100,8 @@ export async function openStage(folder: string, options: { settleSeconds: number
   writeFileSync(caFile, deviceCa.certificate);
   writeFileSync(join(ca, 'ca.key'), deviceCa.key, { mode: 0o600 });
   const port = await freePort();
+  const { people } = options;
+  const peoplePort = people ? await freePort() : 0;
   const server = (...args: string[]): Promise<Ended> => runNode(serverMain, args, { env });
   const copy = options.offlineCopy ? ['--copy', join(folder, 'offline-copy.pem')] : ['--no-copy'];
   const made = await server(
@@ -93,8 +109,8 @@ export async function openStage(folder: string, options: { settleSeconds: number
     '--dir',
     data,
     '--name',
-    // By number: a bare machine may not know the name localhost.
-    '127.0.0.1',
+    // By number: a bare machine may not know the name localhost, which browsers know by themselves.
+    ['127.0.0.1', ...(people ? [people.name] : [])].join(','),
     '--devices-port',
     String(port),
     '--passphrase-file',
@@ -117,22 +133,15 @@ export async function openStage(folder: string, options: { settleSeconds: number
   writeFileSync(join(folder, 'escrow.pem'), values.escrowCertificate);
   writeFileSync(join(folder, 'trust.pem'), values.trustedCertificates.join(''));
 
-  const serving = spawn(process.execPath, [serverMain, 'serve', '--dir', data, '--passphrase-file', passphraseFile], {
-    cwd: repository,
-    env,
-    stdio: ['ignore', 'pipe', 'pipe'],
-  });
-  const log: Buffer[] = [];
-  await new Promise<void>((resolve, reject) => {
-    const note = (chunk: Buffer) => {
-      log.push(chunk);
-      if (/ready|listening|server-started/i.test(chunk.toString())) resolve();
-    };
-    serving.stdout.on('data', note);
-    serving.stderr.on('data', note);
-    serving.on('exit', (code) => reject(new Error(`the backend ended (${code}):\n${Buffer.concat(log).toString()}`)));
-  });
-  writeFileSync(join(folder, 'backend.pid'), String(serving.pid));
+  const trust = values.trustedCertificates.join('');
+  const peopleUrl = people ? `https://${people.name}:${peoplePort}` : '';
+  if (people) addPeople(data, peopleUrl, people.host, peoplePort);
+
+  const start = (script: string, ...more: string[]) => startBackend([script, 'serve', '--dir', data, '--passphrase-file', passphraseFile, ...more], env);
+  let serving = await start(serverMain);
+  const pidFile = join(folder, 'backend.pid');
+  writeFileSync(pidFile, String(serving.pid));
+  const stop = () => endBackend(serving);
 
   const jobOf = (mac: FakeMac) => [join(mac.root, 'Library/Sparekey/lib/sparekey.mjs'), 'check-in', '--root', mac.root] as const;
   const jobEnv = { PATH: '/usr/bin:/bin:/usr/sbin:/sbin', XPC_SERVICE_NAME: 'io.sparekey.agent', TMPDIR: temporary };
@@ -141,6 +150,7 @@ export async function openStage(folder: string, options: { settleSeconds: number
     data,
     passphraseFile,
     url: values.serverUrl,
+    people: people ? { url: peopleUrl, port: peoplePort, host: people.host, trust } : null,
     createCommand: (name) =>
       `npm run -s fake-mac -- create ${join(folder, name)} --server ${values.serverUrl} --escrow-profile ours --escrow-certificate ${join(folder, 'escrow.pem')} --trust ${join(folder, 'trust.pem')} --device-ca ${ca} --settle-seconds ${options.settleSeconds}`,
     settleSeconds: options.settleSeconds,
@@ -176,13 +186,12 @@ export async function openStage(folder: string, options: { settleSeconds: number
       const [script, ...args] = jobOf(mac);
       return spawn(process.execPath, [script, ...args], { cwd: repository, env: jobEnv, stdio: 'ignore', detached: true });
     },
-    stop: () =>
-      new Promise((resolve) => {
-        if (serving.exitCode !== null) return resolve();
-        serving.once('exit', () => resolve());
-        serving.removeAllListeners('exit').once('exit', () => resolve());
-        serving.kill('SIGTERM');
-      }),
+    restartAhead: async (seconds) => {
+      await stop();
+      serving = await start(serveAhead, '--ahead', String(seconds));
+      writeFileSync(pidFile, String(serving.pid));
+    },
+    stop,
     endNow: () => void serving.kill('SIGKILL'),
   };
 }
@@ -191,4 +200,30 @@ function escrowFiles(data: string): { escrowKeyFile: string; escrowCertificateFi
   const folder = join(data, 'escrow');
   const named = (end: string) => join(folder, readdirSync(folder).find((name) => name.endsWith(end)) ?? '');
   return { escrowKeyFile: named('.key.pem'), escrowCertificateFile: named('.certificate.pem') };
+}
+
+/** A backend that is ready: it has said so on its standard output. */
+function startBackend(args: readonly string[], env: NodeJS.ProcessEnv): Promise<ChildProcess> {
+  const serving = spawn(process.execPath, args, { cwd: repository, env, stdio: ['ignore', 'pipe', 'pipe'] });
+  const log: Buffer[] = [];
+  return new Promise((resolve, reject) => {
+    const ended = (code: number | null) => reject(new Error(`the backend ended (${code}):\n${Buffer.concat(log).toString()}`));
+    serving.stdout.on('data', (chunk: Buffer) => {
+      log.push(chunk);
+      if (!/^ready/m.test(chunk.toString())) return;
+      serving.off('exit', ended);
+      resolve(serving);
+    });
+    serving.stderr.on('data', (chunk: Buffer) => log.push(chunk));
+    serving.on('error', reject);
+    serving.once('exit', ended);
+  });
+}
+
+function endBackend(serving: ChildProcess): Promise<void> {
+  return new Promise((resolve) => {
+    if (serving.exitCode !== null || serving.signalCode !== null) return resolve();
+    serving.once('exit', () => resolve());
+    serving.kill('SIGTERM');
+  });
 }

@@ -2,41 +2,44 @@ import { appendFileSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSyn
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
+import { lanAddress, portalToTry } from './portal-stage.ts';
 import { openStage, repository, type Stage } from './stage.ts';
 import { type Measured, type Telling, tellStory } from './story.ts';
 
 /*
- * `npm start`: a backend, four Macs that are made up, the agent that ships, and the story that joins them. With `--once` it
+ * `npm start`: a backend, five Macs that are made up, the portal, the agent that ships, and the story that joins them. With `--once` it
  * ends after the story; without, the backend goes on running and everything can be tried by hand.
  */
 
 const help = `npm start                     the story, then a backend to try things on (Ctrl-C ends it)
 npm start -- --once           the story, then the end; exit 1 if anything in it was untrue
 npm start -- --once --json    the same; the last line is one JSON object
+npm start -- --lan            the portal is for this whole network: its address and QR code, for a real phone
 
   --dir DIR    where everything is kept (default: try-out; an earlier try-out there is removed)
 `;
 const marker = '.sparekey-try-out';
 
 const { values } = parseArgs({
-  options: { once: { type: 'boolean' }, json: { type: 'boolean' }, dir: { type: 'string' }, help: { type: 'boolean', short: 'h' } },
+  options: { once: { type: 'boolean' }, json: { type: 'boolean' }, lan: { type: 'boolean' }, dir: { type: 'string' }, help: { type: 'boolean', short: 'h' } },
 });
 if (values.help) {
   process.stdout.write(help);
   process.exit(0);
 }
-process.exitCode = await start(values.once === true, values.json === true, values.dir);
+process.exitCode = await start(values.once === true, values.json === true, values.lan === true, values.dir);
 
-async function start(once: boolean, json: boolean, dir: string | undefined): Promise<number> {
+async function start(once: boolean, json: boolean, lan: boolean, dir: string | undefined): Promise<number> {
+  const people = peoplesHost(lan);
   // With --json, stdout is for programs: what people read goes to stderr.
   const screen = json ? process.stderr : process.stdout;
   const folder = prepareFolder(once, dir);
   const file = join(folder, 'story.log');
   const note = (line: string) => appendFileSync(file, `${line}\n`);
   const interactive = !once && process.stdin.isTTY === true;
-  screen.write('Setting up a backend and the first of four Macs …\n');
+  screen.write('Setting up a backend and the first of five Macs …\n');
   const began = Date.now();
-  const stage = await openStage(folder, { settleSeconds: 2, killSeconds: interactive ? 8 : 2, offlineCopy: true });
+  const stage = await openStage(folder, { settleSeconds: 2, killSeconds: interactive ? 8 : 2, offlineCopy: true, people });
   let sentences = 0;
   const telling: Telling = {
     say: (sentence, byHand) => {
@@ -49,6 +52,7 @@ async function start(once: boolean, json: boolean, dir: string | undefined): Pro
       }
     },
     note,
+    mayMoveClock: once,
     killWanted: interactive ? (until) => askForKill(screen, until) : async () => true,
   };
   let measured: Measured;
@@ -73,10 +77,20 @@ async function start(once: boolean, json: boolean, dir: string | undefined): Pro
     return untrue.length === 0 ? 0 : 1;
   }
   screen.write(afterwards(stage, folder, file));
+  screen.write(await portalToTry(stage, screen === process.stdout && process.stdout.isTTY === true && lan));
   await endOfTrying();
   await stage.stop();
   screen.write('\nThe backend has ended. `npm start` begins a new try-out.\n');
   return untrue.length === 0 ? 0 : 1;
+}
+
+/** Where the portal is: by a name that every browser knows as this machine, or by this machine's address in its network. */
+function peoplesHost(lan: boolean): { host: string; name: string } {
+  if (!lan) return { host: '127.0.0.1', name: 'localhost' };
+  const address = lanAddress();
+  if (address !== null) return { host: address, name: address };
+  process.stderr.write('npm start: error: this machine has no address in a network\nnpm start: fix: connect it to one, or leave --lan out\n');
+  process.exit(75);
 }
 
 /** A folder of our own: an earlier try-out is replaced, anything else is refused. */
@@ -147,12 +161,12 @@ The backend goes on running at ${stage.url}; the lines under each sentence repea
     npm run -s fake-mac -- --help
 
   One more Mac (a Mac is given its key for one reason a day, so a new one is best for trying a replacement again)
-    ${stage.createCommand('eve')}
-    npm run -s fake-mac -- ${join(folder, 'eve')} job
+    ${stage.createCommand('gus')}
+    npm run -s fake-mac -- ${join(folder, 'gus')} job
 
   Where things are
     ${stage.data}   the backend's data
-    ${folder}/{ada,bob,cem,dora}   the Macs
+    ${folder}/{ada,bob,cem,dora,eva,finn}   the Macs
     ${file}   everything that happened
 
   To start over: Ctrl-C, then npm start.

@@ -5,14 +5,15 @@ import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
 import type { FakeMac } from '../test/fake-mac/fake-mac.ts';
 import { filesUnder, formsOf } from '../test/plain-text.ts';
+import { type PortalMeasured, tellPortal } from './portal-story.ts';
 import type { Ended, Stage } from './stage.ts';
 
 /*
- * What Sparekey is for, done once with real processes: a backend, four Macs, the agent that ships. Each value below is
+ * What Sparekey is for, done once with real processes: a backend, five Macs, the agent that ships, the portal. Each value below is
  * measured by doing it; none is assumed.
  */
 
-export interface Measured {
+export interface Measured extends PortalMeasured {
   escrowedOnEnrolment: boolean;
   heldWhileTyping: boolean;
   replacedAfterDisclosure: boolean;
@@ -32,6 +33,8 @@ export interface Telling {
   say(sentence: string, byHand: string[]): void;
   /** Everything else. */
   note(line: string): void;
+  /** Whether the backend may be started anew, with its clock ahead, to see that a shown key is gone. */
+  mayMoveClock: boolean;
   /** Resolves true when somebody wants the agent killed now, false when `until` ends without. */
   killWanted(until: Promise<unknown>): Promise<boolean>;
 }
@@ -131,7 +134,17 @@ export async function tellStory(stage: Stage, tell: Telling): Promise<Measured> 
     [server(`rotate ${cem.state.serial} --reason "left the company"`), by(cem, 'job')],
   );
 
-  // 6 — somebody else's payload, and the search for plain text
+  // 6 — the portal: nobody but the person, who has a browser
+  const eva = stage.newMac('eva', { user: 'eva', serial: 'C02EVA000005', escrow: 'ours' });
+  know(eva);
+  await job(eva, 'enrolment');
+  const portal = await tellPortal(stage, eva, 'Eva', tell.mayMoveClock);
+  tell.say(
+    `Eva was locked out and alone: she signed in to the portal, and the key that it showed her opens her disk${portal.portalGoneAfterFive === null ? '' : '; five minutes later, by the backend’s clock, it was gone from there'}.`,
+    [`open ${stage.people?.url} (an account and a Mac for it are named below)`],
+  );
+
+  // 7 — somebody else's payload, and the search for plain text
   const dora = stage.newMac('dora', { user: 'dora', serial: 'C02DORA00004', escrow: 'foreign' });
   const theirs = know(dora);
   await job(dora, 'under another MDM');
@@ -141,7 +154,7 @@ export async function tellStory(stage: Stage, tell: Telling): Promise<Measured> 
   const foreignPayloadLeftAlone =
     dora.recoveryKey === theirs && (await custodyOf(stage, dora)) === 'foreign' && !storedDigests(stage).includes(digestOfFile(dora));
   const opensslOpensEnvelope = opensslOpens(stage, cem);
-  const found = findPlainText(stage, [ada, bob, cem, dora], keys, tell);
+  const found = findPlainText(stage, [ada, bob, cem, dora, eva], keys, tell);
   tell.say(
     `Dora’s Mac escrows to another MDM and was left alone; ${opensslOpensEnvelope === null ? 'there is no openssl here to open an envelope with' : 'openssl alone opens a stored envelope'}; and none of the ${keys.size} keys lies anywhere in plain text.`,
     [server('audit verify'), 'README.md, “If Sparekey disappeared tomorrow”, has the two lines with openssl'],
@@ -157,6 +170,7 @@ export async function tellStory(stage: Stage, tell: Telling): Promise<Measured> 
     backendKeyOpensDisk,
     opensslOpensEnvelope,
     plaintextFound: found,
+    ...portal,
   };
 }
 

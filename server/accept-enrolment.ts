@@ -1,6 +1,7 @@
 import { createHash, randomUUID } from 'node:crypto';
 import { Problem } from '../protocol/problems.ts';
 import type { AlarmCode } from './alarms.ts';
+import { endAssignments } from './assignments.ts';
 import { audit } from './audit.ts';
 import type { Tx } from './parts.ts';
 import { alarmLike, insertAlarm } from './store/alarms.ts';
@@ -9,7 +10,6 @@ import {
   addMac,
   addProof,
   changeEnrolment,
-  clearOwner,
   type EnrolmentRow,
   enrolmentById,
   enrolmentByKey,
@@ -139,7 +139,8 @@ async function enrolAnew(tx: Tx, proved: Proved): Promise<Accepted> {
   const isFirst = (await enrolmentsOf(tx, mac.id)).length === 0;
   const confirmed = proved.serialProved && proved.way !== 'ticket' && proved.confirmProvedSerials && conflicts.length === 0 && isFirst;
   if (setUpAgain) {
-    await clearOwner(tx, mac.id);
+    // It may be somebody else's now.
+    await endAssignments(tx, proved.at, mac.id, 'set up again');
     for (const older of await enrolmentsOf(tx, mac.id)) {
       if (older.status === 'active' && older.replaced_after === null && sameUuid(older.hardware_uuid, proved.hardwareUuid))
         await changeEnrolment(tx, older.id, { replaced_after: proved.at + replacedAfterMs });

@@ -12,13 +12,17 @@ interface AlarmKind {
   says: string;
   /** Rotations and grants of the Mac wait until it has been judged. */
   stops: boolean;
+  /** Its person is shown no key until it has been judged. */
+  stopsSelfService: boolean;
   /** One of rules 6.8: the Mac's custody is in doubt while it is open. */
   identity: boolean;
 }
 
-const identity = (says: string): AlarmKind => ({ says, stops: true, identity: true });
-const stopping = (says: string): AlarmKind => ({ says, stops: true, identity: false });
-const telling = (says: string): AlarmKind => ({ says, stops: false, identity: false });
+const identity = (says: string): AlarmKind => ({ says, stops: true, stopsSelfService: true, identity: true });
+const stopping = (says: string): AlarmKind => ({ says, stops: true, stopsSelfService: true, identity: false });
+const telling = (says: string): AlarmKind => ({ says, stops: false, stopsSelfService: false, identity: false });
+/** Somebody has got at the account: the key is replaced all the sooner, and the next one is not shown to whoever signs in. */
+const closing = (says: string): AlarmKind => ({ says, stops: false, stopsSelfService: true, identity: false });
 
 /** Every alarm that there is. */
 const alarms = {
@@ -35,7 +39,12 @@ const alarms = {
   TWO_ROTATORS: telling('somebody else changed the key of this Mac twice in 14 days, so nothing is replaced on it'),
   ROTATION_SILENT: telling('a rotation was begun and nothing of it has come'),
   GRANT_NOT_CLOSED: telling('this Mac was given its key and neither replaced nor proved it'),
+  NOT_ME: closing('the person of this Mac says that somebody else was shown its key'),
+  KEY_REFUSED: telling('a person said twice that the held key of this Mac was refused'),
+  VIEWS_UNUSUAL: telling('keys were asked for more often than the settings allow'),
   GRANTS_STOPPED: telling('so many Macs asked for their keys in one hour that no more are given'),
+  MAIL_FAILED: telling('a mail could not be sent for a day, or its address was refused, and it was given up'),
+  NO_MAIL_ADDRESS: telling('somebody was shown the key of this Mac, or a desk should hear of it, and no mail address is known'),
 } as const satisfies Record<string, AlarmKind>;
 export type AlarmCode = keyof typeof alarms;
 
@@ -43,10 +52,11 @@ const kindOf = (code: string): AlarmKind | undefined => (Object.hasOwn(alarms, c
 
 export const stops = (alarm: Alarm): boolean => kindOf(alarm.code)?.stops ?? true;
 export const stopsTheMac = (open: readonly Alarm[]): Alarm | undefined => open.find(stops);
+export const stopsSelfService = (open: readonly Alarm[]): boolean => open.some((alarm) => kindOf(alarm.code)?.stopsSelfService ?? true);
 export const isOfIdentity = (alarm: Alarm): boolean => kindOf(alarm.code)?.identity ?? true;
 
 /** Raises an alarm once: not while it is open, and not again with the same words after it was judged. */
-export async function raise(parts: CustodyParts, tx: Tx, at: number, macId: string | null, code: AlarmCode, detail: string): Promise<void> {
+export async function raise(parts: Pick<CustodyParts, 'log'>, tx: Tx, at: number, macId: string | null, code: AlarmCode, detail: string): Promise<void> {
   if (await alarmLike(tx, macId, code, detail)) return;
   const id = randomUUID();
   await insertAlarm(tx, { id, mac_id: macId, code, detail, opened_at: at, judged_at: null, judged_by: null, judgement: null });

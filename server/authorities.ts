@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { Problem } from '../protocol/problems.ts';
 import { issueServerCertificate, pem, readPem } from './certificates.ts';
 import type { CertificateAndKey, FolderPaths } from './data-folder.ts';
-import { readPrivate, replacePrivate } from './private-files.ts';
+import { readPrivate, readPublic, replacePrivate } from './private-files.ts';
 
 export interface Authority {
   der: Buffer;
@@ -49,7 +49,7 @@ export interface TlsIdentity {
 
 /** The certificate of the Macs' listener, with its chain. Its key must be the one beside it. */
 export function readTlsIdentity(files: CertificateAndKey): TlsIdentity {
-  const certificate = readPrivate(files.certificate);
+  const certificate = readPublic(files.certificate);
   const key = readPrivate(files.key);
   return { certificate, key, notAfter: checkTlsIdentity(certificate, key, files) };
 }

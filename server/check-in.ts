@@ -1,6 +1,7 @@
 import type { CheckInReply, CheckInRequest, Facts } from '../protocol/messages.ts';
 import { Problem } from '../protocol/problems.ts';
 import { settle, stops } from './alarms.ts';
+import { takeWordOfProfile } from './assignments.ts';
 import { audit } from './audit.ts';
 import { movedAway, watchEnrolments, watchForeignChanges, watchOtherMacs, watchSessions } from './check-in-alarms.ts';
 import { takeReports } from './check-in-reports.ts';
@@ -47,6 +48,7 @@ export async function checkIn(parts: CustodyParts, caller: Caller, request: Chec
     await watchForeignChanges(parts, tx, at, mac, facts);
 
     await leaveOtherVolume(tx, at, present);
+    await takeWordOfProfile(tx, at, caller, facts);
     await endIfBackIn(tx, at, mac.id, facts.volume, { ...facts, sessionStart: session.session_start });
     const confirmed = await takeReports(parts, tx, at, { mac: present, caller, facts, session, request });
     await rememberBuild(tx, facts);

@@ -1,18 +1,17 @@
-import { Command, CommanderError, InvalidArgumentError } from 'commander';
+import { Command, CommanderError } from 'commander';
 import { Problem } from '../protocol/problems.ts';
-import type { Backend } from './backend.ts';
-import { type CommandResult, confirmed, type GivenOptions, neededReason, print } from './command.ts';
+import { addAccountCommands } from './accounts-command-line.ts';
+import { addAssignmentCommands } from './assignments-command-line.ts';
+import { confirmed, type GivenOptions, neededReason, print } from './command.ts';
+import { addLabelCommand } from './labels-command-line.ts';
+import { type Commands, collect, wholeNumber } from './parts-command-line.ts';
+import type { MountSites } from './serve.ts';
 import { serverVersion } from './settings.ts';
-
-const wholeNumber = (least: number, most: number) => (text: string) => {
-  const value = Number(text);
-  if (!Number.isInteger(value) || value < least || value > most) throw new InvalidArgumentError(`a whole number from ${least} to ${most} is needed`);
-  return value;
-};
-const collect = (value: string, before: string[]): string[] => [...before, value];
+import { addTicketCommands } from './tickets-command-line.ts';
 
 /** The commands of `sparekey-server`. Each loads what it needs when it is asked for. Resolves with the exit status. */
-export async function commandLine({ argv, operator }: { argv: readonly string[]; operator: string }): Promise<number> {
+export async function commandLine(given: { argv: readonly string[]; operator: string; mountSites: MountSites }): Promise<number> {
+  const { argv, operator, mountSites } = given;
   let exit = 0;
   const program = new Command('sparekey-server')
     .description('keeps the FileVault recovery keys of managed Macs')
@@ -20,7 +19,7 @@ export async function commandLine({ argv, operator }: { argv: readonly string[];
     .showHelpAfterError(false);
 
   /** A command with what it needs: `reason` brings the actor with it. */
-  const add = (parent: Command, name: string, description: string, example: string, ...needs: ('folder' | 'passphrase' | 'reason' | 'actor')[]): Command => {
+  const add: Commands['add'] = (parent, name, description, example, ...needs) => {
     const command = parent.command(name).description(description).option('--json', 'print the result as one line of JSON');
     if (needs.includes('folder')) command.requiredOption('--dir <folder>', 'the data folder');
     if (needs.includes('passphrase')) {
@@ -32,11 +31,7 @@ export async function commandLine({ argv, operator }: { argv: readonly string[];
     const where = needs.includes('folder') ? ' --dir /var/lib/sparekey' : '';
     return command.addHelpText('after', `\nExample:\n  sparekey-server ${example.replace(/(?=$| >)/, where)}`);
   };
-  const inBackend = async (
-    options: GivenOptions,
-    work: (backend: Backend, actor: string) => Promise<CommandResult>,
-    passphrase: string | null = null,
-  ): Promise<void> => {
+  const inBackend: Commands['inBackend'] = async (options, work, passphrase = null) => {
     const { openBackend } = await import('./backend.ts');
     const backend = await openBackend({ dir: options.dir, passphrase });
     try {
@@ -66,7 +61,7 @@ export async function commandLine({ argv, operator }: { argv: readonly string[];
   add(program, 'serve', 'runs the backend: the listener for Macs', 'serve --passphrase-file "$CREDENTIALS_DIRECTORY/passphrase"', 'folder', 'passphrase')
     .option('--sealed', 'keep keys without being able to open any: no passphrase')
     .option('--json-ready', 'say that it is ready in one line of JSON')
-    .action(async (options) => (await import('./serve-command.ts')).serveUntilStopped(options));
+    .action(async (options) => (await import('./serve-command.ts')).serveUntilStopped(options, mountSites));
 
   add(
     program,
@@ -173,47 +168,7 @@ export async function commandLine({ argv, operator }: { argv: readonly string[];
       await inBackend(options, (backend) => revocations(backend, since));
     });
 
-  const ticket = program.command('ticket').description('enrolment tickets, for Macs without a device certificate');
-  add(ticket, 'new', 'makes a ticket and prints it, this once', 'ticket new --serials-file inventory.txt --days 7', 'folder', 'actor')
-    .option('--serial <serial>', 'a serial number that may use it (more than once)', collect, [])
-    .option('--serials-file <file>', 'file with serial numbers, one a line')
-    .option('--days <days>', 'how long it may be used', wholeNumber(1, 365), 7)
-    .action(async (options) => {
-      const { readGiven } = await import('./init.ts');
-      const listed =
-        options.serialsFile === undefined
-          ? []
-          : readGiven(options.serialsFile)
-              .toString('utf8')
-              .split(/[\s,;]+/);
-      const serials: string[] = [...options.serial, ...listed].filter((serial: string) => serial !== '');
-      const { ticketNew } = await onMacs();
-      await inBackend(options, (backend, actor) => ticketNew(backend, { serials, days: options.days, actor }));
-    });
-  add(ticket, 'list', 'lists the tickets', 'ticket list', 'folder').action(async (options) => {
-    const { ticketList } = await onMacs();
-    await inBackend(options, ticketList);
-  });
-  add(ticket, 'end <id>', 'ends a ticket', 'ticket end bX3kQ9sLw2Ta', 'folder', 'actor').action(async (id: string, options) => {
-    await inBackend(options, async (backend, actor) => {
-      await backend.tickets.end(id, actor);
-      return { json: { id, ended: true }, text: `ticket ${id} has ended; Macs that enrolled with it stay enrolled` };
-    });
-  });
-  add(
-    ticket,
-    'allow <id> <serial>',
-    'lets a serial use a ticket once, or once more',
-    'ticket allow bX3kQ9sLw2Ta C02XK1ZJJGH5 --reason "erased today"',
-    'folder',
-    'reason',
-  ).action(async (id: string, serial: string, options) => {
-    const reason = neededReason(options.reason);
-    await inBackend(options, async (backend, actor) => {
-      await backend.tickets.allow({ id, serial, actor, reason });
-      return { json: { id, serial, allowed: true }, text: `${serial} may enrol once with ticket ${id}` };
-    });
-  });
+  addTicketCommands({ program, add, inBackend });
 
   const alarm = program.command('alarm').description('alarms that wait for a person');
   add(alarm, 'list', 'lists the open alarms', 'alarm list', 'folder').action(async (options) => {
@@ -232,6 +187,10 @@ export async function commandLine({ argv, operator }: { argv: readonly string[];
     const { status } = await import('./status-command.ts');
     await inBackend(options, (backend) => status(backend, mac ?? null));
   });
+
+  addAccountCommands({ program, add, inBackend });
+  addAssignmentCommands({ program, add, inBackend });
+  addLabelCommand({ program, add, inBackend });
 
   const auditing = program.command('audit').description('the record of who did what');
   add(auditing, 'verify', 'checks the chain of the whole audit', 'audit verify', 'folder').action(async (options) => {

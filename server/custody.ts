@@ -15,7 +15,9 @@ import { endHoldIn, type HoldEnding } from './holds.ts';
 import { type Log, silentLog } from './log.ts';
 import { type OpenedLater, openLater } from './open-later.ts';
 import { orderProofs, orderRotation, type ProofOrdered, type RotationOrdered } from './orders.ts';
-import type { Caller, CustodySettings, EscrowKeys, ServerSecrets, Store } from './parts.ts';
+import { backIn, type NotMe, type NotMeDone, notMe, type OwnerSays } from './owner-says.ts';
+import type { Caller, CustodySettings, EscrowKeys, ServerSecrets, Store, Tx } from './parts.ts';
+import { noteRefusal, type Refusal } from './refusals.ts';
 import { isRowWhole } from './row-mac.ts';
 import { envelopesOfRecord, recordById } from './store/keys.ts';
 import { enrolmentForCustody, updateEnrolment } from './store/sessions.ts';
@@ -32,11 +34,15 @@ export interface Custody {
   grant(caller: Caller, request: GrantRequest): Promise<{ jwe: string }>;
 
   disclose(disclosing: Disclosing): Promise<Disclosed>;
+  /** In the transaction of whoever was told of it. */
+  noteRefusal(tx: Tx, at: number, refusal: Refusal): Promise<void>;
   orderRotation(order: RotationOrdered): Promise<{ orderId: string; expiresAt: number }>;
   /** For each key of the Mac that may be the valid one. */
   orderProofs(order: { macId: string; actor: string; reason: string }): Promise<ProofOrdered[]>;
   /** False where there is no hold. */
   endHold(ending: HoldEnding): Promise<boolean>;
+  backIn(said: OwnerSays): Promise<{ holdEnded: boolean }>;
+  notMe(said: NotMe): Promise<NotMeDone>;
   judgeAlarm(judgement: Judgement): Promise<void>;
   confirmEnrolment(confirmation: { enrolmentId: string; actor: string; reason: string }): Promise<void>;
 
@@ -79,9 +85,12 @@ export function createCustody({ store, clock, escrowKeys, secrets, settings, log
     deliver: (caller, envelopeId, request) => oneByOne(caller.macId, () => deliver(parts, caller, envelopeId, request)),
     grant: (caller, request) => grant(parts, caller, request),
     disclose: (disclosing) => disclose(parts, disclosing),
+    noteRefusal: (tx, at, refusal) => noteRefusal(parts, tx, at, refusal),
     orderRotation: (order) => orderRotation(parts, order),
     orderProofs: (order) => orderProofs(parts, order),
     endHold: (ending) => parts.act((tx, at) => endHoldIn(parts, tx, at, ending)),
+    backIn: (said) => backIn(parts, said),
+    notMe: (said) => notMe(parts, said),
     judgeAlarm: (judgement) => judgeAlarm(parts, judgement),
     confirmEnrolment: (confirmation) => confirmEnrolment(parts, confirmation),
     findMac: (serialOrId) => findMac(parts, serialOrId),

@@ -46,6 +46,9 @@ export async function closeDebtsFor(tx: Tx, at: number, record: KeyRecord, byRot
   }
 }
 
+/** The key by which a debt was paid. */
+export const successorOf = (debt: Pick<Debt, 'closed_by'>): string | null => /^record (\S+)$/.exec(debt.closed_by ?? '')?.[1] ?? null;
+
 export async function closeOne(tx: Tx, at: number, debt: Debt, closedBy: string): Promise<void> {
   await closeDebt(tx, debt.mac_id, debt.id, closedBy, at);
   if (debt.order_id !== null) await endOrder(tx, debt.order_id, 'done', at);

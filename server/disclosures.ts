@@ -59,10 +59,12 @@ function offered(records: readonly KeyRecord[], refused: readonly string[]): Key
   const open = (state: KeyRecord['state']) => records.filter((record) => record.state === state && !refused.includes(record.id));
   const living = [...open('candidate'), ...open('held')];
   const wasRefused = records.some((record) => (record.state === 'held' || record.state === 'candidate') && refused.includes(record.id));
-  const newest = open('superseded')
-    .filter((record) => record.opened === 1 || record.fingerprint === null)
+  const newest = records
+    .filter((record) => record.state === 'superseded' && (record.opened === 1 || record.fingerprint === null))
     .toSorted((a, b) => b.state_at - a.state_at || b.received_at - a.received_at)
-    .slice(0, 1);
+    .slice(0, 1)
+    // Once that one was refused too there is no next: whoever goes through the history makes the Mac wait for hours.
+    .filter((record) => !refused.includes(record.id));
   return living.length === 0 && wasRefused ? newest : living;
 }
 

@@ -8,7 +8,7 @@ import { endEpisode, episodeOf, volumesOnHoldOf } from './store/disclosures.ts';
 import { type Mac, macById } from './store/macs.ts';
 
 /** The Mac's own managed setting, where it has one: its organisation may want another deadline for a group of Macs. */
-export const deadlineHours = (parts: CustodyParts, mac: Mac | undefined): number =>
+export const deadlineHours = (parts: { settings: Pick<CustodyParts['settings'], 'holdDeadlineHours'> }, mac: Mac | undefined): number =>
   (mac && lastFacts(mac)?.holdDeadlineHours) ?? parts.settings.holdDeadlineHours;
 
 /** The hold of a volume now. One whose deadline has passed is ended in the records, so that a later disclosure begins an episode of its own. */

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { createServer, type Server as HttpsServer, type ServerOptions } from 'node:https';
 import type { Socket } from 'node:net';
-import { type FastifyInstance, type FastifyReply, fastify } from 'fastify';
+import { type FastifyInstance, type FastifyReply, type FastifyRequest, fastify } from 'fastify';
 import { limits as messageLimits } from '../protocol/messages.ts';
 import { Problem, type ProblemCode, problems } from '../protocol/problems.ts';
 import { type ConnectionLimits, networkOf } from './limits.ts';
@@ -21,9 +21,13 @@ export interface HttpApp {
   listen(port: number, host: string | null): Promise<number>;
   /** Another certificate for connections from now on; those that are open keep theirs. */
   useCertificate(certificate: Buffer, key: Buffer): void;
+  /** Problems are said by this instead: pages have words of their own. `unreadable`: the page for what is no request that we can read. */
+  sayProblems(say: SayProblem, unreadable: string): void;
   /** Answers what is under way, refuses what is new with `SERVER_STOPPING`, then closes. */
   stop(mostSeconds?: number): Promise<void>;
 }
+
+type SayProblem = (problem: Problem, request: FastifyRequest, reply: FastifyReply) => Promise<FastifyReply>;
 
 interface ProblemBody {
   type: string;
@@ -86,15 +90,17 @@ function sendProblem(reply: FastifyReply, problem: Problem, requestId: string): 
 }
 
 /** What cannot be parsed as HTTP, or comes too slowly, never reaches a route: it is answered on the bare socket. */
-function answerBrokenClient(error: NodeJS.ErrnoException, socket: Socket, log: Log): void {
+function answerBrokenClient(error: NodeJS.ErrnoException, socket: Socket, log: Log, page: string | null): void {
   if (error.code === 'ECONNRESET' || !socket.writable) return void socket.destroy();
   const code: ProblemCode =
     error.code === 'ERR_HTTP_REQUEST_TIMEOUT' ? 'REQUEST_TOO_SLOW' : error.code === 'HPE_HEADER_OVERFLOW' ? 'BODY_TOO_LARGE' : 'MESSAGE_INVALID';
   const requestId = randomUUID();
-  const body = JSON.stringify(problemBody(new Problem(code, code === 'BODY_TOO_LARGE' ? 'the headers' : undefined), requestId));
+  const body = page ?? JSON.stringify(problemBody(new Problem(code, code === 'BODY_TOO_LARGE' ? 'the headers' : undefined), requestId));
+  const type =
+    page === null ? 'application/problem+json' : `text/html; charset=utf-8\r\ncontent-security-policy: ${securityHeaders['content-security-policy']}`;
   log.warn('request-refused', { requestId, code });
   socket.end(
-    `HTTP/1.1 ${problems[code].status} ${code}\r\ncontent-type: application/problem+json\r\ncontent-length: ${Buffer.byteLength(body)}\r\ncache-control: no-store\r\nconnection: close\r\n\r\n${body}`,
+    `HTTP/1.1 ${problems[code].status} ${code}\r\ncontent-type: ${type}\r\ncontent-length: ${Buffer.byteLength(body)}\r\ncache-control: no-store\r\nconnection: close\r\n\r\n${body}`,
   );
 }
 
@@ -142,6 +148,10 @@ export function buildHttp(options: { tls: TlsFiles; limits: ConnectionLimits; lo
     connectionsCheckingInterval: 1000,
   };
   let made: HttpsServer | undefined;
+  let say: SayProblem = async (problem, request, reply) => sendProblem(reply, problem, request.id);
+  let unreadable: string | null = null;
+  /** The words of a site are no reason for none at all. */
+  const answer: SayProblem = (problem, request, reply) => say(problem, request, reply).catch(() => sendProblem(reply, problem, request.id));
   const app = fastify({
     serverFactory: (handler) => {
       made = createServer(https, handler);
@@ -158,9 +168,9 @@ export function buildHttp(options: { tls: TlsFiles; limits: ConnectionLimits; lo
     frameworkErrors: (error, request, reply) => {
       const problem = asProblem(error);
       log.warn('request-refused', { requestId: request.id, code: problem.code });
-      void sendProblem(reply as FastifyReply, problem, request.id);
+      void answer(problem, request as FastifyRequest, reply as FastifyReply);
     },
-    clientErrorHandler: (error, socket) => answerBrokenClient(error, socket as Socket, log),
+    clientErrorHandler: (error, socket) => answerBrokenClient(error, socket as Socket, log, unreadable),
     routerOptions: { maxParamLength: 128, ignoreTrailingSlash: false },
     exposeHeadRoutes: false,
   });
@@ -207,7 +217,7 @@ export function buildHttp(options: { tls: TlsFiles; limits: ConnectionLimits; lo
     if (problem.code === 'SERVER_BUG')
       log.error('request-failed', { ...ids, name: error instanceof Error ? error.name : typeof error, at: traceOf(problem.cause ?? error) });
     else log.warn('request-refused', { ...ids, detail: problem.detail, method: request.method, route: request.routeOptions.url ?? '' });
-    return sendProblem(reply, problem, request.id);
+    return answer(problem, request, reply);
   });
   app.setNotFoundHandler(() => {
     throw new Problem('NOT_FOUND');
@@ -230,6 +240,10 @@ export function buildHttp(options: { tls: TlsFiles; limits: ConnectionLimits; lo
       });
       const address = server.address();
       return typeof address === 'object' && address ? address.port : port;
+    },
+    sayProblems: (by, page) => {
+      say = by;
+      unreadable = page;
     },
     useCertificate: (certificate, key) => server.setSecureContext({ ...https, cert: certificate, key }),
     async stop(mostSeconds = 30) {

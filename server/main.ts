@@ -9,7 +9,12 @@ process.umask(0o077);
 
 try {
   if (major < 26) throw new Problem('NEEDS_NEWER_NODE', process.version);
-  const exit = await commandLine({ argv: process.argv, operator: operatorName(userInfo().username) });
+  const exit = await commandLine({
+    argv: process.argv,
+    operator: operatorName(userInfo().username),
+    // Loaded by `serve` alone, and only where the settings have a listener for people.
+    mountSites: async (ground) => (await import('../portal/portal.ts')).mountPortal(ground),
+  });
   process.exitCode = exit;
 } catch (error) {
   // What is unforeseen keeps its words to itself: they may quote what was stored.

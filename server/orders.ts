@@ -25,31 +25,39 @@ export interface RotationOrdered {
 export async function orderRotation(parts: CustodyParts, order: RotationOrdered): Promise<{ orderId: string; expiresAt: number }> {
   const { macId, actor, reason, withoutLogin = false, overrideHold = false } = order;
   if (reason.trim() === '') throw new Problem('REASON_MISSING');
-  return parts.act(async (tx, at) => {
-    const mac = await macById(tx, macId);
-    if (!mac) throw new Problem('MAC_UNKNOWN');
-    if (mac.present_volume === null) throw new Problem('KEY_UNKNOWN', 'this Mac has never checked in');
-    const orderId = randomUUID();
-    const expiresAt = at + parts.settings.orderExpiresDays * day;
-    await insertOrder(tx, {
-      id: orderId,
-      mac_id: macId,
-      reason,
-      actor,
-      created_at: at,
-      expires_at: expiresAt,
-      without_login: withoutLogin ? 1 : 0,
-      override_hold: overrideHold ? 1 : 0,
-      state: 'waiting',
-      ended_at: null,
-    });
-    const held = (await recordsOfVolume(tx, macId, mac.present_volume)).find((record) => record.state === 'held');
-    await audit(tx, { at, actor, act: 'rotation.ordered', macId, details: { orderId, reason, expiresAt, withoutLogin, overrideHold } });
-    // One id for both: the Mac and the admin then speak of the same thing.
-    await oweRotation(tx, at, { id: orderId, macId, volume: mac.present_volume, because: 'ordered', recordId: held?.id ?? null, orderId, actor });
-    if (overrideHold) await endHoldIn(parts, tx, at, { macId, actor, because: 'override', reason });
-    return { orderId, expiresAt };
+  return parts.act((tx, at) => orderRotationIn(parts, tx, at, { macId, actor, reason, withoutLogin, overrideHold }));
+}
+
+export async function orderRotationIn(
+  parts: CustodyParts,
+  tx: Tx,
+  at: number,
+  order: Required<RotationOrdered>,
+): Promise<{ orderId: string; expiresAt: number }> {
+  const { macId, actor, reason, withoutLogin, overrideHold } = order;
+  const mac = await macById(tx, macId);
+  if (!mac) throw new Problem('MAC_UNKNOWN');
+  if (mac.present_volume === null) throw new Problem('KEY_UNKNOWN', 'this Mac has never checked in');
+  const orderId = randomUUID();
+  const expiresAt = at + parts.settings.orderExpiresDays * day;
+  await insertOrder(tx, {
+    id: orderId,
+    mac_id: macId,
+    reason,
+    actor,
+    created_at: at,
+    expires_at: expiresAt,
+    without_login: withoutLogin ? 1 : 0,
+    override_hold: overrideHold ? 1 : 0,
+    state: 'waiting',
+    ended_at: null,
   });
+  const held = (await recordsOfVolume(tx, macId, mac.present_volume)).find((record) => record.state === 'held');
+  await audit(tx, { at, actor, act: 'rotation.ordered', macId, details: { orderId, reason, expiresAt, withoutLogin, overrideHold } });
+  // One id for both: the Mac and the admin then speak of the same thing.
+  await oweRotation(tx, at, { id: orderId, macId, volume: mac.present_volume, because: 'ordered', recordId: held?.id ?? null, orderId, actor });
+  if (overrideHold) await endHoldIn(parts, tx, at, { macId, actor, because: 'override', reason });
+  return { orderId, expiresAt };
 }
 
 export interface ProofOrdered {

@@ -34,7 +34,7 @@ const contact = z.strictObject({
 });
 export type Contact = z.infer<typeof contact>;
 
-export const selfServiceSwitch = z.enum(['off', 'on', 'with-approval']);
+const selfServiceSwitch = z.enum(['off', 'on', 'with-approval']);
 export type SelfServiceSwitch = z.infer<typeof selfServiceSwitch>;
 
 const provider = z.strictObject({
@@ -58,7 +58,7 @@ const provider = z.strictObject({
 });
 export type Provider = z.infer<typeof provider>;
 
-/** What belongs to one group of people; the first in the list to which somebody belongs counts. */
+/** What belongs to one group of people. Of the groups to which somebody belongs, the first in the list that says something of it counts. */
 const group = z.strictObject({
   group: words(256),
   selfService: selfServiceSwitch.optional(),

@@ -11,6 +11,7 @@ export interface PeopleTables {
     language: string | null;
     created_at: number;
     last_seen_at: number | null;
+    confirmed_at: number | null;
     disabled_at: number | null;
     disabled_because: string | null;
   };
@@ -21,9 +22,8 @@ export interface PeopleTables {
     setup_digest: string | null;
     setup_expires_at: number | null;
     emergency: number;
-    failures: number;
-    wait_until: number | null;
   };
+  sign_in_throttle: { key: string; failures: number; last_at: number; wait_until: number };
   passkey: {
     id: string;
     person_id: string;
@@ -66,6 +66,7 @@ export interface PeopleTables {
     account: string | null;
     source: 'profile' | 'csv' | 'admin';
     rank: number;
+    enrolment_id: string | null;
     created_at: number;
     created_by: string;
     ended_at: number | null;
@@ -89,6 +90,7 @@ export interface PeopleTables {
     created_at: number;
     expires_at: number;
     state: 'waiting' | 'approved' | 'refused' | 'expired' | 'withdrawn';
+    used_at: number | null;
     decided_at: number | null;
     decided_by: string | null;
     words: string | null;
@@ -112,6 +114,7 @@ export interface PeopleTables {
     disclosure_id: string;
     record_id: string;
     session_id: string;
+    network: string;
     because: 'first' | 'again' | 'more-time' | 'other-key';
     shown_at: number;
     ends_at: number;

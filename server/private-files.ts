@@ -35,7 +35,12 @@ export function replacePrivate(path: string, content: string | Uint8Array): void
 }
 
 /** Reads a file that nobody else may read; `FILE_TOO_OPEN` where others can. */
-export function readPrivate(path: string): Buffer {
+export const readPrivate = (path: string): Buffer => readOpened(path, true);
+
+/** Reads a file that is no secret, such as a certificate. */
+export const readPublic = (path: string): Buffer => readOpened(path, false);
+
+function readOpened(path: string, isPrivate: boolean): Buffer {
   let handle: number;
   try {
     handle = openSync(path, 'r');
@@ -43,7 +48,7 @@ export function readPrivate(path: string): Buffer {
     throw new Problem('DATA_FOLDER_MISSING', `${path} cannot be opened (${(error as NodeJS.ErrnoException).code ?? 'unknown'})`, { cause: error });
   }
   try {
-    if ((fstatSync(handle).mode & 0o077) !== 0) throw new Problem('FILE_TOO_OPEN', path);
+    if (isPrivate && (fstatSync(handle).mode & 0o077) !== 0) throw new Problem('FILE_TOO_OPEN', path);
     return readFileSync(handle);
   } finally {
     closeSync(handle);

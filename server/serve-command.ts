@@ -2,11 +2,18 @@ import type { GivenOptions } from './command.ts';
 import { existingFolder } from './data-folder.ts';
 import { openLog } from './log.ts';
 import { readPassphrase } from './passphrase.ts';
-import { checkDataFolder, serve } from './serve.ts';
+import { checkDataFolder, type MountSites, type Serving, serve } from './serve.ts';
 import { readSettings } from './settings.ts';
 
+/** For whoever started it: where Macs and people find it. */
+export function readyLine({ url, port, people }: Pick<Serving, 'url' | 'port' | 'people'>, json = false): string {
+  if (json) return JSON.stringify({ ready: true, url, port, pid: process.pid, ...(people ? { people } : {}) });
+  const sites = people ? `, for people ${people.url} (port ${people.port})` : '';
+  return `ready: ${url} (port ${port})${sites}; end it with Ctrl-C`;
+}
+
 /** `sparekey-server serve`: says in one line that it is ready, and ends when it is told to. */
-export async function serveUntilStopped(flags: GivenOptions & { sealed?: boolean; jsonReady?: boolean }): Promise<void> {
+export async function serveUntilStopped(flags: GivenOptions & { sealed?: boolean; jsonReady?: boolean }, mountSites: MountSites): Promise<void> {
   checkDataFolder(flags.dir, !flags.sealed);
   const passphrase = flags.sealed ? null : await readPassphrase(flags);
   const log = await openLog(readSettings(existingFolder(flags.dir).settings).logLevel);
@@ -14,9 +21,8 @@ export async function serveUntilStopped(flags: GivenOptions & { sealed?: boolean
     // Listened to before it is ready: a signal during the start is obeyed too.
     for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => resolve());
   });
-  const serving = await serve({ dir: flags.dir, passphrase, log });
-  const ready = { ready: true, url: serving.url, port: serving.port, pid: process.pid };
-  process.stdout.write(flags.jsonReady || flags.json ? `${JSON.stringify(ready)}\n` : `ready: ${serving.url} (port ${serving.port}); end it with Ctrl-C\n`);
+  const serving = await serve({ dir: flags.dir, passphrase, log, mountSites });
+  process.stdout.write(`${readyLine(serving, flags.jsonReady || flags.json)}\n`);
   await told;
   await serving.stop();
 }

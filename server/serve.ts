@@ -10,6 +10,7 @@ import { createEnrolment } from './enrolment.ts';
 import { buildHttp, type HttpApp } from './http.ts';
 import { connectionLimits, type Rate, type RateName } from './limits.ts';
 import type { Log } from './log.ts';
+import { checkPeople } from './people-check.ts';
 import type { PeopleSettings } from './people-settings.ts';
 import { tryWriting } from './private-files.ts';
 import { spreadRestoreDebts } from './restore.ts';
@@ -75,6 +76,9 @@ export function checkDataFolder(dir: string, canOpen: boolean): void {
   mistakes.attempt(() => readTlsIdentity(paths.tls));
   mistakes.attempt(() => readDeviceCas(paths.deviceCas));
   mistakes.attempt(() => {
+    if (settings?.people) checkPeople(settings.people, settings);
+  });
+  mistakes.attempt(() => {
     // Rules 7.6: it could promise grants and never give one.
     if (settings && !canOpen && settings.keys.grants !== 'never')
       throw new Problem('SERVER_SETTINGS_INVALID', 'keys.grants: must be "never" in a server that was started with --sealed');
@@ -90,6 +94,7 @@ export async function serve(options: ServeOptions): Promise<Serving> {
   const backend = await openBackend({ dir, passphrase, log, ...(wallNow ? { wallNow } : {}), ...(busyMilliseconds === undefined ? {} : { busyMilliseconds }) });
   const { paths, settings, store, clock, secrets, custody } = backend;
   const timers = createTimers(log);
+  const listeners: HttpApp[] = [];
   try {
     const agentCa = readAuthority(paths.agentCa);
     const deviceCas = readDeviceCas(paths.deviceCas);
@@ -105,6 +110,7 @@ export async function serve(options: ServeOptions): Promise<Serving> {
       limits: { ...connectionLimits, ...settings.limits },
       log,
     });
+    listeners.push(http);
     const { serialPattern } = settings;
     const { confirmProvedSerials } = settings.keys;
     const identity = createDeviceIdentity({ store, clock, agentCa: agentCa.der, deviceCas, serialPattern, confirmProvedSerials, log });
@@ -124,6 +130,7 @@ export async function serve(options: ServeOptions): Promise<Serving> {
             audience: 'people',
           })
         : null;
+    if (people) listeners.push(people);
     let peoplePort = 0;
     if (people && settingsOfPeople && options.mountSites) {
       await options.mountSites({ http: people, backend, settings: settingsOfPeople, log, every: timers.every });
@@ -157,7 +164,7 @@ export async function serve(options: ServeOptions): Promise<Serving> {
         stopped ??= (async () => {
           log.info('server-stopping');
           // First the requests, then the timers, then the database beneath both.
-          await Promise.all([http.stop(), people?.stop()]);
+          await Promise.all(listeners.map((listener) => listener.stop()));
           await timers.stop();
           await backend.close();
           log.info('server-stopped');
@@ -166,6 +173,8 @@ export async function serve(options: ServeOptions): Promise<Serving> {
       },
     };
   } catch (error) {
+    // A backend without its sites is not one that serves half: Macs would be answered from a closed database.
+    await Promise.all(listeners.map((listener) => listener.stop(0)));
     await timers.stop();
     await backend.close();
     throw error;

@@ -13,7 +13,6 @@ export interface Tables extends PeopleTables {
     last_seen_at: number | null;
     present_volume: string | null;
     hardware_uuid: string;
-    owner: string | null;
     facts: string | null;
     agent_rotation: string | null;
     exhausted_at: number | null;

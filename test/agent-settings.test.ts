@@ -78,6 +78,7 @@ describe('managed settings', () => {
       organisation: null,
       adoptWords: null,
       adoptContact: null,
+      assignedTo: null,
     });
     expect(settingsProblem(read)).toBeNull();
   });
@@ -187,6 +188,33 @@ describe('managed settings', () => {
     const read = await reading({ settleSeconds: 5 });
     expect(read.settings?.settleSeconds).toBe(5);
     expect(read.problems).toEqual([expect.objectContaining({ name: 'settleSeconds', kind: 'warning' })]);
+  });
+
+  test.each([
+    ['ada@example.org', 'ada@example.org'],
+    [' Ada ', 'Ada'],
+    ['', null],
+    ['  ', null],
+  ])('whose Mac it is: %j is %j', async (given, is) => {
+    const read = await reading({ assignedTo: given });
+    expect([read.settings?.assignedTo, read.problems]).toEqual([is, []]);
+  });
+
+  test.each(['$EMAIL', '$USERNAME@example.org', '{{mail}}', '{EmailAddress}', '%Email%'])(
+    'whose Mac it is: the variable %s that the MDM has not filled names nobody, and is warned of',
+    async (given) => {
+      const read = await reading({ assignedTo: given });
+      expect(read.settings?.assignedTo).toBe(false);
+      expect(read.problems).toMatchObject([{ name: 'assignedTo', kind: 'warning' }]);
+      expect(said(read)).toBe(`assignedTo is “${given}”, a variable that the MDM has not filled; nobody is named by it`);
+    },
+  );
+
+  test('whose Mac it is: what is no text, or one that is too long, names nobody, and is warned of', async () => {
+    for (const given of [5, true, 'x'.repeat(257), 'a\nb']) {
+      const read = await reading({ assignedTo: given });
+      expect([read.settings?.assignedTo, read.problems.map(({ kind }) => kind)]).toEqual([false, ['warning']]);
+    }
   });
 
   test('where two ways to an identity are set, the weaker is said to be ignored', async () => {
@@ -316,6 +344,13 @@ test('the digest is of what the profile says: the same for the same settings in 
   expect(one.digest).toMatch(/^[0-9a-f]{64}$/);
   expect(same.digest).toBe(one.digest);
   expect(other.digest).not.toBe(one.digest);
+});
+
+test('the digest is the same on every Mac of one profile, whosever each of them is', async () => {
+  const [one, other] = [await reading({ assignedTo: 'ada' }), await reading({ assignedTo: 'grace' })];
+  expect(one.digest).toBe(other.digest);
+  expect(one.digest).toBe((await reading({})).digest);
+  expect(one.toKeep['assignedTo']).toBe('ada');
 });
 
 test('docs/settings.md has the same table', () => {

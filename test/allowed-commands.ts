@@ -23,7 +23,7 @@ const allowed: readonly RegExp[] = [
   /^\/usr\/bin\/caffeinate -i -s -w \d+$/,
   /^\/usr\/bin\/tmutil addexclusion -p \/var\/db\/io\.sparekey\.agent$/,
   /^\/usr\/bin\/tmutil isexcluded \/var\/db\/io\.sparekey\.agent$/,
-  /^\/usr\/sbin\/(?:ioreg -|sysctl -n |diskutil info -plist \/$|scutil --proxy$|sysadminctl -secureTokenStatus )/,
+  /^\/usr\/sbin\/(?:ioreg -|sysctl -n |diskutil info -plist \/$|scutil (?:--proxy|--get ComputerName)$|sysadminctl -secureTokenStatus )/,
   new RegExp(`^/usr/sbin/diskutil apfs listUsers (?:/|${uuid})(?: -plist)?$`),
   /^\/bin\/ps -axww -o pid=,uid=,args=$/,
   /^\/bin\/launchctl (?:kickstart|print) system\/io\.sparekey\.agent$/,

@@ -101,6 +101,10 @@ export const places: readonly Rule[] = [
     path: 'portal/mails.ts',
     text: "import { createTransport } from 'nodemailer';\ncreateTransport;",
   }),
+  importedOnlyIn('uqr', 'a code on a label is drawn in one way', isPackage('uqr'), /^server\/labels\.ts$/, {
+    path: 'portal/labels.ts',
+    text: "import { encode } from 'uqr';\nencode;",
+  }),
   onlyIn('nothing writes to a console', 'what a program says goes through its report, its log or its main.ts', /\bconsole\.[a-z]+\(/, /^$/, {
     path: 'server/a.ts',
     text: 'console.log("x");',

@@ -5,12 +5,12 @@ import { all, isOurs, packageOf, type Read, type Rule, target } from './architec
 const folders: Record<string, { ours: readonly string[]; packages: readonly string[] } | null> = {
   protocol: { ours: ['protocol'], packages: ['asn1js', 'jose', 'zod'] },
   agent: { ours: ['agent', 'protocol'], packages: ['axios', 'commander', 'keytar', 'plist', 'winston', 'zod'] },
-  server: { ours: ['server', 'protocol'], packages: ['asn1js', 'commander', 'fastify', 'kysely', 'winston', 'zod'] },
+  server: { ours: ['server', 'protocol'], packages: ['asn1js', 'commander', 'fastify', 'kysely', 'uqr', 'winston', 'zod'] },
   web: {
     ours: ['web', 'server', 'protocol'],
-    packages: ['@fastify/cookie', '@fastify/formbody', '@simplewebauthn/server', 'fastify', 'nodemailer', 'openid-client', 'zod'],
+    packages: ['@simplewebauthn/server', 'fastify', 'nodemailer', 'openid-client', 'zod'],
   },
-  portal: { ours: ['portal', 'web', 'server', 'protocol'], packages: ['uqr', 'zod'] },
+  portal: { ours: ['portal', 'web', 'server', 'protocol'], packages: ['zod'] },
   profiles: { ours: ['profiles', 'protocol', 'agent'], packages: ['plist', 'zod'] },
   scripts: null,
   test: null,

@@ -37,6 +37,9 @@ const server = issueServerCertificate({
 const check = (leaf: Uint8Array, more: { others?: Uint8Array[]; anchors?: Uint8Array[]; when?: Date } = {}) =>
   verifyChain({ leaf, others: more.others ?? [], anchors: more.anchors ?? [agentCa.certificateDer], at: more.when ?? at, usage: 'clientAuth' });
 
+/** As that library wants them. */
+const bytes = (der: Uint8Array): Uint8Array<ArrayBuffer> => new Uint8Array(der);
+
 describe('what the backend issues', () => {
   test('a client certificate: the enrolment as its name, for 400 days and an hour before (rules 6.6)', () => {
     const read = new X509Certificate(client);
@@ -80,15 +83,15 @@ describe('what the backend issues', () => {
   });
 
   test('a second library reads the same', () => {
-    const read = new x509.X509Certificate(client);
+    const read = new x509.X509Certificate(bytes(client));
     expect(read.subject).toBe('CN=enrolment-1');
     expect(read.getExtension(x509.KeyUsagesExtension)?.usages).toBe(x509.KeyUsageFlags.digitalSignature);
     expect(read.getExtension(x509.BasicConstraintsExtension)).toMatchObject({ ca: false, critical: true });
-    const ca = new x509.X509Certificate(agentCa.certificateDer);
+    const ca = new x509.X509Certificate(bytes(agentCa.certificateDer));
     expect(ca.getExtension(x509.BasicConstraintsExtension)).toMatchObject({ ca: true, pathLength: 0, critical: true });
     expect(ca.getExtension(x509.KeyUsagesExtension)?.usages).toBe(x509.KeyUsageFlags.keyCertSign | x509.KeyUsageFlags.cRLSign);
     expect(read.getExtension(x509.AuthorityKeyIdentifierExtension)?.keyId).toBe(ca.getExtension(x509.SubjectKeyIdentifierExtension)?.keyId);
-    const escrow = new x509.X509Certificate(makeEscrowCertificate({ commonName: 'Escrow', privateKey: rsa.privateKey, years: 20, at }));
+    const escrow = new x509.X509Certificate(bytes(makeEscrowCertificate({ commonName: 'Escrow', privateKey: rsa.privateKey, years: 20, at })));
     expect(escrow.getExtension(x509.KeyUsagesExtension)?.usages).toBe(x509.KeyUsageFlags.keyEncipherment);
     expect(escrow.getExtension(x509.SubjectKeyIdentifierExtension)).not.toBeNull();
   });
@@ -123,7 +126,7 @@ describe('the certificate request of an agent', () => {
   });
 
   test('a second library verifies it', async () => {
-    const request = new x509.Pkcs10CertificateRequest(makeCsr(identity.privateKey));
+    const request = new x509.Pkcs10CertificateRequest(bytes(makeCsr(identity.privateKey)));
     expect(request.subject).toBe('CN=sparekey');
     expect(await request.verify()).toBe(true);
   });
@@ -184,8 +187,8 @@ async function make(
     issuer: `CN=${by?.name ?? name}`,
     notBefore: later(more.from ?? -10),
     notAfter: later(more.to ?? 1000),
-    publicKey: keys.publicKey,
-    signingKey: (by ?? { keys }).keys.privateKey,
+    publicKey: keys.publicKey as never,
+    signingKey: (by ?? { keys }).keys.privateKey as never,
     signingAlgorithm: (more.signedBy ?? elliptic) as never,
     extensions: more.extensions ?? [],
   });

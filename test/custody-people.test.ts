@@ -96,6 +96,20 @@ describe('8.1: disclosure', () => {
     await server.close();
   });
 
+  test('2.5: once the newest superseded key was refused too there is no other: never the history', async () => {
+    const { server, mac } = await given();
+    await mac.escrowed();
+    const refused: string[] = [];
+    for (let n = 0; n < 2; n += 1) {
+      server.wall.pass(minute);
+      await mac.owe(n === 0 ? 'used' : 'aged');
+      await mac.rotate();
+    }
+    for (let n = 0; n < 2; n += 1) refused.push((await view(server, mac, { refused })).recordId);
+    expect(await codeOf(view(server, mac, { refused }))).toBe('KEY_UNKNOWN');
+    await server.close();
+  });
+
   test('the debt names the key that was shown: proving another one pays it, proving the same does not', async () => {
     const { server, mac } = await given();
     const held = await mac.escrowed();

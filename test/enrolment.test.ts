@@ -1,6 +1,8 @@
 import { generateKeyPairSync, X509Certificate } from 'node:crypto';
 import { beforeAll, describe, expect, test } from '@jest/globals';
 import { makeCsr } from '../protocol/csr.ts';
+import { assign } from '../server/assignments.ts';
+import { claimHistory, claimsOf } from '../server/store/assignments.ts';
 import { checkInBody, deviceIdentity, enrol, foreignCa, type GivenServer, givenServer, newMac, newPair, newUuid } from './given-server.ts';
 import { signTo } from './sign-statement.ts';
 
@@ -162,17 +164,18 @@ describe('again', () => {
     expect(second.enrolmentId).not.toBe(first.enrolmentId);
   });
 
-  test('set up again, same serial and hardware: no alarm, the owner cleared, the older one replaced a day later (rules 6.7)', async () => {
+  test('set up again, same serial and hardware: no alarm, the Mac is nobody’s any more, the older one replaced a day later (rules 6.7)', async () => {
     const mac = newMac();
     const profile = profileFor(mac.serial);
     const first = await enrol(given, mac, { profile });
     const { mac_id: macId } = await enrolmentRow(first.enrolmentId);
-    await given.serving.backend.store.write(async (tx) => void (await tx.updateTable('mac').set({ owner: 'ada' }).where('id', '=', macId).execute()));
+    await given.serving.backend.store.write((tx) => assign(tx, Date.now(), { macId, userName: 'ada', account: null, actor: 'olivia', reason: 'hers' }));
     const second = await enrol(given, mac, { profile });
     const rows = [await enrolmentRow(first.enrolmentId), await enrolmentRow(second.enrolmentId)];
     expect(rows.map((row) => row.mac_id)).toEqual([macId, macId]);
     expect(await alarmsOf(macId)).toEqual([]);
-    expect((await db().selectFrom('mac').select('owner').where('id', '=', macId).executeTakeFirstOrThrow()).owner).toBeNull();
+    expect(await claimsOf(db(), macId)).toEqual([]);
+    expect((await claimHistory(db(), macId)).map((claim) => [claim.user_name, claim.ended_because])).toEqual([['ada', 'set up again']]);
     expect(((rows[0]?.replaced_after ?? 0) - Date.now()) / 3_600_000).toBeCloseTo(24, 1);
     expect(rows[1]?.replaced_after).toBeNull();
   });

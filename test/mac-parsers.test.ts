@@ -11,6 +11,7 @@ import {
   excludeFromBackups,
   keepAwake,
   readBoot,
+  readComputerName,
   readLanguageAndLayout,
   readMachine,
   readMacos,
@@ -147,6 +148,19 @@ describe('how it stands', () => {
     });
     expect(await readLanguageAndLayout(mac.runner, disk)).toEqual({ language: 'de-DE', layout: 'German' });
     expect(await readLanguageAndLayout(answering({}), nothing)).toEqual({ language: null, layout: null });
+  });
+
+  test('the computer’s name, as its user wrote it; null where it has none or macOS does not say it', async () => {
+    const mac = FakeMac.create();
+    expect(await readComputerName(mac.runner)).toBe('Ada’s MacBook Pro');
+    mac.change((state) => {
+      state.computerName = null;
+    });
+    expect(await readComputerName(mac.runner)).toBeNull();
+    expect(await readComputerName(answering({}))).toBeNull();
+    const named = (out: string) => readComputerName(answering({ '/usr/sbin/scutil --get ComputerName': { out } }));
+    expect(await named(' Mac\u202e of\u0007 Zoë \n')).toBe('Mac of Zoë');
+    expect((await named(`${'x'.repeat(400)}\n`))?.length).toBe(256);
   });
 
   test('sleep is kept away, and what cannot be had is said', async () => {

@@ -125,6 +125,16 @@ describe('npm run profiles', () => {
     });
   });
 
+  test('puts the variable for whose Mac it is into the settings of the agent, from the top of the file alone', () => {
+    const out = at('assigned');
+    writeFileSync(at('assigned.json'), JSON.stringify({ ...good, assignedTo: '$EMAIL' }));
+    expect(profiles(['--settings', at('assigned.json'), '--out', out], now)).toMatchObject({ exit: 0 });
+    const made = parse(readFileSync(join(out, 'settings.mobileconfig'), 'utf8')) as { PayloadContent: Dictionary[] };
+    expect(made.PayloadContent[0]).toMatchObject({ assignedTo: '$EMAIL' });
+    writeFileSync(at('assigned.json'), JSON.stringify({ ...good, agent: { assignedTo: '$EMAIL' } }));
+    expect(() => profiles(['--settings', at('assigned.json'), '--out', out], now)).toThrow('agent.assignedTo: is set at the top of the file');
+  });
+
   test("takes what the settings file does not say from the backend's own values", () => {
     const pem = readFileSync(at('escrow.pem'), 'utf8');
     const values = {

@@ -11,8 +11,8 @@ import { openSecrets } from '../agent/secrets.ts';
 import type { PublicStatus } from '../agent/status.ts';
 import { pem } from '../server/certificates.ts';
 import { initialise } from '../server/init.ts';
-import { silentLog } from '../server/log.ts';
-import { type Serving, serve } from '../server/serve.ts';
+import { type Log as ServerLog, silentLog } from '../server/log.ts';
+import { type MountSites, type Serving, serve } from '../server/serve.ts';
 import { notAllowed } from './allowed-commands.ts';
 import { makePair } from './fake-mac/certificates.ts';
 import { FakeMac } from './fake-mac/fake-mac.ts';
@@ -53,6 +53,21 @@ interface Backing {
   passphrase: string;
 }
 
+/** A listener for people beside the one for Macs: its settings but its address, and what is put there. */
+interface PeoplesListener {
+  settings: object;
+  mountSites: MountSites;
+  /** Where the backend writes its lines. */
+  log?: ServerLog;
+}
+let people: PeoplesListener | null = null;
+
+/** Said before the first `given` of a process: its backend has a listener for people too. */
+export function servePeople(listener: PeoplesListener): void {
+  if (backing) throw new Error('the backend runs already');
+  people = listener;
+}
+
 let backing: Promise<Backing> | null = null;
 const macs: FakeMac[] = [];
 const time = { now: Date.parse('2026-11-23T09:00:00Z') };
@@ -84,7 +99,8 @@ async function openBacking(): Promise<Backing> {
   time.now = Math.max(time.now, Date.now());
   const settings = join(dir, 'settings.json');
   const chosen = JSON.parse(readFileSync(settings, 'utf8'));
-  writeFileSync(settings, JSON.stringify({ ...chosen, listen: { ...chosen.listen, port: behind }, ticketsBesideDeviceCas: true }));
+  const more = people ? { people: await peopleSettings(people.settings) } : {};
+  writeFileSync(settings, JSON.stringify({ ...chosen, listen: { ...chosen.listen, port: behind }, ticketsBesideDeviceCas: true, ...more }));
   const serving = await start(dir, passphrase);
   const network = await openNetwork(port, behind);
   const values = {
@@ -96,11 +112,16 @@ async function openBacking(): Promise<Backing> {
   return { folder, serving, network, deviceCa, values, dir, passphrase };
 }
 
+async function peopleSettings(more: object): Promise<object> {
+  const port = await freePort();
+  return { url: `https://127.0.0.1:${port}`, listen: { host: '127.0.0.1', port }, ...more };
+}
+
 function start(dir: string, passphrase: string): Promise<Serving> {
   // Time stands still here, so a bucket would never fill again.
   const much = { perMinute: 1e6, burst: 1e6 };
   const rates = { nonce: much, enroll: much, refused: much, 'check-in': much, rotations: much, keys: much, grants: much };
-  return serve({ dir, passphrase, log: silentLog, wallNow: () => time.now, rates });
+  return serve({ dir, passphrase, log: people?.log ?? silentLog, wallNow: () => time.now, rates, ...(people ? { mountSites: people.mountSites } : {}) });
 }
 
 /** The Macs' folders go; the backend and its network stop. */

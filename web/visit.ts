@@ -32,6 +32,8 @@ export interface Visit {
   query: Readonly<Record<string, string>>;
   /** The fields of a form; of a name that came twice the last. */
   form: Readonly<Record<string, string>>;
+  /** The cookies that came with it, by their whole names. */
+  cookies: Readonly<Record<string, string>>;
   /** Path and query, as it was asked for: where to go on after signing in. */
   path: string;
   language: Language;
@@ -43,7 +45,10 @@ export interface Visit {
   requestId: string;
   /** Server time, milliseconds. */
   at: number;
-  /** A field that every form with `method="post"` has to have: ties it to this session, and to one act. `once`: spent by that act. */
+  /**
+   * A field that every form with `method="post"` has to have: ties it to this session, and to one act: the path that the form
+   * is sent to, such as `/macs/0b9c…/key`. `once`: good for an hour, and spent by that act. Scripts send it as `form-token`.
+   */
   token(act: string, once?: boolean): Html;
 }
 
@@ -63,7 +68,7 @@ export interface Page {
   /** Modules of web/browser that this page runs. */
   scripts?: readonly string[];
   /** Without a script too: after so many seconds the browser goes there. */
-  then?: { seconds: number; to: string };
+  refresh?: { seconds: number; to: string };
   headers?: Readonly<Record<string, string>>;
   /** Cookies to set: name and value; null removes. All are `__Host-`, HttpOnly, Secure. */
   cookies?: readonly { name: string; value: string | null; maxAgeSeconds?: number }[];

@@ -38,6 +38,12 @@ export async function readMachine(runner: Runner): Promise<Machine> {
   };
 }
 
+/** As its user named it in System Settings; null where it has none, or macOS does not say. */
+export async function readComputerName(runner: Runner): Promise<string | null> {
+  const text = textOf(await runner.run({ program: '/usr/sbin/scutil', args: ['--get', 'ComputerName'] }));
+  return text.replace(/\p{C}/gu, '').trim().slice(0, 256) || null;
+}
+
 export async function readMacos(runner: Runner): Promise<{ version: string; build: string }> {
   const ask = (option: string) => runner.run({ program: '/usr/bin/sw_vers', args: [option] });
   const [version, build] = await Promise.all([ask('-productVersion'), ask('-buildVersion')]);

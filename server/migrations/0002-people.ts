@@ -20,6 +20,8 @@ export async function up(db: Kysely<unknown>): Promise<void> {
     .addColumn('language', 'text')
     .addColumn('created_at', 'integer', (c) => c.notNull())
     .addColumn('last_seen_at', 'integer')
+    // When their provider last said who they are; null for local accounts.
+    .addColumn('confirmed_at', 'integer')
     .addColumn('disabled_at', 'integer')
     .addColumn('disabled_because', 'text')
     .addUniqueConstraint('person_subject', ['provider', 'subject'])
@@ -37,9 +39,18 @@ export async function up(db: Kysely<unknown>): Promise<void> {
     .addColumn('setup_expires_at', 'integer')
     // 1: goes on working when sign-in by password or by provider is off or down, by passkey only.
     .addColumn('emergency', 'integer', (c) => c.notNull().defaultTo(0))
-    .addColumn('failures', 'integer', (c) => c.notNull().defaultTo(0))
-    .addColumn('wait_until', 'integer')
     .execute();
+
+  // Failed sign-ins, by name, by network and by both: also of names that there are not, so that waiting tells nobody who exists.
+  await db.schema
+    .createTable('sign_in_throttle')
+    // HMAC of what is counted: people type their passwords into the wrong field.
+    .addColumn('key', 'text', (c) => c.primaryKey())
+    .addColumn('failures', 'integer', (c) => c.notNull())
+    .addColumn('last_at', 'integer', (c) => c.notNull())
+    .addColumn('wait_until', 'integer', (c) => c.notNull())
+    .execute();
+  await db.schema.createIndex('sign_in_throttle_last').on('sign_in_throttle').column('last_at').execute();
 
   await db.schema
     .createTable('passkey')
@@ -100,6 +111,8 @@ export async function up(db: Kysely<unknown>): Promise<void> {
     .addColumn('expires_at', 'integer', (c) => c.notNull())
     .execute();
 
+  // Whose it is says this table alone.
+  await db.schema.alterTable('mac').dropColumn('owner').execute();
   await db.schema
     .createTable('assignment')
     .addColumn('id', 'text', (c) => c.primaryKey())
@@ -111,6 +124,8 @@ export async function up(db: Kysely<unknown>): Promise<void> {
     .addColumn('source', 'text', (c) => c.notNull().check(sql`source in ('profile', 'csv', 'admin')`))
     // The highest rank counts; two people of one rank are two claims.
     .addColumn('rank', 'integer', (c) => c.notNull())
+    // `profile`: the enrolment that said so. Until it is confirmed, it says nothing about keys that are not its own (rules 6.7).
+    .addColumn('enrolment_id', 'text')
     .addColumn('created_at', 'integer', (c) => c.notNull())
     .addColumn('created_by', 'text', (c) => c.notNull())
     .addColumn('ended_at', 'integer')
@@ -144,6 +159,8 @@ export async function up(db: Kysely<unknown>): Promise<void> {
     .addColumn('created_at', 'integer', (c) => c.notNull())
     .addColumn('expires_at', 'integer', (c) => c.notNull())
     .addColumn('state', 'text', (c) => c.notNull().check(sql`state in ('waiting', 'approved', 'refused', 'expired', 'withdrawn')`))
+    // The first view under it: an approval is for one episode.
+    .addColumn('used_at', 'integer')
     .addColumn('decided_at', 'integer')
     .addColumn('decided_by', 'text')
     .addColumn('words', 'text')
@@ -180,12 +197,15 @@ export async function up(db: Kysely<unknown>): Promise<void> {
     .addColumn('disclosure_id', 'text', (c) => c.notNull().references('disclosure.id'))
     .addColumn('record_id', 'text', (c) => c.notNull())
     .addColumn('session_id', 'text', (c) => c.notNull())
+    // Where it was asked from: what limits count.
+    .addColumn('network', 'text', (c) => c.notNull())
     .addColumn('because', 'text', (c) => c.notNull().check(sql`because in ('first', 'again', 'more-time', 'other-key')`))
     .addColumn('shown_at', 'integer', (c) => c.notNull())
     .addColumn('ends_at', 'integer', (c) => c.notNull())
     .addColumn('hidden_at', 'integer')
     .execute();
   await db.schema.createIndex('key_view_episode').on('key_view').column('episode_id').execute();
+  await db.schema.createIndex('key_view_network').on('key_view').columns(['network', 'shown_at']).execute();
 
   // *It was refused*: evidence against custody, never a proof (rules 2.5).
   await db.schema

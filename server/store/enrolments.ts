@@ -138,10 +138,6 @@ export async function markFirstUse(tx: Tx, used: CertificateRow, at: number): Pr
     .execute();
 }
 
-export const clearOwner = async (tx: Tx, macId: string): Promise<void> => {
-  await tx.updateTable('mac').set({ owner: null }).where('id', '=', macId).execute();
-};
-
 export const proveSerial = async (tx: Tx, macId: string, serial: string): Promise<void> => {
   await tx.updateTable('mac').set({ serial, serial_proved: 1, subject: null }).where('id', '=', macId).execute();
 };

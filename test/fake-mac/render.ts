@@ -94,6 +94,7 @@ export const askedBeforehand = (state: MacState): [string, ...string[]][] => {
     ...users.map((name): [string, ...string[]] => ['/usr/bin/dscl', '.', '-read', `/Users/${name}`, 'accountPolicyData']),
     ['/bin/ps', '-axww', '-o', 'pid=,uid=,args='],
     ['/usr/sbin/scutil', '--proxy'],
+    ['/usr/sbin/scutil', '--get', 'ComputerName'],
   ];
 };
 

@@ -141,6 +141,8 @@ export interface MacState {
   hardwareUuid: string;
   model: string;
   chip: string;
+  /** In System Settings; null: it was never set. */
+  computerName: string | null;
   macos: { version: string; build: string };
   /** What is added to the real time: a clock that is wrong. */
   clockOffsetSeconds: number;

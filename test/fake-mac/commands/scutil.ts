@@ -1,7 +1,8 @@
-// scutil --proxy: the dictionary that macOS prints for its proxy settings, as many scripts read it.
+// scutil --proxy: the dictionary that macOS prints for its proxy settings, as many scripts read it; --get: one name (scutil(8)).
 import { type Asked, hasNo, type Outcome, says } from './outcome.ts';
 
-export const scutil = ({ state: { proxy } }: Asked, args: readonly string[]): Outcome => {
+export const scutil = ({ state: { proxy, computerName } }: Asked, args: readonly string[]): Outcome => {
+  if (args.join(' ') === '--get ComputerName') return computerName === null ? says('', 1) : says(`${computerName}\n`);
   if (args.join(' ') !== '--proxy') return hasNo('/usr/sbin/scutil', args);
   const lines = proxy
     ? ['  HTTPSEnable : 1', `  HTTPSPort : ${proxy.port}`, `  HTTPSProxy : ${proxy.https}`]

@@ -1,0 +1,199 @@
+import type { CustodyState, Facts } from '../protocol/messages.ts';
+import { Problem } from '../protocol/problems.ts';
+import { stopsSelfService } from '../server/alarms.ts';
+import { isTrusted, sameName, whose } from '../server/assignments.ts';
+import type { Backend } from '../server/backend.ts';
+import { custodyFrom, lastFacts, rowsOf } from '../server/custody-state.ts';
+import { deadlineHours } from '../server/holds.ts';
+import { presentRequest, useApproval } from '../server/key-requests.ts';
+import { type Standing, standingOf } from '../server/mac-standing.ts';
+import type { Tx } from '../server/parts.ts';
+import { type Hold, rotationDue } from '../server/rotation-due.ts';
+import type { SitesGround } from '../server/serve.ts';
+import { type Claim, claimsOf, macsClaimedFor } from '../server/store/assignments.ts';
+import { openDebtsOf } from '../server/store/debts.ts';
+import { episodeOf } from '../server/store/disclosures.ts';
+import { type Mac, macById } from '../server/store/macs.ts';
+import type { Person } from '../web/visit.ts';
+import { type Decision, decide, type EncryptedBy, encryptedBy, selfServiceFor } from './may-show.ts';
+import { modelName } from './models.ts';
+
+type Db = Backend['store']['db'];
+type Ground = Pick<SitesGround, 'backend' | 'settings'>;
+
+/** All that pages need of a Mac of whoever is signed in. Times: server, milliseconds. What the Mac has not said is null. */
+export interface OwnMac {
+  macId: string;
+  serial: string;
+  /** The last four signs, as *About This Mac* and the case show them. */
+  serialEnd: string;
+  /** Apple's identifier, such as `Mac15,6`. */
+  model: string | null;
+  /** “MacBook Pro”, where the identifier is known. */
+  modelName: string | null;
+  /** The computer's name, as its user knows it. */
+  name: string | null;
+  /** As macOS says it: “Apple M3 Pro”. */
+  chip: string | null;
+  isAppleSilicon: boolean | null;
+  /** Such as `15.2`. */
+  macosVersion: string | null;
+  lastSeenAt: number | null;
+  fileVault: Facts['fileVault']['state'];
+  /** It is asked for at the next login or logout. */
+  fileVaultDeferred: boolean;
+  encryptedBy: EncryptedBy;
+  custody: { state: CustodyState /** Counted apart: nobody here has opened it yet. */; unopened: boolean };
+  /** When macOS last said `true` to the held key. */
+  provedAt: number | null;
+  /** Of the volume that it started from last. */
+  keys: {
+    held: boolean /** macOS said twice that it does not open this Mac. */;
+    refuted: boolean;
+    heldSince: number | null;
+    candidates: number;
+    shownAt: number | null;
+  };
+  rotation: {
+    /** Begun and not ended: the key may be replaced at any moment. */
+    open: { id: string; begunAt: number } | null;
+    owed: boolean;
+    /** While it is there nothing is replaced. */
+    hold: Hold | null;
+  };
+  standing: Standing;
+  keyboardLayout: string | null;
+  /** Language of the Mac, such as `nl-NL`. */
+  macLanguage: string | null;
+  /** The account on the Mac whose return ends the hold, where it is known. */
+  account: string | null;
+  secureTokenUsers: number | null;
+  /** By the Mac's own clock: of whoever was logged in when it reported last. */
+  passwordChangedAt: number | null;
+  /** Null for two claims. */
+  assignment: { source: Claim['source']; since: number; by: string } | null;
+  /**
+   * It is this one person's for certain, by somebody who may say so: only then what happened with it is shown to them, and what
+   * they say of it counts. Not so with two claims, nor by the word of an enrolment that has to be confirmed first.
+   */
+  certain: boolean;
+  decision: Decision;
+}
+
+const appleSilicon = (chip: string | undefined, model: string | undefined): boolean | null =>
+  chip !== undefined ? chip.startsWith('Apple') : model !== undefined && /^Mac1[3-9],|^Mac[2-9]\d,/.test(model) ? true : null;
+
+interface Seen {
+  mac: Mac;
+  claims: readonly Claim[];
+}
+
+/** Null where it is not this person's: then nothing else of it is looked at. */
+async function seenBy(db: Db, person: Pick<Person, 'userName'>, macId: string): Promise<Seen | null> {
+  const mac = await macById(db, macId);
+  const claims = await claimsOf(db, macId);
+  const owner = whose(claims);
+  const name = sameName(person.userName);
+  const isTheirs = owner.kind === 'one' ? owner.userName === name : owner.kind === 'two-claims' && owner.userNames.includes(name);
+  return mac && isTheirs ? { mac, claims } : null;
+}
+
+async function describe({ backend, settings }: Ground, db: Db, person: Person, { mac, claims }: Seen, at: number): Promise<OwnMac> {
+  const owner = whose(claims);
+  const mine = owner.kind === 'one' ? owner.claims : [];
+  const facts = lastFacts(mac);
+  const rows = await rowsOf(db, mac);
+  const custody = custodyFrom(custodyParts(backend), mac, rows, at);
+  const held = rows.living.find((record) => record.state === 'held');
+  const volume = mac.present_volume;
+  const debts = volume === null ? [] : await openDebtsOf(db, mac.id, volume);
+  const episode = volume === null ? [] : await episodeOf(db, mac.id, volume);
+  const due = rotationDue(debts, episode, deadlineHours({ settings: backend.settings.keys }, mac), at);
+  const standing = await standingOf(db, mac.id);
+  const trust = await Promise.all(mine.map((claim) => isTrusted(db, mac, claim)));
+  const by = encryptedBy(facts, rows.living.length > 0);
+  const shown = rows.living.flatMap((record) => record.disclosed_at ?? []);
+  const selfService = selfServiceFor(settings, person.groups);
+  const [claim] = mine;
+  return {
+    macId: mac.id,
+    serial: mac.serial,
+    serialEnd: mac.serial.slice(-4),
+    model: facts?.model ?? null,
+    modelName: modelName(facts?.model ?? null),
+    name: facts?.name ?? null,
+    chip: facts?.chip ?? null,
+    isAppleSilicon: appleSilicon(facts?.chip, facts?.model),
+    macosVersion: facts?.macosVersion ?? null,
+    lastSeenAt: mac.last_seen_at,
+    fileVault: facts?.fileVault.state ?? 'unknown',
+    fileVaultDeferred: facts?.fileVault.state === 'off' && facts.fileVault.deferredFor !== undefined,
+    encryptedBy: by,
+    custody: { state: custody.state, unopened: custody.unopened },
+    provedAt: held?.proved_at ?? null,
+    keys: {
+      held: held !== undefined,
+      refuted: (held?.refuted_at ?? null) !== null,
+      heldSince: held?.received_at ?? null,
+      candidates: rows.living.filter((record) => record.state === 'candidate').length,
+      shownAt: shown.length === 0 ? null : Math.max(...shown),
+    },
+    rotation: { open: rows.open ? { id: rows.open.id, begunAt: rows.open.begun_at } : null, owed: due.owed, hold: due.hold },
+    standing,
+    keyboardLayout: facts?.keyboardLayout ?? null,
+    macLanguage: facts?.language ?? null,
+    // Whoever says whose it is need not know the account: a list of lower rank may.
+    account: claims.find((one) => one.user_name === claim?.user_name && one.account !== null)?.account ?? null,
+    secureTokenUsers: facts?.secureTokenUsers ?? null,
+    passwordChangedAt: facts?.passwordChangedAt ? Date.parse(facts.passwordChangedAt) : null,
+    assignment: claim ? { source: claim.source, since: claim.created_at, by: claim.created_by } : null,
+    certain: trust.includes(true),
+    decision: decide({
+      assigned: owner.kind === 'two-claims' ? 'two-claims' : 'you',
+      standing,
+      selfService,
+      managedLocalAdmin: settings.selfService.managedLocalAdmin,
+      stoppedByAlarm: stopsSelfService(rows.alarms),
+      checkedIn: mac.last_seen_at !== null && volume !== null,
+      trusted: trust.includes(true),
+      fileVault: facts?.fileVault.state ?? 'unknown',
+      encryptedBy: by,
+      custody: custody.state,
+      request: selfService === 'with-approval' ? await presentRequest(db, mac.id, person.id, at) : null,
+    }),
+  };
+}
+
+const custodyParts = (backend: Backend) => ({ certificates: backend.escrowKeys.certificates, secrets: backend.secrets });
+
+/** The Macs of this person, the one that was seen last first; those with two claims, this person's being one, are among them. */
+export async function ownMacs(ground: Ground, person: Person, at: number): Promise<OwnMac[]> {
+  const { db } = ground.backend.store;
+  const macs: OwnMac[] = [];
+  for (const macId of await macsClaimedFor(db, sameName(person.userName))) {
+    const seen = await seenBy(db, person, macId);
+    if (seen) macs.push(await describe(ground, db, person, seen, at));
+  }
+  return macs.toSorted((a, b) => (b.lastSeenAt ?? 0) - (a.lastSeenAt ?? 0) || (a.serial < b.serial ? -1 : 1));
+}
+
+/** Null for one that is not this person's, and for one that there is not. */
+export async function ownMac(ground: Ground, person: Person, macId: string, at: number): Promise<OwnMac | null> {
+  const { db } = ground.backend.store;
+  const seen = await seenBy(db, person, macId);
+  return seen ? describe(ground, db, person, seen, at) : null;
+}
+
+/**
+ * The same question within the transaction of a disclosure (`Disclosing.before`): the world may have gone on since the page
+ * was made. Throws where the answer is no longer *show*; an approval is spent on the episode that begins with this view.
+ */
+export async function checkAgain(ground: Ground, tx: Tx, person: Person, macId: string, at: number): Promise<OwnMac> {
+  const seen = await seenBy(tx, person, macId);
+  if (!seen) throw new Problem('NOT_FOUND', 'no such Mac of this person');
+  const mac = await describe(ground, tx, person, seen, at);
+  if (mac.decision.may === 'not') throw new Problem('NOT_SHOWN', mac.decision.because);
+  if (mac.decision.may === 'ask-first') throw new Problem('NOT_SHOWN', 'not approved');
+  if (selfServiceFor(ground.settings, person.groups) === 'with-approval') await useApproval(tx, at, macId, person.id);
+  return mac;
+}

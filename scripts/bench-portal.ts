@@ -1,0 +1,178 @@
+import { cpus } from 'node:os';
+import { parseArgs } from 'node:util';
+import type { Page } from 'playwright-core';
+import { mountPortal } from '../portal/portal.ts';
+import type { MountSites } from '../server/serve.ts';
+import { findChromium, noChromium, type OpenBrowser, openBrowser } from '../test/browser.ts';
+import { givenPages, type PageState } from '../test/portal-states.ts';
+import { closeAll } from '../test/together.ts';
+
+/*
+ * What a page of the portal weighs, and when its first words are seen: in Chromium, on a listener with real TLS on loopback,
+ * in a browser that has seen nothing before. The measure is the ratio to a static page of the same server, with the same
+ * style, in the same run: the rounds are interleaved, so that a busy moment falls on all of them alike; the median counts.
+ */
+
+const help = `npm run bench:portal [-- --rounds N] [--json]
+
+  --rounds N   how often each page is painted (default 9)
+  --json       the last line is one JSON object
+`;
+const { values } = parseArgs({ options: { rounds: { type: 'string', default: '9' }, json: { type: 'boolean' }, help: { type: 'boolean', short: 'h' } } });
+if (values.help) {
+  process.stdout.write(help);
+  process.exit(0);
+}
+const rounds = Number(values.rounds);
+if (!Number.isInteger(rounds) || rounds < 3 || rounds > 100) {
+  process.stderr.write('bench:portal: error: --rounds must be a whole number from 3 to 100\n');
+  process.exit(64);
+}
+if (findChromium() === null) {
+  process.stderr.write(`bench:portal: error: ${noChromium}\n`);
+  process.exit(75);
+}
+
+const mostBytes = 30 * 1024;
+const mostRatio = 1.5;
+
+interface Weight {
+  /** As it came over the wire, without headers. */
+  sent: number;
+  /** As the browser has it. */
+  plain: number;
+  html: number;
+  styles: number;
+  scripts: number;
+}
+interface Measured extends Weight {
+  paint: number[];
+}
+
+const median = (numbers: readonly number[]): number => {
+  const sorted = numbers.toSorted((a, b) => a - b);
+  const middle = Math.floor(sorted.length / 2);
+  return sorted.length % 2 === 1 ? (sorted[middle] ?? 0) : ((sorted[middle - 1] ?? 0) + (sorted[middle] ?? 0)) / 2;
+};
+
+/** Two pages that no program writes: one with the site's style, one with nothing. */
+const staticPages: MountSites = async (ground) => {
+  const page = (head: string) =>
+    `<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Static</title>${head}</head><body><main><h1>A page</h1><p>It was written once and is sent as it is.</p></main></body></html>`;
+  const add = (path: string, text: () => string) =>
+    ground.http.app.get(path, (_, reply) =>
+      reply
+        .header('content-security-policy', "default-src 'none'; style-src 'self'")
+        .header('cache-control', 'no-store')
+        .type('text/html; charset=utf-8')
+        .send(text()),
+    );
+  await mountPortal(ground);
+  let style = '';
+  add('/static/bare', () => page(''));
+  add('/static/styled', () => page(style));
+  const signIn = await ground.http.app.inject({ method: 'GET', url: '/sign-in' });
+  style = /<link rel="stylesheet"[^>]*>/.exec(signIn.payload)?.[0] ?? '';
+};
+
+/** Resolves when the first words have been painted: milliseconds since the navigation began. */
+const firstPaint = (page: Page): Promise<number> =>
+  page.evaluate(`new Promise((resolve) => {
+    new PerformanceObserver((list) => {
+      const first = list.getEntriesByName('first-contentful-paint')[0];
+      if (first) resolve(first.startTime);
+    }).observe({ type: 'paint', buffered: true });
+  })`);
+
+async function weigh(page: Page, go: () => Promise<void>): Promise<Weight> {
+  const weight: Weight = { sent: 0, plain: 0, html: 0, styles: 0, scripts: 0 };
+  const waiting: Promise<void>[] = [];
+  const listen = (response: import('playwright-core').Response): void => {
+    const kind = response.request().resourceType();
+    const field = kind === 'document' ? 'html' : kind === 'stylesheet' ? 'styles' : 'scripts';
+    waiting.push(
+      (async () => {
+        if (response.status() >= 300 && response.status() < 400) return;
+        const [{ responseBodySize }, body] = [await response.request().sizes(), await response.body()];
+        weight.sent += responseBodySize;
+        weight.plain += body.length;
+        weight[field] += body.length;
+      })(),
+    );
+  };
+  page.on('response', listen);
+  await go();
+  await page.waitForLoadState('networkidle');
+  page.off('response', listen);
+  await Promise.all(waiting);
+  return weight;
+}
+
+async function measure(browser: OpenBrowser, basis: PageState, states: readonly PageState[]): Promise<Map<string, Measured>> {
+  const taken = new Map<string, Measured>();
+  // Before every third page the basis again: what the machine does besides then weighs on both alike.
+  const order = states.flatMap((state, at) => (at % 3 === 0 ? [basis, state] : [state]));
+  for (let round = 0; round < rounds; round++) {
+    process.stderr.write(`\rround ${round + 1} of ${rounds}`);
+    for (const state of order) {
+      // A browser that has seen nothing: every style and script is asked for.
+      const visitor = await browser.visit({ language: 'en-GB' });
+      try {
+        await visitor.context.addCookies([...state.cookies]);
+        for (const step of state.steps.slice(0, -1)) await step(visitor.page);
+        const last = state.steps.at(-1) ?? (async () => undefined);
+        if (!taken.has(state.name)) taken.set(state.name, { ...(await weigh(visitor.page, () => last(visitor.page))), paint: [] });
+        else {
+          await last(visitor.page);
+          taken.get(state.name)?.paint.push(await firstPaint(visitor.page));
+        }
+      } finally {
+        await visitor.close();
+      }
+    }
+  }
+  process.stderr.write('\n');
+  return taken;
+}
+
+const go = (name: string, path: string): PageState => ({ name, cookies: [], steps: [async (page) => void (await page.goto(path))] });
+
+try {
+  const { url, states } = await givenPages({ mountSites: staticPages });
+  const browser = await openBrowser({ url });
+  try {
+    print(await measure(browser, go('static', '/static/styled'), [go('bare', '/static/bare'), ...states]));
+  } finally {
+    await browser.close();
+  }
+} finally {
+  await closeAll();
+}
+
+function print(all: Map<string, Measured>): void {
+  const basis = median(all.get('static')?.paint ?? []);
+  const kilobytes = (bytes: number) => (bytes / 1024).toFixed(1).padStart(6);
+  process.stdout.write(`${rounds} rounds, the first for the weight, then the median; node ${process.version}, ${cpus()[0]?.model ?? 'unknown processor'}\n\n`);
+  process.stdout.write('page                        html  styles scripts |  plain   sent KiB | paint ms  ratio\n');
+  let largestBytes = 0;
+  let largestSentBytes = 0;
+  let paintRatio = 0;
+  for (const [name, { html, styles, scripts, plain, sent, paint }] of all) {
+    const milliseconds = median(paint);
+    const ratio = milliseconds / basis;
+    if (name !== 'static' && name !== 'bare') {
+      largestBytes = Math.max(largestBytes, plain);
+      largestSentBytes = Math.max(largestSentBytes, sent);
+      paintRatio = Math.max(paintRatio, ratio);
+    }
+    const missed = plain > mostBytes || ratio > mostRatio ? '  missed' : '';
+    process.stdout.write(
+      `${name.padEnd(26)} ${kilobytes(html)} ${kilobytes(styles)} ${kilobytes(scripts)} | ${kilobytes(plain)} ${kilobytes(sent)}     | ${milliseconds.toFixed(1).padStart(8)} ${ratio.toFixed(2).padStart(6)}${missed}\n`,
+    );
+  }
+  process.stdout.write(`\nAims: each page at most ${mostBytes} bytes, all in; its first words within ${mostRatio} times those of a static page.\n`);
+  if (values.json)
+    process.stdout.write(
+      `${JSON.stringify({ pages: all.size - 2, staticPaintMs: Number(basis.toFixed(1)), largestSentBytes, largestBytes, paintRatio: Number(paintRatio.toFixed(2)) })}\n`,
+    );
+}

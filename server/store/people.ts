@@ -1,0 +1,62 @@
+import type { Kysely, Selectable, Updateable } from 'kysely';
+import type { Tx } from '../parts.ts';
+import type { Tables } from '../tables.ts';
+
+type Db = Kysely<Tables>;
+export type PersonRow = Selectable<Tables['person']>;
+export type LocalAccountRow = Selectable<Tables['local_account']>;
+/** A person, with what belongs to their local account where they have one. */
+export type KnownPerson = PersonRow & { emergency: number | null };
+
+const withAccount = (db: Db) =>
+  db.selectFrom('person').leftJoin('local_account', 'local_account.person_id', 'person.id').selectAll('person').select('local_account.emergency');
+
+export const personById = async (db: Db, id: string): Promise<KnownPerson | null> => (await withAccount(db).where('id', '=', id).executeTakeFirst()) ?? null;
+
+export const personOfSubject = async (db: Db, provider: string, subject: string): Promise<KnownPerson | null> =>
+  (await withAccount(db).where('provider', '=', provider).where('subject', '=', subject).executeTakeFirst()) ?? null;
+
+export const peopleNamed = (db: Db, userName: string): Promise<KnownPerson[]> =>
+  withAccount(db).where('user_name', '=', userName).orderBy('created_at').execute();
+
+export const insertPerson = async (tx: Tx, person: PersonRow): Promise<void> => void (await tx.insertInto('person').values(person).execute());
+
+export const updatePerson = async (tx: Tx, id: string, changes: Updateable<Tables['person']>): Promise<void> =>
+  void (await tx.updateTable('person').set(changes).where('id', '=', id).execute());
+
+/** The local account of a name, with its person. */
+export const accountNamed = async (db: Db, name: string): Promise<(PersonRow & LocalAccountRow) | null> =>
+  (await db
+    .selectFrom('person')
+    .innerJoin('local_account', 'local_account.person_id', 'person.id')
+    .selectAll('person')
+    .selectAll('local_account')
+    .where('provider', '=', 'local')
+    .where('subject', '=', name)
+    .executeTakeFirst()) ?? null;
+
+export const accountOf = async (db: Db, personId: string): Promise<LocalAccountRow | null> =>
+  (await db.selectFrom('local_account').selectAll().where('person_id', '=', personId).executeTakeFirst()) ?? null;
+
+export const insertAccount = async (tx: Tx, account: LocalAccountRow): Promise<void> => void (await tx.insertInto('local_account').values(account).execute());
+
+export const updateAccount = async (tx: Tx, personId: string, changes: Updateable<Tables['local_account']>): Promise<void> =>
+  void (await tx.updateTable('local_account').set(changes).where('person_id', '=', personId).execute());
+
+/** Everybody, with how many passkeys they have. */
+export async function everybody(db: Db) {
+  const counts = await db
+    .selectFrom('passkey')
+    .select(({ fn }) => ['person_id', fn.countAll<number>().as('passkeys')])
+    .groupBy('person_id')
+    .execute();
+  const passkeys = new Map(counts.map((row) => [row.person_id, row.passkeys]));
+  const people = await db
+    .selectFrom('person')
+    .leftJoin('local_account', 'local_account.person_id', 'person.id')
+    .selectAll('person')
+    .select(['local_account.emergency', 'local_account.password_at', 'local_account.setup_expires_at'])
+    .orderBy('user_name')
+    .execute();
+  return people.map((person) => ({ ...person, passkeys: passkeys.get(person.id) ?? 0 }));
+}

@@ -1,0 +1,101 @@
+import type { InTwo } from './words.ts';
+
+interface AccountWords {
+  title: string;
+  who: (name: string, userName: string) => string;
+  sessions: string;
+  sessionsMean: string;
+  thisOne: string;
+  since: string;
+  from: (network: string) => string;
+  everywhere: string;
+  everywhereMeans: string;
+  passkeys: string;
+  passkeysMean: string;
+  passkeysLast: (provider: string) => string;
+  none: string;
+  added: string;
+  used: string;
+  neverUsed: string;
+  remove: (label: string) => string;
+  add: string;
+  addMeans: string;
+  addFailed: string;
+  label: string;
+  noScript: string;
+  password: string;
+  change: string;
+  changed: string;
+  notAdded: { title: string; text: string };
+  lastOne: { title: string; text: string };
+  changeMeans: string;
+}
+
+export const accountWords: InTwo<AccountWords> = {
+  en: {
+    title: 'My account',
+    who: (name, userName) => `You are ${name} (${userName}).`,
+    sessions: 'Where you are signed in',
+    sessionsMean: 'If you do not know one of these, sign out everywhere and tell the service desk.',
+    thisOne: 'this browser',
+    since: 'since',
+    from: (network) => `from ${network}`,
+    everywhere: 'Sign out everywhere',
+    everywhereMeans: 'Ends all of them, this one too.',
+    passkeys: 'Passkeys',
+    passkeysMean: 'A passkey on your telephone lets you in here also when the Mac that you normally confirm with is the one that is locked.',
+    passkeysLast: (provider) => `They work for 30 days after your last sign-in with ${provider}.`,
+    none: 'You have none.',
+    added: 'added',
+    used: 'last used',
+    neverUsed: 'not used yet',
+    remove: (label) => `Remove “${label}”`,
+    add: 'Add a passkey',
+    addMeans: 'With the fingerprint, face or PIN of this device, or with a security key.',
+    addFailed: 'Your device did not make a passkey. Nothing was changed.',
+    label: 'Name of this passkey, such as “My telephone”',
+    noScript: 'To add a passkey, switch on JavaScript for this page.',
+    password: 'Password',
+    change: 'Choose another password',
+    changed: 'Your password is changed. You were signed out everywhere else.',
+    notAdded: { title: 'The passkey was not added', text: 'Nothing was changed. Try it again. There can be ten at most.' },
+    lastOne: {
+      title: 'This is the last passkey of an emergency account',
+      text: 'Nothing was changed: without it nobody could sign in with this account. Add another first.',
+    },
+    changeMeans: 'All other browsers are signed out by it.',
+  },
+  nl: {
+    title: 'Mijn account',
+    who: (name, userName) => `Je bent ${name} (${userName}).`,
+    sessions: 'Waar je bent ingelogd',
+    sessionsMean: 'Ken je er een niet? Log overal uit en vertel het de servicedesk.',
+    thisOne: 'deze browser',
+    since: 'sinds',
+    from: (network) => `vanaf ${network}`,
+    everywhere: 'Overal uitloggen',
+    everywhereMeans: 'Alles stopt, ook deze browser.',
+    passkeys: 'Passkeys',
+    passkeysMean: 'Met een passkey op je telefoon kom je hier ook binnen als de Mac waarmee je normaal bevestigt juist die ene is die op slot zit.',
+    passkeysLast: (provider) => `Ze werken tot 30 dagen na je laatste keer inloggen met ${provider}.`,
+    none: 'Je hebt er geen.',
+    added: 'toegevoegd',
+    used: 'laatst gebruikt',
+    neverUsed: 'nog niet gebruikt',
+    remove: (label) => `“${label}” verwijderen`,
+    add: 'Passkey toevoegen',
+    addMeans: 'Met je vingerafdruk, je gezicht of de pincode van dit apparaat, of met een beveiligingssleutel.',
+    addFailed: 'Je apparaat maakte geen passkey. Er is niets veranderd.',
+    label: 'Naam van deze passkey, zoals “Mijn telefoon”',
+    noScript: 'Zet JavaScript aan voor deze pagina om een passkey toe te voegen.',
+    password: 'Wachtwoord',
+    change: 'Ander wachtwoord kiezen',
+    changed: 'Je wachtwoord is veranderd. Overal elders ben je uitgelogd.',
+    notAdded: { title: 'De passkey is niet toegevoegd', text: 'Er is niets veranderd. Probeer het nog eens. Meer dan tien kan niet.' },
+    lastOne: {
+      title: 'Dit is de laatste passkey van een noodaccount',
+      text: 'Er is niets veranderd: zonder deze passkey kan niemand met dit account inloggen. Voeg eerst een andere toe.',
+    },
+    changeMeans: 'Alle andere browsers worden uitgelogd.',
+  },
+};

@@ -1,0 +1,103 @@
+import { createHash, randomBytes, randomUUID, timingSafeEqual } from 'node:crypto';
+import { audit } from '../server/audit.ts';
+import type { Tx } from '../server/parts.ts';
+import { insertPerson, personOfSubject, updatePerson } from '../server/store/people.ts';
+import { beginFlow, spendFlow } from '../server/store/sign-in-flows.ts';
+import { enter } from './entering.ts';
+import type { SaidByProvider } from './provider-claims.ts';
+import type { ProviderFailure, Providers } from './providers.ts';
+import { isAgain, signInPage, thenOf } from './sign-in-page.ts';
+import type { SignInTrouble } from './sign-in-trouble.ts';
+import type { Site } from './visit.ts';
+
+/** A second step may have to be set up on the way. */
+const flowMinutes = 20;
+/** Ties the way back to the browser that set out: an answer that somebody else has fetched signs nobody in here. */
+const flowCookie = 'flow';
+
+const sha256 = (text: string): string => createHash('sha256').update(text).digest('hex');
+const sameText = (a: string, b: string): boolean => a.length === b.length && timingSafeEqual(Buffer.from(a), Buffer.from(b));
+
+const troubles: Record<ProviderFailure, SignInTrouble> = {
+  denied: 'denied',
+  down: 'down',
+  'login-required': 'loginRequired',
+  'not-fresh': 'notFresh',
+  nameless: 'nameless',
+  refused: 'refused',
+};
+
+/** Signing in with a provider: away, and back. */
+export function addProviderPages(site: Site, providers: Providers): void {
+  const { ground } = site;
+  const { store, clock } = ground.backend;
+  const redirectUri = (id: string): string => `${ground.settings.url}/sign-in/back/${id}`;
+
+  site.page('/sign-in/with/:provider', 'nobody', async (visit) => {
+    const id = visit.params['provider'] ?? '';
+    const signing = { goal: thenOf(visit.query['then']), again: isAgain(visit, visit.query['again']) };
+    const { session } = visit;
+    const state = randomBytes(32).toString('base64url');
+    const to = await providers.begin(id, { state, again: signing.again, redirectUri: redirectUri(id) });
+    if (to === null) return signInPage(ground, visit, { ...signing, trouble: 'down' });
+    const given = visit.cookies[flowCookie] ?? '';
+    const browser = /^[\w-]{43}$/.test(given) ? given : randomBytes(32).toString('base64url');
+    await store.write(async (tx) => {
+      const at = await clock.persist(tx);
+      await beginFlow(tx, {
+        digest: sha256(state),
+        kind: 'provider',
+        provider: id,
+        checks: JSON.stringify({ browser: sha256(browser) }),
+        then_path: signing.goal,
+        session_id: signing.again ? (session?.id ?? null) : null,
+        person_id: signing.again ? (session?.person.id ?? null) : null,
+        created_at: at,
+        expires_at: at + flowMinutes * 60_000,
+      });
+    });
+    return { to, away: true, cookies: [{ name: flowCookie, value: browser, maxAgeSeconds: flowMinutes * 60 }] };
+  });
+
+  site.page('/sign-in/back/:provider', 'nobody', async (visit) => {
+    const id = visit.params['provider'] ?? '';
+    const state = visit.query['state'] ?? '';
+    const browser = visit.cookies[flowCookie] ?? '';
+    const { flow, at } = await store.write(async (tx) => {
+      const now = await clock.persist(tx);
+      return { flow: await spendFlow(tx, sha256(state), 'provider', now), at: now };
+    });
+    const bound = flow ? (JSON.parse(flow.checks) as { browser: string }).browser : '';
+    if (!flow || flow.provider !== id || !sameText(bound, sha256(browser))) {
+      // Whoever goes back in their history after they are in has lost nothing.
+      return signInPage(ground, visit, { goal: '/macs', again: false, trouble: 'flowOld' });
+    }
+    const again = flow.person_id !== null;
+    const signing = { goal: flow.then_path, again: again && visit.session !== null };
+    const [, query = ''] = visit.path.split(/\?(.*)/s);
+    const seconds = Math.ceil((at - flow.created_at) / 1000);
+    const said = await providers.finish(id, { state, again, redirectUri: redirectUri(id), search: `?${query}`, seconds });
+    if ('failure' in said) return signInPage(ground, visit, { ...signing, trouble: troubles[said.failure] });
+    const personId = await store.write(async (tx) => keep(tx, id, said, await clock.persist(tx)));
+    const { provedSecondsAgo } = said;
+    const entered = await enter(ground, visit, { personId, way: id, goal: flow.then_path, expected: flow.person_id, provedSecondsAgo });
+    return typeof entered === 'string' ? signInPage(ground, visit, { ...signing, trouble: entered }) : entered;
+  });
+}
+
+/** Who it is by what the provider never changes; name, address and groups are what it has said last. */
+async function keep(tx: Tx, provider: string, said: SaidByProvider, at: number): Promise<string> {
+  const { subject, userName, displayName, email } = said;
+  const now = { user_name: userName, display_name: displayName, email, groups: JSON.stringify(said.groups), confirmed_at: at };
+  const known = await personOfSubject(tx, provider, subject);
+  if (known) {
+    if (known.user_name !== userName)
+      await audit(tx, { at, actor: 'server', act: 'person.renamed', details: { personId: known.id, provider, from: known.user_name, to: userName } });
+    await updatePerson(tx, known.id, now);
+    return known.id;
+  }
+  const id = randomUUID();
+  await insertPerson(tx, { id, provider, subject, ...now, language: null, created_at: at, last_seen_at: null, disabled_at: null, disabled_because: null });
+  await audit(tx, { at, actor: 'server', act: 'person.met', details: { personId: id, provider, userName } });
+  return id;
+}
