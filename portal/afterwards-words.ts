@@ -59,7 +59,7 @@ const en: AfterwardsWords = {
       case 'its-turn':
         return html`The Mac does this when it is next online and somebody has been logged in for ten minutes. It was last heard of ${time.ago(waiting.lastSeenAt)}.`;
       case 'grant':
-        return html`The Mac was given its key today to check it, and gets one only once a day. It goes on after ${time.clock(waiting.from)}, when it is online and somebody is logged in.`;
+        return html`The Mac was given its key today, to check or replace it, and gets one only once a day. It goes on after ${time.clock(waiting.from)}, when it is online and somebody is logged in.`;
       case 'other-volume':
         return html`The Mac has started from another disk than the one that this key opens. It goes on when it starts from that one again.`;
       case 'service-desk':
@@ -160,7 +160,7 @@ const nl: AfterwardsWords = {
       case 'its-turn':
         return html`De Mac doet dit zodra hij online is en iemand tien minuten is ingelogd. Er is ${time.ago(waiting.lastSeenAt)} voor het laatst iets van gehoord.`;
       case 'grant':
-        return html`De Mac kreeg vandaag zijn sleutel al om die te controleren, en dat mag één keer per dag. Het gaat verder na ${time.clock(waiting.from)}, als hij online is en iemand is ingelogd.`;
+        return html`De Mac kreeg vandaag zijn sleutel al om die te controleren of te vervangen, en dat mag één keer per dag. Het gaat verder na ${time.clock(waiting.from)}, als hij online is en iemand is ingelogd.`;
       case 'other-volume':
         return html`De Mac is vanaf een andere schijf gestart dan die deze sleutel opent. Het gaat verder als hij weer vanaf die schijf start.`;
       case 'service-desk':

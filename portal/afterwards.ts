@@ -1,5 +1,6 @@
 import { latestEpisodeOf } from '../server/store/episodes.ts';
 import { type Html, html } from '../web/html.ts';
+import { usableAddress } from '../web/mail-queue.ts';
 import { ago, clockTime } from '../web/times.ts';
 import type { Page, SignedIn, Site } from '../web/visit.ts';
 import { say } from '../web/words.ts';
@@ -7,6 +8,7 @@ import { afterwardsWords } from './afterwards-words.ts';
 import { addBackIn, backInForm } from './back-in.ts';
 import { episodeFacts } from './episode-facts.ts';
 import { type EpisodeFacts, type EpisodeState, episodeStateOf, type Step } from './episode-state.ts';
+import { lookedWords } from './looked-words.ts';
 import { cardFor, certainMac, nameOf, nextInWords } from './mac-parts.ts';
 
 /** From the key that was shown to the one that replaced it, and what to expect on the Mac in between. */
@@ -33,12 +35,13 @@ async function afterwards({ ground }: Site, visit: SignedIn): Promise<Page> {
 ${state && facts ? timeline(state, facts, visit) : html`<p>${words.none}</p>${nextInWords(mac, visit.at, language)}`}
 ${overdue && html`<p class="deadline"><strong>${overdue.says}</strong> ${overdue.fix}</p>`}
 </section>
-${!isOver && html`<p><a href="${here}/afterwards">${words.lookAgain}</a></p>`}
+${!isOver && usableAddress(person.email) === null && html`<p class="note">${say(lookedWords, language).words.noMail}</p>`}
+${state && !isOver && html`<p class="ways"><a href="${here}/afterwards">${words.lookAgain}</a></p>`}
 ${mac.rotation.hold && backInForm(visit, mac.macId)}
 ${state?.overdue && (await cardFor(ground, visit, mac, `afterwards, ${state.overdue}`))}
-${whatToExpect(visit, ground.settings.macAccounts)}
-<p><a href="${here}/looked">${words.notMe}</a></p>
-<p><a href="${here}">${words.back}</a></p>`;
+${state && whatToExpect(visit, ground.settings.macAccounts)}
+<p class="ways"><a href="${here}/looked">${words.notMe}</a></p>
+<p class="ways"><a href="${here}">${words.back}</a></p>`;
   return { title: words.title, body, language, scripts: isOver ? ['times'] : ['times', 'look-again'] };
 }
 

@@ -1,15 +1,17 @@
+import type { OwnerSays } from '../server/owner-says.ts';
 import { type Html, html } from '../web/html.ts';
 import type { SignedIn, Site } from '../web/visit.ts';
 import { say } from '../web/words.ts';
 import { devicesWords } from './devices-words.ts';
-import { certainMac } from './mac-parts.ts';
+import { certainMac, stillCertain } from './mac-parts.ts';
 
 /** *I am back in*: from then on nobody types the key any more (rules 4.1 b). Said twice it is said once. */
 export function addBackIn({ ground, act }: Site): void {
   act('/macs/:mac/back-in', 'person', async (visit) => {
     const mac = await certainMac(ground, visit);
     const { id, userName } = visit.session.person;
-    await ground.backend.custody.backIn({ macId: mac.macId, personId: id, actor: userName });
+    const before: OwnerSays['before'] = (tx, at) => stillCertain(ground, tx, visit, at);
+    await ground.backend.custody.backIn({ macId: mac.macId, personId: id, actor: userName, before });
     return { to: `/macs/${mac.macId}/afterwards` };
   });
 }

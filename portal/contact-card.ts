@@ -8,7 +8,7 @@ type ContactSettings = Pick<PeopleSettings, 'contact' | 'selfService'>;
 
 /** Whom this person calls: of the first group of the settings that they are in and that names somebody, else the organisation's. */
 export function contactOf(settings: ContactSettings, person: Pick<Person, 'groups'> | null): Contact | null {
-  const group = settings.selfService.groups.find((one) => one.contact !== undefined && person?.groups.includes(one.group));
+  const group = settings.selfService.groups.find((one) => one.contact !== undefined && person?.groups?.includes(one.group));
   return group?.contact ?? settings.contact;
 }
 

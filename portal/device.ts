@@ -20,11 +20,13 @@ async function page(site: Site, visit: SignedIn): Promise<Page> {
   const name = nameOf(mac, language);
   const isReplacing = keyStateOf(keyFactsOf(mac), visit.at).is === 'replacing';
   const body = html`<h1>${name}</h1>
-${facts(mac, visit)}
+<p data-look-again aria-live="polite">${diskInWords(mac, language)} ${keyInWords(mac, visit.at, language)}</p>
 ${await whatNow(site, visit, mac)}
 ${mac.certain && (await underWay(site, visit, mac))}
-${mac.certain && html`<p><a href="/macs/${mac.macId}/looked">${words.looked}</a></p>`}
-<p><a href="/macs">${words.allMacs}</a></p>`;
+<h2>${words.about}</h2>
+${facts(mac, visit)}
+${mac.certain && html`<p class="ways"><a href="/macs/${mac.macId}/looked">${words.looked}</a></p>`}
+<p class="ways"><a href="/macs">${words.allMacs}</a></p>`;
   // Only while the page asks for patience: then it says by itself when that is over.
   return { title: name, body, language, scripts: isReplacing ? ['times', 'look-again'] : ['times'] };
 }
@@ -33,13 +35,11 @@ function facts(mac: OwnMac, { at, language: wanted }: SignedIn): Html {
   const { words, language } = say(devicesWords, wanted);
   const line = (name: string, value: Html | string | null) => value !== null && html`<dt>${name}</dt><dd>${value}</dd>`;
   const { assignment } = mac;
-  return html`<dl class="facts" data-look-again aria-live="polite">
+  return html`<dl class="facts">
 ${line(words.facts.model, mac.modelName ?? mac.model)}
 ${line(words.serialEnds, html`<code>${mac.serialEnd}</code>`)}
 ${line(words.lastOnline, mac.lastSeenAt === null ? words.neverOnline : ago(mac.lastSeenAt, at, language))}
 ${line(words.facts.macos, mac.macosVersion)}
-${line(words.facts.fileVault, diskInWords(mac, language))}
-${line(words.facts.key, keyInWords(mac, at, language))}
 ${line(words.facts.yours, assignment && words.yours[assignment.source](dateOf(assignment.since, language)))}
 </dl>`;
 }

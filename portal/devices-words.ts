@@ -14,7 +14,8 @@ interface DevicesWords {
   notListedMeans: string;
   notListedWhy: readonly string[];
   notListedFix: string;
-  facts: { model: string; macos: string; fileVault: string; key: string; yours: string };
+  about: string;
+  facts: { model: string; macos: string; yours: string };
   yours: Record<'profile' | 'csv' | 'admin', (since: Html) => Html>;
   locked: string;
   lockedMeans: string;
@@ -28,6 +29,7 @@ interface DevicesWords {
   howItGoes: string;
   hold: (until: Html) => Html;
   owed: string;
+  owedLater: string;
   backIn: string;
   backInMeans: string;
   looked: string;
@@ -58,7 +60,8 @@ const en: DevicesWords = {
     'you have signed in with another account than the one that it was given to',
   ],
   notListedFix: 'Call, and read out the serial number. It is on the bottom of the Mac, on its box, and on your order.',
-  facts: { model: 'Model', macos: 'macOS', fileVault: 'Disk', key: 'Key', yours: 'In your name' },
+  about: 'About this Mac',
+  facts: { model: 'Model', macos: 'macOS', yours: 'In your name' },
   yours: {
     profile: (since) => html`since ${since}, by the Mac’s own settings`,
     csv: (since) => html`since ${since}, by your organisation’s list`,
@@ -75,6 +78,7 @@ const en: DevicesWords = {
   underWay: (shown) => html`You were shown a key of this Mac ${shown}.`,
   howItGoes: 'After you are in: how it goes on',
   hold: (until) => html`Its key was shown. It stays as it is until somebody is back in, at the latest until ${until}. Then it is replaced.`,
+  owedLater: 'Its key was shown, or is to be replaced for another reason.',
   owed: 'Its key was shown, or is to be replaced for another reason. The Mac replaces it as soon as it is online and somebody is logged in.',
   backIn: 'I am back in',
   backInMeans: 'Say so when you see your own desktop. From then on the key may be replaced.',
@@ -106,7 +110,8 @@ const nl: DevicesWords = {
     'je met een ander account bent ingelogd dan waarvoor hij is uitgegeven',
   ],
   notListedFix: 'Bel, en lees het serienummer voor. Het staat onderop de Mac, op de doos en op de bestelling.',
-  facts: { model: 'Model', macos: 'macOS', fileVault: 'Schijf', key: 'Sleutel', yours: 'Op je naam' },
+  about: 'Over deze Mac',
+  facts: { model: 'Model', macos: 'macOS', yours: 'Op je naam' },
   yours: {
     profile: (since) => html`sinds ${since}, volgens de instellingen van de Mac`,
     csv: (since) => html`sinds ${since}, volgens de lijst van je organisatie`,
@@ -123,6 +128,7 @@ const nl: DevicesWords = {
   underWay: (shown) => html`Je kreeg ${shown} een sleutel van deze Mac te zien.`,
   howItGoes: 'Als je er weer in bent: hoe het verder gaat',
   hold: (until) => html`De sleutel is getoond. Hij blijft zoals hij is tot iemand er weer in is, uiterlijk tot ${until}. Daarna wordt hij vervangen.`,
+  owedLater: 'De sleutel is getoond, of moet om een andere reden worden vervangen.',
   owed: 'De sleutel is getoond, of moet om een andere reden worden vervangen. Dat doet de Mac zodra hij online is en iemand is ingelogd.',
   backIn: 'Ik ben er weer in',
   backInMeans: 'Zeg dit zodra je je eigen bureaublad ziet. Vanaf dan mag de sleutel worden vervangen.',

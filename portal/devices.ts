@@ -28,16 +28,17 @@ async function list({ ground }: Site, visit: SignedIn): Promise<Page> {
       ? html`<h1>${words.title}</h1>
 <p>${words.none.says} ${words.none.means}</p>
 <p>${words.none.fix}</p>
-<p><a href="/not-listed">${words.notListed}</a></p>
-${await cardFor(ground, visit, null, '/macs, none')}`
+${await cardFor(ground, visit, null, '/macs, none')}
+<p class="ways"><a href="/not-listed">${words.notListed}</a></p>`
       : html`<h1>${words.title}</h1>
 <p>${words.intro}</p>
-<ul class="plain macs">${macs.map((mac) => entry(mac, visit))}</ul>
-<p><a href="/not-listed">${words.notListed}</a></p>`;
+<ul class="plain macs">${macs.map((mac) => entry(mac, visit, macs.length === 1))}</ul>
+<p class="ways"><a href="/not-listed">${words.notListed}</a></p>`;
   return { title: words.title, body, language, scripts: ['times'] };
 }
 
-function entry(mac: OwnMac, { at, language: wanted }: SignedIn): Html {
+/** From here at once to the help, where there is any: with several Macs each button says for which. */
+function entry(mac: OwnMac, { at, language: wanted }: SignedIn, isOnly: boolean): Html {
   const { words, language } = say(devicesWords, wanted);
   const name = nameOf(mac, language);
   const seen = mac.lastSeenAt === null ? words.neverOnline : ago(mac.lastSeenAt, at, language);
@@ -45,6 +46,7 @@ function entry(mac: OwnMac, { at, language: wanted }: SignedIn): Html {
 <h2><a class="mac-name" href="/macs/${mac.macId}">${name}</a></h2>
 <p>${mac.modelName !== null && mac.modelName !== name && html`${mac.modelName}. `}${words.serialEnds} <code>${mac.serialEnd}</code>. ${words.lastOnline}: ${seen}.</p>
 <p>${diskInWords(mac, language)} ${keyInWords(mac, at, language)}</p>
+${mac.decision.may === 'show' && html`<p><a class="button${isOnly ? '' : ' second'}" href="/macs/${mac.macId}/unlock">${words.getIn}<span class="hidden-words">: ${name}</span></a></p>`}
 </li>`;
 }
 
@@ -56,6 +58,6 @@ async function notListed({ ground }: Site, visit: SignedIn): Promise<Page> {
 <ul>${words.notListedWhy.map((why) => html`<li>${why}</li>`)}</ul>
 <p>${words.notListedFix}</p>
 ${await cardFor(ground, visit, null, '/not-listed')}
-<p><a href="/macs">${words.allMacs}</a></p>`;
+<p class="ways"><a href="/macs">${words.allMacs}</a></p>`;
   return { title: words.notListedTitle, body, language };
 }

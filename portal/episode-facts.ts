@@ -12,18 +12,46 @@ import { grantsOf } from '../server/store/grants.ts';
 import { recordById } from '../server/store/keys.ts';
 import { macById } from '../server/store/macs.ts';
 import { openRotationOf } from '../server/store/rotations.ts';
-import type { EpisodeFacts } from './episode-state.ts';
+import type { MailDetails } from '../web/mail-queue.ts';
+import { type Delay, type DelayFacts, delayIn, type EpisodeFacts } from './episode-state.ts';
 
-/** What is known of an episode now, from the rows. For pages, mails and the rounds of the watch. */
-export async function episodeFacts({ store, settings }: Pick<Backend, 'store' | 'settings'>, episode: Episode, at: number): Promise<EpisodeFacts> {
+type Db = Backend['store']['db'];
+
+interface Known {
+  store: Pick<Backend['store'], 'db'>;
+  settings: Backend['settings'];
+}
+
+/** `volume`: the one that the key opens; null for the one that the Mac started from last. */
+async function delayFacts(db: Db, macId: string, volume: string | null, at: number): Promise<DelayFacts> {
+  const mac = await macById(db, macId);
+  const facts = mac ? lastFacts(mac) : null;
+  // One that was given for a rotation which has ended counts for the day as well; while it is open, that is said instead.
+  const grants = (await grantsOf(db, macId, at - day)).filter((grant) => grant.purpose !== 'resolve');
+  return {
+    elsewhere: mac !== undefined && mac.present_volume !== null && mac.present_volume !== (volume ?? mac.present_volume),
+    stopped: stopsTheMac(await openAlarmsOf(db, macId)) !== undefined,
+    grantFrom: facts?.custodyMode === 'server' && grants.length > 0 ? Math.max(...grants.map((grant) => grant.at)) + day : null,
+    rotator: facts?.rotator ?? 'sparekey',
+  };
+}
+
+/** Whoever says *as soon as it is online* asks first whether it is known that it will be later. */
+export const delayOf = async (db: Db, macId: string, volume: string | null, at: number): Promise<Delay | null> =>
+  delayIn(await delayFacts(db, macId, volume, at), at);
+
+/** As a mail keeps it. */
+export const laterInMail = (delay: Delay | null): Pick<MailDetails, 'later' | 'laterFrom'> =>
+  delay === null ? {} : { later: delay.for, laterFrom: delay.for === 'grant' ? delay.from : null };
+
+/** What is known of an episode now, from the rows. For pages, mails and the rounds of the watch, in whose transactions `db` is theirs. */
+export async function episodeFacts({ store, settings }: Known, episode: Episode, at: number): Promise<EpisodeFacts> {
   const { db } = store;
   const mac = await macById(db, episode.mac_id);
   const facts = mac ? lastFacts(mac) : null;
   const views = await viewsOf(db, episode.id);
   const unlock = await firstUnlockSince(db, episode.mac_id, views.at(-1)?.shown_at ?? at);
   const hold = holdOf(await episodeOf(db, episode.mac_id, episode.volume), deadlineHours({ settings: settings.keys }, mac), at);
-  // One that was given for a rotation which has ended counts for the day as well; while it is open, that is said instead.
-  const grants = (await grantsOf(db, episode.mac_id, at - day)).filter((grant) => grant.purpose !== 'resolve');
   const rotation = await openRotationOf(db, episode.mac_id);
 
   const debts = await debtsOfEpisode(db, episode.id);
@@ -44,9 +72,6 @@ export async function episodeFacts({ store, settings }: Pick<Backend, 'store' | 
     replacingSince: rotation?.volume === episode.volume ? rotation.begun_at : null,
     replacedAt: last?.closed_at ?? null,
     checkedAt: successor?.proved_at ?? null,
-    elsewhere: mac !== undefined && mac.present_volume !== null && mac.present_volume !== episode.volume,
-    stopped: stopsTheMac(await openAlarmsOf(db, episode.mac_id)) !== undefined,
-    grantFrom: facts?.custodyMode === 'server' && grants.length > 0 ? Math.max(...grants.map((grant) => grant.at)) + day : null,
-    rotator: facts?.rotator ?? 'sparekey',
+    ...(await delayFacts(db, episode.mac_id, episode.volume, at)),
   };
 }

@@ -35,6 +35,17 @@ export interface EpisodeFacts {
   rotator: 'sparekey' | 'mdm';
 }
 
+/** What is known to put a replacement off beyond the next time that the Mac is online. */
+export type Delay = { for: 'grant'; from: number } | { for: 'other-volume' | 'service-desk' | 'mdm' };
+export type DelayFacts = Pick<EpisodeFacts, 'elsewhere' | 'stopped' | 'grantFrom' | 'rotator'>;
+
+export function delayIn({ elsewhere, stopped, grantFrom, rotator }: DelayFacts, now: number): Delay | null {
+  if (rotator === 'mdm') return { for: 'mdm' };
+  if (stopped) return { for: 'service-desk' };
+  if (elsewhere) return { for: 'other-volume' };
+  return grantFrom !== null && grantFrom > now ? { for: 'grant', from: grantFrom } : null;
+}
+
 export type StepName = 'shown' | 'in-again' | 'replaced' | 'checked';
 /** What told that somebody is in again; the first that is known. */
 export type InAgain = 'new-password' | 'used' | 'unlocked' | 'said';
@@ -48,8 +59,7 @@ export type Waiting =
   | { for: 'rotation'; since: number }
   /** The next time that it is online and somebody is logged in. */
   | { for: 'its-turn'; lastSeenAt: number }
-  | { for: 'grant'; from: number }
-  | { for: 'other-volume' | 'service-desk' | 'mdm' }
+  | Delay
   | { for: 'check' }
   | { for: 'step-before' };
 
@@ -110,9 +120,7 @@ function inAgainOf(facts: EpisodeFacts, first: number): { at: number; by: InAgai
 function waitsToBeReplaced(facts: EpisodeFacts, heard: boolean, now: number): Waiting {
   if (facts.replacingSince !== null) return { for: 'rotation', since: facts.replacingSince };
   if (facts.holdUntil !== null) return { for: 'hold', until: facts.holdUntil };
-  if (facts.rotator === 'mdm') return { for: 'mdm' };
-  if (facts.stopped) return { for: 'service-desk' };
-  if (facts.elsewhere) return { for: 'other-volume' };
-  if (facts.grantFrom !== null && facts.grantFrom > now) return { for: 'grant', from: facts.grantFrom };
+  const delay = delayIn(facts, now);
+  if (delay) return delay;
   return heard && facts.lastSeenAt !== null ? { for: 'its-turn', lastSeenAt: facts.lastSeenAt } : { for: 'the-mac', lastSeenAt: facts.lastSeenAt };
 }

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { Problem } from '../protocol/problems.ts';
 import { raise } from '../server/alarms.ts';
+import { audit } from '../server/audit.ts';
 import type { DisclosureWritten } from '../server/disclosures.ts';
 import type { Store, Tx } from '../server/parts.ts';
 import type { PeopleSettings } from '../server/people-settings.ts';
@@ -131,10 +132,14 @@ export async function writeView(tx: Tx, at: number, written: DisclosureWritten, 
 }
 
 /** *Hide now*: what still runs of this person and this Mac. */
-export async function hideKey(store: Store, macId: string, personId: string, at: number): Promise<void> {
+export async function hideKey({ store, clock }: SitesGround['backend'], who: { macId: string; personId: string; actor: string }): Promise<void> {
+  const { macId, personId, actor } = who;
   await store.write(async (tx) => {
+    const at = await clock.persist(tx);
     const now = await episodeNow(tx, macId, personId);
-    if (now) await hideViews(tx, now.episode.id, at);
+    if (!now || now.last.hidden_at !== null || now.last.ends_at <= at) return;
+    await hideViews(tx, now.episode.id, at);
+    await audit(tx, { at, actor, act: 'key.hidden', macId, details: { episodeId: now.episode.id, viewId: now.last.id } });
   });
 }
 
@@ -146,9 +151,10 @@ export async function checkLimits(tx: Tx, at: number, settings: PeopleSettings, 
 }
 
 /** The disclosure was refused and nothing of it is stored; that somebody came up against a limit is. Once a day for each. */
-export async function tellUnusual({ backend, log, settings }: SitesGround, macId: string, whose: string, name: string): Promise<void> {
+export async function tellUnusual({ backend, log, settings }: SitesGround, macId: string, whose: string, personId: string): Promise<void> {
   const { viewsPerPerson, viewsPerAddress } = settings.selfService;
-  const words = whose === 'person' ? `more than ${viewsPerPerson} in 24 hours by ${name}` : `more than ${viewsPerAddress} in an hour from one network`;
+  const words =
+    whose === 'person' ? `more than ${viewsPerPerson} in 24 hours by person ${personId}` : `more than ${viewsPerAddress} in an hour from one network`;
   await backend.store.write(async (tx) => {
     const at = await backend.clock.persist(tx);
     await raise({ log }, tx, at, macId, 'VIEWS_UNUSUAL', `${words}, ${new Date(at).toISOString().slice(0, 10)}`);

@@ -1,6 +1,6 @@
 import { Problem } from '../protocol/problems.ts';
 import type { Tx } from '../server/parts.ts';
-import { helpCode } from '../web/help-codes.ts';
+import { helpCodeOf } from '../web/help-codes.ts';
 import { type Html, html } from '../web/html.ts';
 import type { Answer, Page, SignedIn, Site } from '../web/visit.ts';
 import { contactCard } from './contact-card.ts';
@@ -43,7 +43,7 @@ export async function saidInstead(site: Site, visit: SignedIn, mac: OwnMac, erro
   if (error.code === 'NOT_SHOWN') return { to: `/macs/${mac.macId}` };
   if (error.code === 'VIEWS_LIMIT') {
     const whose = error.detail ?? '';
-    await tellUnusual(site.ground, mac.macId, whose, visit.session.person.userName);
+    await tellUnusual(site.ground, mac.macId, whose, visit.session.person.id);
     return desk(site, visit, mac, {
       title: words.limit,
       what: whose === 'person' ? words.limitOfPerson(viewsPerPerson) : words.limitOfNetwork(viewsPerAddress),
@@ -56,18 +56,16 @@ export async function saidInstead(site: Site, visit: SignedIn, mac: OwnMac, erro
 
 /** Where the portal cannot go on: what happened, whom to call, what to read out. */
 export async function desk(site: Site, visit: SignedIn, mac: OwnMac, said: { title: string; what: string; status?: number; more?: Html }): Promise<Page> {
-  const { backend, settings } = site.ground;
+  const { settings } = site.ground;
   const words = keyWords[visit.language];
   const now = await present(site, visit, mac.macId);
-  const code =
-    now?.episode.code ??
-    (await backend.store.write(async (tx) => helpCode(tx, { page: visit.path, visit, macId: mac.macId, at: await backend.clock.persist(tx) })));
+  const code = now?.episode.code ?? (await helpCodeOf(site.ground, visit, { page: visit.path.split('?')[0] ?? '', macId: mac.macId }));
   return {
     title: said.title,
     ...(said.status === undefined ? {} : { status: said.status }),
     body: html`<h1>${said.title}</h1>
 <p>${said.what}</p>
 ${said.more}${contactCard(settings, visit.session.person, { serialEnd: mac.serialEnd, code }, visit.language)}
-<p><a href="/macs/${mac.macId}">${words.toMac}</a></p>`,
+<p class="ways"><a href="/macs/${mac.macId}">${words.toMac}</a></p>`,
   };
 }

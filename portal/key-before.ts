@@ -1,10 +1,10 @@
 import { type Html, html } from '../web/html.ts';
 import { ago, monthOf } from '../web/times.ts';
-import type { Page, SignedIn, Site } from '../web/visit.ts';
+import type { Answer, Page, SignedIn, Site } from '../web/visit.ts';
 import { contactCard } from './contact-card.ts';
 import { moreTime } from './episodes.ts';
-import { present } from './key-answers.ts';
-import { keyPath, moreTimeForm, wayField, wayOf } from './key-shown.ts';
+import { elsewhere, present } from './key-answers.ts';
+import { keptFields, keyPath, moreTimeForm, refusedPath, wayField, wayOf } from './key-shown.ts';
 import { keyStateOf } from './key-state.ts';
 import { keyStateWords } from './key-state-words.ts';
 import { keyWords } from './key-words.ts';
@@ -47,7 +47,7 @@ export async function keyBefore(site: Site, visit: SignedIn, mac: OwnMac, wrong:
   const title = words.title(nameOf(mac, visit.language));
   const form = html`<form method="post" action="${action}">${visit.token(action, true)}${wayField(wayOf(visit.query['from'] ?? visit.form['from']))}
 ${now ? null : reasonField(site, visit, wrong)}
-<button>${words.get}</button><p class="soft">${words.getWhat}</p></form>`;
+<button aria-describedby="get-what">${words.get}</button><p class="soft" id="get-what">${words.getWhat}</p></form>`;
   return {
     title,
     ...(wrong === null ? {} : { status: 422 }),
@@ -59,8 +59,11 @@ ${visit.session.fresh ? form : signInAgain(site, visit, mac.macId)}`,
   };
 }
 
-/** Where the page of a key leads when its time is over, and whoever goes back to it. */
-export async function gonePage(site: Site, visit: SignedIn, mac: OwnMac): Promise<Page> {
+/**
+ * Where the page of a key leads when its time is over, and whoever goes back to it. Where an approval has ended by now, only
+ * for the next five minutes of whoever is in the middle of typing.
+ */
+export async function gonePage(site: Site, visit: SignedIn, mac: OwnMac): Promise<Answer> {
   const { settings, backend } = site.ground;
   const { person, id: sessionId, fresh, freshAt } = visit.session;
   const words = keyWords[visit.language];
@@ -68,24 +71,31 @@ export async function gonePage(site: Site, visit: SignedIn, mac: OwnMac): Promis
   const now = await present(site, visit, mac.macId);
   if (!now) return keyBefore(site, visit, mac);
   const more = moreTime(now, sessionId, backend.clock.now());
+  const away = elsewhere(mac);
+  if (away && more !== 'yes') return away;
+  const way = wayOf(visit.query['from']);
+  const kept = { place: visit.query['place'], copied: clipboard === 'kept', way };
   const action = `${keyPath(mac.macId)}/again`;
   const minutesLeft = Math.max(1, Math.floor((freshAt + settings.signIn.freshMinutes * minute - visit.at) / minute));
   return {
     title: words.gone,
+    ...(clipboard === 'kept' ? { scripts: ['clipboard'] } : {}),
     body: html`<h1>${words.gone}</h1>
 <p>${words.goneWhat}</p>
 ${visit.query['ended'] !== undefined && html`<p class="note">${words.ended}</p>`}
 ${clipboard === 'cleared' && html`<p class="note">${words.cleared}</p>`}
-${clipboard === 'kept' && html`<p class="note">${words.notCleared}</p>`}
+${clipboard === 'kept' && html`<p class="note clipboard" role="status" data-cleared="${words.cleared}">${words.notCleared}</p>`}
 ${more === 'used-up' && html`<p class="note">${words.moreTimeUsedUp}</p>`}
-${more === 'yes' && moreTimeForm(visit, mac.macId, now.episode.more_time === 1, { place: visit.query['place'], way: wayOf(visit.query['from']) })}
+${more === 'yes' && moreTimeForm(visit, mac.macId, now.episode.more_time === 1, kept)}
 ${
-  fresh
-    ? html`<form method="post" action="${action}">${visit.token(action, true)}<button>${words.again}</button><p class="soft">${words.againWhat(minutesLeft)}</p></form>`
-    : signInAgain(site, visit, mac.macId)
+  away
+    ? null
+    : fresh
+      ? html`<form method="post" action="${action}">${visit.token(action, true)}${keptFields(kept)}<button aria-describedby="again-what"${more === 'yes' && html` class="second"`}>${words.again}</button><p class="soft" id="again-what">${words.againWhat(minutesLeft)}</p></form>`
+      : signInAgain(site, visit, mac.macId)
 }
-<p><a class="button second" href="/macs/${mac.macId}/refused">${words.refused}</a></p>
+<p><a class="button second" href="${refusedPath(mac.macId, way)}">${words.refused}</a></p>
 ${contactCard(settings, person, { serialEnd: mac.serialEnd, code: now.episode.code }, visit.language)}
-<p><a href="/macs/${mac.macId}">${words.toMac}</a></p>`,
+<p class="ways"><a href="/macs/${mac.macId}">${words.toMac}</a></p>`,
   };
 }

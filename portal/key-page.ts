@@ -1,16 +1,18 @@
 import { Problem } from '../protocol/problems.ts';
 import type { Tx } from '../server/parts.ts';
-import { isSessionOpen } from '../server/store/web-sessions.ts';
 import { spendForm } from '../web/form-token.ts';
 import { helpCode } from '../web/help-codes.ts';
 import { queueMail } from '../web/mail-queue.ts';
+import { stillSignedIn } from '../web/sessions.ts';
 import type { Answer, SignedIn, Site } from '../web/visit.ts';
+import { delayOf, laterInMail } from './episode-facts.ts';
 import { checkLimits, type EpisodeNow, episodeNow, hideKey, moreTime, type ViewWanted, type ViewWritten, writeView } from './episodes.ts';
 import { elsewhere, isCode, noteRefusal, present, saidInstead } from './key-answers.ts';
 import { gonePage, keyBefore } from './key-before.ts';
 import { gonePath, keyPath, type Shown, shownPage, wayOf } from './key-shown.ts';
 import { keyWords } from './key-words.ts';
 import { theirMac } from './mac-parts.ts';
+import { mayGoOn } from './may-show.ts';
 import { checkAgain, type OwnMac } from './own-mac.ts';
 
 /*
@@ -50,10 +52,10 @@ export async function showKey(site: Site, visit: SignedIn, mac: OwnMac, wanted: 
 
   const before = async (tx: Tx, at: number): Promise<void> => {
     await spendForm(tx, visit, at);
-    if (!(await isSessionOpen(tx, sessionId))) throw new Problem('SIGNED_OUT');
+    const now = await stillSignedIn(ground, tx, visit, at, wanted.because === 'more-time' ? 'person' : 'fresh');
     const present = await episodeNow(tx, macId, person.id);
     if (wanted.because === 'more-time' && moreTime(present, sessionId, at) !== 'yes') throw new Problem('VIEW_ENDED');
-    await checkAgain(ground, tx, person, macId, at);
+    await checkAgain(ground, tx, now, macId, at, wanted.because === 'more-time' ? 'more-time' : 'view');
     await checkLimits(tx, at, ground.settings, person.id, visit.network);
     if (wanted.refuses && present) await noteRefusal(site, tx, at, visit, present);
   };
@@ -62,7 +64,8 @@ export async function showKey(site: Site, visit: SignedIn, mac: OwnMac, wanted: 
     view = await writeView(tx, at, disclosed, { macId, personId: person.id, sessionId, network: visit.network, because: wanted.because, code });
     if (view.view.because !== 'first') return;
     const { id: episodeId, code: shownCode } = view.episode;
-    const details = { macId, browser: visit.browser, shownAt: at, code: shownCode };
+    const later = laterInMail(await delayOf(tx, macId, disclosed.volume, at));
+    const details = { macId, browser: visit.browser, shownAt: at, code: shownCode, ...later };
     await queueMail(tx, { kind: 'key-shown', personId: person.id, episodeId, details, at, language: visit.language });
   };
   const disclose = (which: { recordId?: string }) =>
@@ -99,6 +102,7 @@ export async function showKey(site: Site, visit: SignedIn, mac: OwnMac, wanted: 
       place: isSame ? placeOf(visit) : null,
       notes,
       way: wayOf(visit.form['from']),
+      copied: visit.form['copied'] === 'yes',
       mayHaveMoreTime: moreTime(await present(site, visit, macId), sessionId, it.view.shown_at) === 'yes',
     });
   } catch (error) {
@@ -119,21 +123,23 @@ async function getKey(site: Site, visit: SignedIn): Promise<Answer> {
 }
 
 export function addKeyPages(site: Site): void {
-  const { clock, store } = site.ground.backend;
   site.page(keyPath(':mac'), 'person', async (visit) => {
     const mac = await theirMac(site.ground, visit);
-    return elsewhere(mac) ?? (visit.query['gone'] === undefined ? keyBefore(site, visit, mac) : gonePage(site, visit, mac));
+    if (visit.query['gone'] !== undefined && mayGoOn(mac.decision)) return gonePage(site, visit, mac);
+    return elsewhere(mac) ?? keyBefore(site, visit, mac);
   });
   site.act(keyPath(':mac'), 'fresh', (visit) => getKey(site, visit));
   site.act(`${keyPath(':mac')}/again`, 'fresh', (visit) => getKey(site, visit));
   // No fresh sign-in: the chain of views is bounded by itself, and somebody in mid-typing must not be sent away (WCAG 2.2.1).
   site.act(`${keyPath(':mac')}/more-time`, 'person', async (visit) => {
     const mac = await theirMac(site.ground, visit);
-    return elsewhere(mac) ?? showKey(site, visit, mac, { because: 'more-time', reason: 'self-service, more time' });
+    const to = mayGoOn(mac.decision) ? null : elsewhere(mac);
+    return to ?? showKey(site, visit, mac, { because: 'more-time', reason: 'self-service, more time' });
   });
   site.act(`${keyPath(':mac')}/hide`, 'person', async (visit) => {
     const { macId } = await theirMac(site.ground, visit);
-    await hideKey(store, macId, visit.session.person.id, clock.now());
-    return { to: gonePath(macId) };
+    const { id: personId, userName: actor } = visit.session.person;
+    await hideKey(site.ground.backend, { macId, personId, actor });
+    return { to: gonePath(macId, wayOf(visit.form['from'])) };
   });
 }

@@ -28,28 +28,36 @@ export interface Shown {
   notes: readonly ('rotationOpen' | 'doubtful' | 'otherKey' | 'changedKey')[];
   mayHaveMoreTime: boolean;
   way: WayId | null;
+  /** An earlier page of these views put the key into the clipboard: the last one takes it out. */
+  copied: boolean;
 }
 
 export const keyPath = (macId: string): string => `/macs/${macId}/key`;
-export const gonePath = (macId: string): string => `${keyPath(macId)}?gone=1`;
+export const gonePath = (macId: string, way: WayId | null = null): string => `${keyPath(macId)}?gone=1${way === null ? '' : `&from=${way}`}`;
+export const refusedPath = (macId: string, way: WayId | null = null): string => `/macs/${macId}/refused${way === null ? '' : `?from=${way}`}`;
 
 const list = (items: readonly string[], of: string): Html | null =>
   items.length === 0 ? null : html`<ul class="${of}">${items.map((item) => html`<li>${item}</li>`)}</ul>`;
 
-/** What is kept over the next five minutes; it says nothing of the key. */
+/** What is kept from one view to the next; it says nothing of the key. */
 export interface Kept {
   place?: string | undefined;
+  copied?: boolean;
   /** The way by which they came to the field, of portal/steps. */
   way: WayId | null;
 }
 export const wayField = (way: WayId | null): Html | null => (way === null ? null : html`<input type="hidden" name="from" value="${way}">`);
 export const wayOf = (text: string | undefined): WayId | null => (text !== undefined && isWay(text) ? text : null);
 
-export function moreTimeForm(visit: SignedIn, macId: string, asked: boolean, { place = '', way }: Kept): Html {
+/** For the forms that show the key once more. The script writes where its person is, and whether they copied. */
+export const keptFields = ({ place = '', copied = false, way }: Kept): Html =>
+  html`<input type="hidden" name="place" value="${place}"><input type="hidden" name="copied" value="${copied ? 'yes' : ''}">${wayField(way)}`;
+
+export function moreTimeForm(visit: SignedIn, macId: string, asked: boolean, kept: Kept): Html {
   const words = keyWords[visit.language];
   const action = `${keyPath(macId)}/more-time`;
-  return html`<form method="post" action="${action}" class="more-time">${visit.token(action, true)}<input type="hidden" name="place" value="${place}">${wayField(way)}
-<button${asked ? null : html` class="second"`}>${asked ? words.fiveMore : words.moreTime}</button><p class="soft">${asked ? words.fiveMoreWhat : words.moreTimeWhat}</p></form>`;
+  return html`<form method="post" action="${action}" class="more-time">${visit.token(action, true)}${keptFields(kept)}
+<button aria-describedby="more-time-what"${asked ? null : html` class="second"`}>${asked ? words.fiveMore : words.moreTime}</button><p class="soft" id="more-time-what">${asked ? words.fiveMoreWhat : words.moreTimeWhat}</p></form>`;
 }
 
 function tile(group: string, at: number, visit: SignedIn, presses: readonly string[]): Html {
@@ -80,7 +88,7 @@ ${others.map(({ keys, presses }) => html`<details><summary>${it.otherKeys(keys)}
 
 /** Without a script all six tiles and a page that goes by itself; the script takes what is hidden here and adds the rest. */
 export function shownPage(visit: SignedIn, shown: Shown): Page {
-  const { groups, mac, episode, secondsLeft, place, notes, mayHaveMoreTime, way } = shown;
+  const { groups, mac, episode, secondsLeft, place, notes, mayHaveMoreTime, way, copied } = shown;
   const { language } = visit;
   const words = keyWords[language];
   const it = keyShownWords[language];
@@ -93,15 +101,16 @@ export function shownPage(visit: SignedIn, shown: Shown): Page {
   ];
   const left = [...minutes.map((m) => [m * 60, it.amount(m, 'minute')]), ...seconds.map((s) => [s, it.amount(s, 'second')])];
   const action = `${key}/hide`;
+  const gone = gonePath(mac.macId, way);
   return {
     title: words.title(nameOf(mac, language)),
     scripts: ['key'],
-    refresh: { seconds: secondsLeft, to: gonePath(mac.macId) },
+    refresh: { seconds: secondsLeft, to: gone },
     body: html`<h1>${it.shown}</h1>
 ${notes.map((note) => html`<p class="note">${it[note]}</p>`)}
 <div class="time"><p class="for-five">${it.shownWhat}</p><p class="left" aria-hidden="true" hidden></p><p class="hidden-words said" aria-live="polite"></p>
-${mayHaveMoreTime && episode.more_time === 1 && moreTimeForm(visit, mac.macId, true, { way })}</div>
-<section id="key" class="no-print secret" data-mac="${mac.macId}" data-seconds="${secondsLeft}" data-gone="${gonePath(mac.macId)}" data-place="${place}" data-left="${JSON.stringify(left.map(([at, amount]) => [at, it.remains(String(amount))]))}">
+${mayHaveMoreTime && episode.more_time === 1 && moreTimeForm(visit, mac.macId, true, { way, copied })}</div>
+<section id="key" class="no-print secret" data-mac="${mac.macId}" data-seconds="${secondsLeft}" data-gone="${gone}" data-place="${place}" data-copied="${copied ? 'yes' : ''}" data-left="${JSON.stringify(left.map(([at, amount]) => [at, it.remains(String(amount))]))}">
 <ol class="tiles">${groups.map((group, at) => tile(group, at, visit, layout ? pressesFor(layout, at < 5 ? `${group}-` : group, language) : []))}</ol>
 <div class="turn" hidden><button type="button" class="back second">${it.back}</button><button type="button" class="next">${it.next}</button></div>
 <div class="tools" hidden>
@@ -110,10 +119,10 @@ ${mayHaveMoreTime && episode.more_time === 1 && moreTimeForm(visit, mac.macId, t
 <button type="button" class="second copy" data-done="${it.copied}" data-failed="${it.notCopied}">${it.copy}</button>
 <p class="soft headphones">${it.headphones}</p><p class="copied" role="status"></p></div>
 </section>
-<div class="gone" hidden><h2>${words.gone}</h2><p><a class="button" href="${gonePath(mac.macId)}">${words.again}</a></p></div>
-<div class="row after-key"><form method="post" action="${action}" class="hide">${visit.token(action)}<button class="second">${it.hide}</button></form>
-<a class="button second" href="/macs/${mac.macId}/refused">${words.refused}</a></div>
-${mayHaveMoreTime && episode.more_time === 0 && moreTimeForm(visit, mac.macId, false, { way })}
+<div class="gone" hidden><h2 tabindex="-1">${words.gone}</h2><p><a class="button" href="${gone}">${words.again}</a></p></div>
+<div class="row after-key"><form method="post" action="${action}" class="hide">${visit.token(action)}${wayField(way)}<button class="second">${it.hide}</button></form>
+<a class="button second" href="${refusedPath(mac.macId, way)}">${words.refused}</a></div>
+${mayHaveMoreTime && episode.more_time === 0 && moreTimeForm(visit, mac.macId, false, { way, copied })}
 <h2>${it.onTheMac}</h2>
 ${onYourMac(mac, way, language)}
 ${hints(groups, mac, visit)}`,

@@ -4,6 +4,7 @@ import { type Viewer, viewersOf } from '../server/store/episodes.ts';
 import { grantsOf } from '../server/store/grants.ts';
 import type { Tables } from '../server/tables.ts';
 import { type Html, html } from '../web/html.ts';
+import { usableAddress } from '../web/mail-queue.ts';
 import { clockTime } from '../web/times.ts';
 import type { Page, SignedIn, Site } from '../web/visit.ts';
 import { say } from '../web/words.ts';
@@ -58,9 +59,10 @@ async function looked(ground: SitesGround, visit: SignedIn): Promise<Page> {
   const body = html`<h1>${words.title}</h1>
 <p><strong>${nameOf(mac, language)}</strong></p>
 <p>${looks.length === 0 ? words.nobody : words.intro}</p>
+${usableAddress(visit.session.person.email) === null && html`<p class="note">${words.noMail}</p>`}
 <ol class="looks" reversed start="${looks.length - from}">${looks.slice(from, from + perPage).map((look) => entry(look, here, visit))}</ol>
-${looks.length > from + perPage && html`<p><a href="${here}/looked?from=${from + perPage}">${words.older}</a></p>`}
-<p><a href="${here}">${words.back}</a></p>`;
+${looks.length > from + perPage && html`<p class="ways"><a href="${here}/looked?from=${from + perPage}">${words.older}</a></p>`}
+<p class="ways"><a href="${here}">${words.back}</a></p>`;
   return { title: words.title, body, language, scripts: ['times'] };
 }
 

@@ -1,13 +1,17 @@
 import { Problem } from '../protocol/problems.ts';
+import type { Tx } from '../server/parts.ts';
 import type { SitesGround } from '../server/serve.ts';
-import { helpCode } from '../web/help-codes.ts';
+import { helpCodeOf } from '../web/help-codes.ts';
 import { type Html, html } from '../web/html.ts';
+import { stillSignedIn } from '../web/sessions.ts';
 import { ago, clockTime, monthOf } from '../web/times.ts';
 import type { SignedIn } from '../web/visit.ts';
 import { type Language, say } from '../web/words.ts';
 import { contactCard } from './contact-card.ts';
 import { devicesWords } from './devices-words.ts';
+import type { Delay } from './episode-state.ts';
 import { type KeyFacts, type KeyState, keyNextOf, keyStateOf } from './key-state.ts';
+import { laterWords } from './later-words.ts';
 import { macWords } from './mac-words.ts';
 import { type OwnMac, ownMac } from './own-mac.ts';
 
@@ -29,6 +33,13 @@ export async function certainMac(ground: SitesGround, visit: SignedIn): Promise<
   const mac = await theirMac(ground, visit);
   if (!mac.certain) throw new Problem('NOT_FOUND', 'a Mac that is not certainly theirs');
   return mac;
+}
+
+/** The same within an act, by its `before`: the session, the assignment and who it is trusted from may have changed since the page was asked. */
+export async function stillCertain(ground: SitesGround, tx: Tx, visit: SignedIn, at: number): Promise<void> {
+  const person = await stillSignedIn(ground, tx, visit, at, 'person');
+  const mac = await ownMac(ground, person, visit.params['mac'] ?? '', at, tx);
+  if (!mac?.certain) throw new Problem('NOT_FOUND', 'a Mac that is not certainly theirs');
 }
 
 export const keyFactsOf = (mac: OwnMac): KeyFacts => ({
@@ -58,7 +69,16 @@ export function nextInWords(mac: OwnMac, now: number, language: Language): Html 
   const { words, language: said } = say(devicesWords, language);
   const next = keyNextOf(keyFactsOf(mac));
   if (next.is === 'nothing') return null;
-  return html`<p>${next.is === 'waits' ? words.hold(clockTime(next.until, now, said)) : words.owed}</p>`;
+  const later = laterInWords(mac.rotation.delay, { at: now, language: said });
+  const what = next.is === 'waits' ? words.hold(clockTime(next.until, now, said)) : later ? words.owedLater : words.owed;
+  return html`<p>${what}${later && html` ${later}`}</p>`;
+}
+
+/** Why a replacement comes later than when the Mac is next online, where that is known. */
+export function laterInWords(delay: Delay | null, { at: now, language }: { at: number; language: Language }): Html | null {
+  if (delay === null) return null;
+  const [before, after] = laterWords[language][delay.for];
+  return delay.for === 'grant' ? html`${before}${clockTime(delay.from, now, language)}${after}` : html`${before}`;
 }
 
 export function diskInWords(mac: OwnMac, language: Language): string {
@@ -68,8 +88,6 @@ export function diskInWords(mac: OwnMac, language: Language): string {
 
 /** The card, with a code under which the service desk finds this page and this Mac. */
 export async function cardFor(ground: SitesGround, visit: SignedIn, mac: OwnMac | null, page: string): Promise<Html> {
-  const { store, clock } = ground.backend;
-  const macId = mac?.macId ?? null;
-  const code = await store.write(async (tx) => helpCode(tx, { page, visit, macId, at: await clock.persist(tx) }));
+  const code = await helpCodeOf(ground, visit, { page, macId: mac?.macId ?? null });
   return contactCard(ground.settings, visit.session.person, { ...(mac ? { serialEnd: mac.serialEnd } : {}), code }, visit.language);
 }

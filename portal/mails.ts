@@ -3,6 +3,7 @@ import { type Html, html } from '../web/html.ts';
 import type { MailKind } from '../web/mail-queue.ts';
 import type { Letter, WriteLetter } from '../web/mail-sending.ts';
 import { type Language, say } from '../web/words.ts';
+import { laterWords } from './later-words.ts';
 import { lookedWords } from './looked-words.ts';
 import { type MailValues, mailWords } from './mail-words.ts';
 
@@ -39,20 +40,25 @@ function linked(text: string, address: string): Html {
   return html`${parts.map((part, at) => (at % 2 === 1 ? html`<a href="${part}">${part}</a>` : part))}`;
 }
 
+const later = ([before, after]: readonly [string, string?], from: string): string => (after === undefined ? before : `${before}${from}${after}`);
+
 /** The words of each mail, as plain text and as simple HTML that says the same. */
 export function lettersOf(settings: Pick<PeopleSettings, 'url' | 'contact'>, organisation: string): WriteLetter {
   return (kind: MailKind, language: Language, details): Letter => {
     const words = mailWords[language];
+    const isToDesk = kind === 'not-me-desk' || kind === 'key-request';
     const serialEnd = nameInMail(details.serialEnd ?? '');
     const name = nameInMail(details.macName ?? '') || null;
     const page = `${settings.url}/macs/${encodeURIComponent(details.macId)}`;
     const values: MailValues = {
       serialEnd,
-      mac: words.mac(name, serialEnd, kind !== 'not-me-desk'),
+      mac: words.mac(name, serialEnd, !isToDesk),
       shown: moment(details.shownAt, language),
       replaced: moment(details.replacedAt, language),
       checked: details.checkedAt === null || details.checkedAt === undefined ? null : moment(details.checkedAt, language),
       said: moment(details.saidAt, language),
+      until: moment(details.untilAt, language),
+      later: details.later ? later(laterWords[language][details.later], moment(details.laterFrom, language)) : null,
       // A dash stands for a browser that nobody knows.
       browser: nameInMail(details.browser ?? '').replace(/^–$/, '') || null,
       page,
@@ -65,7 +71,7 @@ export function lettersOf(settings: Pick<PeopleSettings, 'url' | 'contact'>, org
     const { contact } = settings;
     // Its page and address are the organisation's, and are no addresses of this portal: they stay on the portal's pages.
     const ways = contact ? [contact.phone, contact.hours].filter((way) => way !== undefined) : [];
-    const end = [...(contact && kind !== 'not-me-desk' ? [words.desk(contact.name, ways)] : []), words.foot(organisation, settings.url)];
+    const end = [...(contact && !isToDesk ? [words.desk(contact.name, ways)] : []), words.foot(organisation, settings.url)];
     const paragraphs = [...body, ...end];
     return {
       language,

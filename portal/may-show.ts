@@ -64,6 +64,13 @@ export function decide(facts: ShowFacts): Decision {
   return { may: 'show' };
 }
 
+/**
+ * Whether somebody who is being shown a key may have more time. An approval is asked for before a key is seen; whoever sees it
+ * already is not stopped in the middle of typing because its hours have ended (WCAG 2.2.1). The chain of views is bounded by
+ * itself; to be shown the key *again* they ask again. Any other reason against it counts at once.
+ */
+export const mayGoOn = (decision: Decision): boolean => decision.may === 'show' || (decision.may === 'ask-first' && decision.request?.goesOn === true);
+
 function reasonAgainst(facts: ShowFacts): BecauseNot | null {
   const { assigned, standing, custody } = facts;
   if (assigned === 'not-you') return 'not-yours';
@@ -83,9 +90,18 @@ function reasonAgainst(facts: ShowFacts): BecauseNot | null {
   return facts.encryptedBy === 'person' ? 'encrypted-by-user' : 'no-key';
 }
 
-/** The switch that counts for somebody of these groups: of the first group in the settings that has one, else everybody's. */
-export const selfServiceFor = ({ selfService }: Pick<PeopleSettings, 'selfService'>, groups: readonly string[]): SelfServiceSwitch =>
-  selfService.groups.find((one) => one.selfService !== undefined && groups.includes(one.group))?.selfService ?? selfService.everybody;
+const strictest: readonly SelfServiceSwitch[] = ['off', 'with-approval', 'on'];
+
+/**
+ * The switch that counts for somebody of these groups: of the first group in the settings that has one, else everybody's.
+ * Null, where a provider could not say which groups they are in: the strictest that there is. Else whoever makes groups enough,
+ * which many providers let everybody do, would leave the one for which self-service is off.
+ */
+export function selfServiceFor({ selfService }: Pick<PeopleSettings, 'selfService'>, groups: readonly string[] | null): SelfServiceSwitch {
+  const switches = selfService.groups.flatMap((one) => (one.selfService === undefined ? [] : [{ group: one.group, is: one.selfService }]));
+  if (groups !== null) return switches.find(({ group }) => groups.includes(group))?.is ?? selfService.everybody;
+  return strictest.find((is) => is === selfService.everybody || switches.some((one) => one.is === is)) ?? 'off';
+}
 
 /** Whoever turned FileVault on: with an escrow payload, or asked for by a profile, the organisation; without either its user. */
 export function encryptedBy(facts: Facts | null, hasKeys: boolean): EncryptedBy {

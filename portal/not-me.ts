@@ -1,5 +1,6 @@
 import { Problem } from '../protocol/problems.ts';
 import { audit } from '../server/audit.ts';
+import { episodeById } from '../server/store/episodes.ts';
 import { spendForm } from '../web/form-token.ts';
 import { helpCode } from '../web/help-codes.ts';
 import { html } from '../web/html.ts';
@@ -9,9 +10,11 @@ import { clockTime } from '../web/times.ts';
 import type { Page, SignedIn, Site } from '../web/visit.ts';
 import { say } from '../web/words.ts';
 import { contactCard, contactOf } from './contact-card.ts';
+import { delayOf, laterInMail } from './episode-facts.ts';
+import type { Delay } from './episode-state.ts';
 import { type Look, looksOf } from './looked.ts';
 import { lookedWords } from './looked-words.ts';
-import { certainMac, nameOf } from './mac-parts.ts';
+import { certainMac, laterInWords, nameOf, stillCertain } from './mac-parts.ts';
 import type { OwnMac } from './own-mac.ts';
 
 /**
@@ -38,14 +41,17 @@ async function confirm(site: Site, visit: SignedIn): Promise<Page> {
   const name = nameOf(mac, language);
   const act = `/macs/${mac.macId}/not-me`;
   const title = words.confirm.title(name);
+  const { signedOut, soon, waitsForNobody, alarm, noMore } = words.confirm.steps;
+  const delay = await delayOf(site.ground.backend.store.db, mac.macId, null, visit.at);
+  const steps = [signedOut, html`${laterInWords(delay, visit) ?? soon} ${waitsForNobody}`, alarm, noMore];
   const body = html`<h1>${title}</h1>
 <p>${words.confirm.what(clockTime(look.at, visit.at, language), look.by === 'you' ? null : look.name)}</p>
 <p>${words.confirm.willHappen}</p>
-<ul>${words.confirm.steps.map((step) => html`<li>${step}</li>`)}</ul>
+<ul>${steps.map((step) => html`<li>${step}</li>`)}</ul>
 <p>${words.confirm.sure}</p>
 <form method="post" action="${act}">${visit.token(act, true)}<input type="hidden" name="view" value="${look.id}">
 <button class="danger">${words.confirm.button(name)}</button></form>
-<p><a href="/macs/${mac.macId}/looked">${words.confirm.stop}</a></p>`;
+<p class="ways"><a href="/macs/${mac.macId}/looked">${words.confirm.stop}</a></p>`;
   return { title, body, language, scripts: ['times'] };
 }
 
@@ -56,28 +62,37 @@ async function said(site: Site, visit: SignedIn): Promise<Page> {
   const { mac, look } = await meant(site, visit, visit.form['view']);
   const { macId } = mac;
   let code = '';
+  let delay: Delay | null = null;
   const done = await ground.backend.custody.notMe({
     macId,
     personId: person.id,
     actor: person.userName,
     disclosureId: look.id,
-    before: (tx, at) => spendForm(tx, visit, at),
+    before: async (tx, at) => {
+      await spendForm(tx, visit, at);
+      await stillCertain(ground, tx, visit, at);
+    },
     // Either all of it has happened or nothing has.
-    after: async (tx, at, { episodeId, shownAt }) => {
+    after: async (tx, at, { episodeId, shownAt, saidBefore }) => {
       const sessions = await endSessionsOf(tx, person.id, 'not-me', at);
       await audit(tx, { at, actor: person.userName, act: 'session.all-ended', macId, details: { personId: person.id, because: 'not-me', sessions } });
       code = await helpCode(tx, { page: 'not-me', visit, macId, at });
-      const details = { macId, shownAt, saidAt: at, personName: person.displayName, code };
+      const episode = episodeId === null ? undefined : await episodeById(tx, episodeId);
+      delay = await delayOf(tx, macId, episode?.volume ?? null, at);
+      const details = { macId, shownAt, saidAt: at, personName: person.displayName, code, ...laterInMail(delay) };
+      // Else whoever says it over and over fills two mailboxes.
+      if (saidBefore) return;
       await queueMail(tx, { kind: 'not-me', personId: person.id, episodeId, details, at, language: visit.language });
-      await queueMail(tx, { kind: 'not-me-desk', address: contactOf(ground.settings, person)?.email, episodeId, details, at });
+      const contact = contactOf(ground.settings, person);
+      await queueMail(tx, { kind: 'not-me-desk', address: contact?.email, language: contact?.language, episodeId, details, at });
     },
   });
   // What follows is shown to somebody who is signed out.
   Object.assign(visit, { session: null });
-  const { title, ordered, replaced, signedOut, desk, noMore, password, now, signIn } = words.done;
+  const { title, ordered, keepIt, replaced, signedOut, desk, noMore, password, now, signIn } = words.done;
   const body = html`<h1>${title}</h1>
 <ul>
-<li>${done.key === 'ordered' ? ordered : replaced}</li>
+<li>${done.key === 'ordered' ? html`${laterInWords(delay, visit) ?? ordered} ${keepIt}` : replaced}</li>
 <li>${signedOut}</li>
 <li>${desk}</li>
 <li>${noMore}</li>
@@ -85,6 +100,6 @@ async function said(site: Site, visit: SignedIn): Promise<Page> {
 <p><strong>${password}</strong></p>
 <p>${now}</p>
 ${contactCard(ground.settings, person, { serialEnd: mac.serialEnd, code }, language)}
-<p><a href="/sign-in">${signIn}</a></p>`;
+<p class="ways"><a href="/sign-in">${signIn}</a></p>`;
   return { title, body, language, cookies: [{ name: sessionCookie, value: null }] };
 }

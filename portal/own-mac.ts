@@ -15,7 +15,9 @@ import { openDebtsOf } from '../server/store/debts.ts';
 import { episodeOf } from '../server/store/disclosures.ts';
 import { type Mac, macById } from '../server/store/macs.ts';
 import type { Person } from '../web/visit.ts';
-import { type Decision, decide, type EncryptedBy, encryptedBy, selfServiceFor } from './may-show.ts';
+import { delayOf } from './episode-facts.ts';
+import type { Delay } from './episode-state.ts';
+import { type Decision, decide, type EncryptedBy, encryptedBy, mayGoOn, selfServiceFor } from './may-show.ts';
 import { modelName } from './models.ts';
 
 type Db = Backend['store']['db'];
@@ -60,6 +62,8 @@ export interface OwnMac {
     owed: boolean;
     /** While it is there nothing is replaced. */
     hold: Hold | null;
+    /** Why the replacement that is owed comes later than when the Mac is next online. */
+    delay: Delay | null;
   };
   standing: Standing;
   keyboardLayout: string | null;
@@ -138,7 +142,12 @@ async function describe({ backend, settings }: Ground, db: Db, person: Person, {
       candidates: rows.living.filter((record) => record.state === 'candidate').length,
       shownAt: shown.length === 0 ? null : Math.max(...shown),
     },
-    rotation: { open: rows.open ? { id: rows.open.id, begunAt: rows.open.begun_at } : null, owed: due.owed, hold: due.hold },
+    rotation: {
+      open: rows.open ? { id: rows.open.id, begunAt: rows.open.begun_at } : null,
+      owed: due.owed,
+      hold: due.hold,
+      delay: due.owed ? await delayOf(db, mac.id, volume, at) : null,
+    },
     standing,
     keyboardLayout: facts?.keyboardLayout ?? null,
     macLanguage: facts?.language ?? null,
@@ -178,8 +187,7 @@ export async function ownMacs(ground: Ground, person: Person, at: number): Promi
 }
 
 /** Null for one that is not this person's, and for one that there is not. */
-export async function ownMac(ground: Ground, person: Person, macId: string, at: number): Promise<OwnMac | null> {
-  const { db } = ground.backend.store;
+export async function ownMac(ground: Ground, person: Person, macId: string, at: number, db: Db = ground.backend.store.db): Promise<OwnMac | null> {
   const seen = await seenBy(db, person, macId);
   return seen ? describe(ground, db, person, seen, at) : null;
 }
@@ -188,12 +196,12 @@ export async function ownMac(ground: Ground, person: Person, macId: string, at: 
  * The same question within the transaction of a disclosure (`Disclosing.before`): the world may have gone on since the page
  * was made. Throws where the answer is no longer *show*; an approval is spent on the episode that begins with this view.
  */
-export async function checkAgain(ground: Ground, tx: Tx, person: Person, macId: string, at: number): Promise<OwnMac> {
+export async function checkAgain(ground: Ground, tx: Tx, person: Person, macId: string, at: number, wants: 'view' | 'more-time' = 'view'): Promise<OwnMac> {
   const seen = await seenBy(tx, person, macId);
   if (!seen) throw new Problem('NOT_FOUND', 'no such Mac of this person');
   const mac = await describe(ground, tx, person, seen, at);
   if (mac.decision.may === 'not') throw new Problem('NOT_SHOWN', mac.decision.because);
-  if (mac.decision.may === 'ask-first') throw new Problem('NOT_SHOWN', 'not approved');
+  if (mac.decision.may === 'ask-first' && !(wants === 'more-time' && mayGoOn(mac.decision))) throw new Problem('NOT_SHOWN', 'not approved');
   if (selfServiceFor(ground.settings, person.groups) === 'with-approval') await useApproval(tx, at, macId, person.id);
   return mac;
 }

@@ -4,7 +4,7 @@ import type { Answer, Page, SignedIn, Site } from '../web/visit.ts';
 import { type EpisodeNow, mayTryAnother } from './episodes.ts';
 import { desk, elsewhere, isCode, noteRefusal, present, saidInstead } from './key-answers.ts';
 import { showKey } from './key-page.ts';
-import { keyPath } from './key-shown.ts';
+import { keyPath, refusedPath, wayField, wayOf } from './key-shown.ts';
 import { keyWords } from './key-words.ts';
 import { theirMac } from './mac-parts.ts';
 import type { OwnMac } from './own-mac.ts';
@@ -16,8 +16,6 @@ import { layoutOf } from './typing/layouts.ts';
  * It was refused: what to check, a second try with the same key, then the next one, then the service desk. Never a sweep
  * through the history: each wrong try makes the Mac wait longer, and after a few it waits for hours.
  */
-
-const refusedPath = (macId: string): string => `/macs/${macId}/refused`;
 
 function checkList(visit: SignedIn, mac: OwnMac, now: EpisodeNow): Page {
   const { language } = visit;
@@ -39,11 +37,11 @@ function checkList(visit: SignedIn, mac: OwnMac, now: EpisodeNow): Page {
 <p>${words.first}</p>
 <ol class="checks">${checks.map((check) => html`<li>${check}</li>`)}</ol>
 ${!isSignedIn && html`<p class="note">${keyWords[language].signInFirst}</p>`}
-<form method="post" action="${action}">${visit.token(action, true)}
-<button name="next" value="same">${words.tryAgain}</button><p class="soft">${words.tryAgainWhat}</p>
+<form method="post" action="${action}">${visit.token(action, true)}${wayField(wayOf(visit.query['from']))}
+<button name="next" value="same" aria-describedby="again-what">${words.tryAgain}</button><p class="soft" id="again-what">${words.tryAgainWhat}</p>
 <h2>${words.tried}</h2><p>${mayTryAnother(now) ? words.triedWhat : words.stopWhat}</p>
 <button name="next" value="other" class="second">${mayTryAnother(now) ? words.another : words.toDesk}</button></form>
-<p><a href="/macs/${mac.macId}">${keyWords[language].toMac}</a></p>`,
+<p class="ways"><a href="/macs/${mac.macId}">${keyWords[language].toMac}</a></p>`,
   };
 }
 

@@ -1,14 +1,17 @@
 import { Problem } from '../protocol/problems.ts';
 import { askForKey, type KeyRequest, presentRequest, withdrawRequest } from '../server/key-requests.ts';
+import type { Tx } from '../server/parts.ts';
 import { spendForm } from '../web/form-token.ts';
 import { type Html, html } from '../web/html.ts';
+import { queueMail } from '../web/mail-queue.ts';
+import { stillSignedIn } from '../web/sessions.ts';
 import { ago, clockTime } from '../web/times.ts';
-import type { Answer, Page, SignedIn, Site } from '../web/visit.ts';
+import type { Answer, Page, Person, SignedIn, Site } from '../web/visit.ts';
 import { say } from '../web/words.ts';
-import { contactCard } from './contact-card.ts';
+import { contactCard, contactOf } from './contact-card.ts';
 import { cardFor, nameOf, theirMac } from './mac-parts.ts';
 import { selfServiceFor } from './may-show.ts';
-import type { OwnMac } from './own-mac.ts';
+import { type OwnMac, ownMac } from './own-mac.ts';
 import { requestsWords } from './requests-words.ts';
 
 /** Where self-service is with approval: to ask for a key, and to see what became of it. */
@@ -46,12 +49,20 @@ async function answer(site: Site, visit: SignedIn): Promise<Answer> {
     await store.write(async (tx) => {
       const at = await clock.persist(tx);
       await spendForm(tx, visit, at);
-      await (isWithdrawn ? withdrawRequest(tx, at, { macId, personId, actor }) : askForKey(tx, at, { macId, personId, actor, reason, hours }));
+      // The world may have gone on since the page was asked.
+      const person = await stillSignedIn(site.ground, tx, visit, at, 'person');
+      const still = await ownMac(site.ground, person, macId, at, tx);
+      if (!still || (still.decision.may === 'not' && !isWithdrawn)) throw new Problem('NOT_SHOWN', still ? 'not to be asked for' : 'not theirs');
+      if (isWithdrawn) return withdrawRequest(tx, at, { macId, personId, actor });
+      const before = await presentRequest(tx, macId, personId, at);
+      const request = await askForKey(tx, at, { macId, personId, actor, reason, hours });
+      if (request.id !== before?.id) await tellDesk(site, tx, at, person, macId, request);
     });
   } catch (error) {
     if (!(error instanceof Problem)) throw error;
     // Pressed twice, asked once.
     if (error.code === 'FORM_SPENT') return { to: pathOf(mac) };
+    if (error.code === 'NOT_SHOWN') return { to: `/macs/${macId}` };
     if (error.code !== 'REQUESTS_LIMIT') throw error;
     return { ...(await page(site, visit, mac, { tooMany: true })), status: error.kind.status };
   }
@@ -74,9 +85,17 @@ ${
         ? approved(visit, mac, request)
         : await form(site, visit, mac, request, met.wrong === true)
 }
-<p><a href="/macs/${mac.macId}">${words.back}</a></p>`;
+<p class="ways"><a href="/macs/${mac.macId}">${words.back}</a></p>`;
   // While it waits, the page looks by itself whether there is an answer.
   return { title, body, language, scripts: isWaiting ? ['times', 'look-again'] : ['times'], ...(met.wrong ? { status: 422 } : {}) };
+}
+
+/** Whoever decides hears of it by mail, where the settings name an address; the page asks its person to call in any case. */
+async function tellDesk({ ground }: Site, tx: Tx, at: number, person: Person, macId: string, { code, expiresAt }: KeyRequest): Promise<void> {
+  const contact = contactOf(ground.settings, person);
+  if (contact?.email === undefined) return;
+  const details = { macId, personName: person.displayName, code, untilAt: expiresAt };
+  await queueMail(tx, { kind: 'key-request', address: contact.email, language: contact.language, episodeId: null, details, at });
 }
 
 /** A button that does something once, with what it does it to. */
@@ -128,5 +147,5 @@ function approved(visit: SignedIn, mac: OwnMac, request: KeyRequest): Html {
   const { approved: it } = words;
   return html`<p><strong>${it.says}</strong> ${it.means(clockTime(request.expiresAt, visit.at, language))}</p>
 <p><a class="button" href="/macs/${mac.macId}/unlock">${it.goOn}</a></p>
-<p><a href="/macs/${mac.macId}/key">${it.skip}</a></p>`;
+<p class="ways"><a href="/macs/${mac.macId}/key">${it.skip}</a></p>`;
 }

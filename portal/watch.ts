@@ -2,7 +2,7 @@ import { audit } from '../server/audit.ts';
 import { day } from '../server/custody-parts.ts';
 import { expireRequests } from '../server/key-requests.ts';
 import type { SitesGround } from '../server/serve.ts';
-import { debtsOfEpisode, type Episode, episodeById, episodesToSettle, updateEpisode } from '../server/store/episodes.ts';
+import { type Episode, episodeById, episodesToSettle, updateEpisode } from '../server/store/episodes.ts';
 import { forgetHelpCodes } from '../server/store/help-codes.ts';
 import { overdueRequests } from '../server/store/key-requests.ts';
 import { emptyMail, mailsToEmpty } from '../server/store/mails.ts';
@@ -20,7 +20,8 @@ import { lettersOf } from './mails.ts';
  */
 
 const second = 1000;
-const hour = 60 * 60 * second;
+const minute = 60 * second;
+const hour = 60 * minute;
 const keepMailDays = 30;
 const keepHelpCodeDays = 7;
 const keepSessionDays = 90;
@@ -28,7 +29,10 @@ const keepSessionDays = 90;
 /** Puts the rounds on the backend's timers. */
 export function watch(ground: SitesGround): void {
   const write = lettersOf(ground.settings, ground.backend.settings.organisation);
-  ground.every(30 * second, 'episodes', async () => void (await watchEpisodes(ground)));
+  // While no backend was there no Mac could be heard of: after a start, or a restore, each may miss one check-in first.
+  const { clock, settings } = ground.backend;
+  const heardFrom = clock.now() + 2 * settings.keys.checkInMinutes * minute;
+  ground.every(30 * second, 'episodes', async () => void (await watchEpisodes(ground, heardFrom)));
   ground.every(30 * second, 'mails', async () => void (await sendMails(ground, write)));
   ground.every(hour, 'people', () => forgetWhatIsOld(ground));
 }
@@ -42,28 +46,29 @@ function dueFor(episode: Episode, facts: EpisodeFacts, at: number): Due {
   return replacedAt === null && episode.unheard_at === null && episodeStateOf(facts, at).overdue === 'unheard' ? 'unheard' : null;
 }
 
-/** Closes what is replaced, says once of what is not heard of for a day, and ends requests whose time is over. */
-export async function watchEpisodes(ground: SitesGround): Promise<{ closed: number; unheard: number; expired: number }> {
+/** Closes what is replaced, says once of what is not heard of for a day (not before `heardFrom`), and ends requests whose time is over. */
+export async function watchEpisodes(ground: SitesGround, heardFrom = 0): Promise<{ closed: number; unheard: number; expired: number }> {
   const { store, clock } = ground.backend;
   const done = { closed: 0, unheard: 0, expired: 0 };
   for (const episode of await episodesToSettle(store.db, clock.now() - unheardHours * hour)) {
     const at = clock.now();
-    const facts = await episodeFacts(ground.backend, episode, at);
-    const due = dueFor(episode, facts, at);
-    if (due !== null && (await settleEpisode(ground, episode.id, facts, due))) done[due] += 1;
+    const due = dueFor(episode, await episodeFacts(ground.backend, episode, at), at);
+    if (due === null || (due === 'unheard' && at < heardFrom)) continue;
+    if (await settleEpisode(ground, episode.id, due)) done[due] += 1;
   }
   if ((await overdueRequests(store.db, clock.now())).length > 0) done.expired = await store.write(async (tx) => expireRequests(tx, await clock.persist(tx)));
   return done;
 }
 
-async function settleEpisode(ground: SitesGround, id: string, facts: EpisodeFacts, due: 'closed' | 'unheard'): Promise<boolean> {
-  const { store, clock } = ground.backend;
+async function settleEpisode(ground: SitesGround, id: string, due: 'closed' | 'unheard'): Promise<boolean> {
+  const { store, clock, settings } = ground.backend;
   return store.write(async (tx) => {
     const at = await clock.persist(tx);
     const episode = await episodeById(tx, id);
-    if (!episode || episode.closed_at !== null || (due === 'unheard' && episode.unheard_at !== null)) return false;
-    // A view that came in between owes a replacement of its own.
-    if (due === 'closed' && (await debtsOfEpisode(tx, id)).some((debt) => debt.closed_at === null)) return false;
+    if (!episode || episode.closed_at !== null) return false;
+    // A view may have come in between, which owes a replacement of its own, or the Mac's next word.
+    const facts = await episodeFacts({ store: { db: tx }, settings }, episode, at);
+    if (dueFor(episode, facts, at) !== due) return false;
     await updateEpisode(tx, id, due === 'closed' ? { closed_at: at } : { unheard_at: at });
     await audit(tx, { at, actor: 'server', act: `episode.${due}`, macId: episode.mac_id, details: { episodeId: id } });
     const [first] = facts.shownAt;

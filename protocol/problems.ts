@@ -254,7 +254,7 @@ export const problems = {
   ),
   BODY_TOO_LARGE: kind('the message is too large', 'nothing: it is not repeated', 413, 70, 'never'),
   REQUEST_TOO_SLOW: kind('the message did not arrive in time', 'nothing: it is tried again', 408, 75, 'next-check-in'),
-  NOT_FOUND: kind('there is no such thing here', 'look at the address', 404, 64, 'never'),
+  NOT_FOUND: kind('there is no such thing here', 'compare the name or the address with the list of what there is', 404, 64, 'never'),
   METHOD_NOT_ALLOWED: kind('this cannot be asked that way', 'look at docs/protocol.md', 405, 64, 'never'),
   TOO_MANY_REQUESTS: kind('too many requests from this Mac', 'nothing: it is tried again later', 429, 75, 'next-check-in'),
   CERTIFICATE_MISSING: kind('no client certificate was presented', 'the agent enrols first', 401, 77, 'now'),

@@ -4,7 +4,8 @@ import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync }
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Command } from 'commander';
-import { type Mutation, mutations } from '../test/mutations.ts';
+import { type Mutation, mutations as ofThePromise } from '../test/mutations.ts';
+import { portalMutations } from '../test/portal-mutations.ts';
 
 const root = join(import.meta.dirname, '..');
 const copied = [
@@ -90,6 +91,7 @@ const program = new Command('npm run mutations --')
   .parse();
 const { only = '', json = false } = program.opts<{ only?: string; json?: boolean }>();
 
+const mutations = [...ofThePromise, ...portalMutations];
 const chosen = mutations.filter(({ breaks }) => breaks.includes(only));
 if (chosen.length === 0) program.error(`no mutation is described by “${only}”; there are:\n${mutations.map(({ breaks }) => `  ${breaks}`).join('\n')}`);
 const folder = copyTree();

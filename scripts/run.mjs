@@ -1,7 +1,8 @@
 // What the scripts of package.json call: sets the clone up when that is needed, then runs one of the commands below on
 // the runtime that we ship. Plain JavaScript for Node ≥ 20. stdout belongs to the command; what is said here goes to stderr.
-import { spawn } from 'node:child_process';
-import { constants } from 'node:os';
+import { spawn, spawnSync } from 'node:child_process';
+import { constants as access, accessSync, chmodSync, mkdtempSync, rmSync, statfsSync, writeFileSync } from 'node:fs';
+import { constants, tmpdir } from 'node:os';
 import { delimiter, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { SetUpFailed, setUp } from './setup.mjs';
@@ -25,6 +26,7 @@ const commands = {
   'fake-mac': { run: [inRoot('test/fake-mac/main.ts')], bundled: true, here: true },
   'bench:agent': { run: [inRoot('scripts/bench-agent.ts')], bundled: true },
   'bench:portal': { run: [inRoot('scripts/bench-portal.ts')] },
+  'portal:courses': { run: [inRoot('scripts/portal-courses.ts')] },
   'portal:states': { run: [inRoot('scripts/portal-states.ts')] },
   profiles: { run: [inRoot('profiles/make.ts')], here: true },
   sweep: { run: [inRoot('scripts/sweep.ts')], bundled: true },
@@ -49,14 +51,39 @@ for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'])
     if (signal !== 'SIGINT' || !process.stdin.isTTY) running.kill(signal);
   });
 
+const gibibyte = 2 ** 30;
+
+/**
+ * Where the tests put their Macs and backends: in memory, where Linux has room for it, since each of a million writes waits for
+ * the disk otherwise, which shows nothing (no test turns the power off). It has to be able to run programs. Null: the usual place.
+ */
+function folderInMemory() {
+  let folder = null;
+  try {
+    accessSync('/dev/shm', access.W_OK);
+    const { bavail, bsize } = statfsSync('/dev/shm');
+    if (bavail * bsize < 4 * gibibyte || process.availableMemory?.() < 6 * gibibyte) return null;
+    folder = mkdtempSync('/dev/shm/sparekey-');
+    // Some tests run a program as somebody else, who has to get through.
+    chmodSync(folder, 0o711);
+    const program = join(folder, 'try');
+    writeFileSync(program, '#!/bin/sh\nexit 0\n', { mode: 0o700 });
+    if (spawnSync(program).status === 0) return folder;
+  } catch {
+    // Not Linux, or not for us.
+  }
+  if (folder !== null) rmSync(folder, { recursive: true, force: true });
+  return null;
+}
+
 function environment(runtime) {
   // node_modules/.bin is first on npm's PATH; whatever a command starts by the name `node` gets the runtime that was tried.
   return { ...process.env, PATH: `${dirname(runtime)}${delimiter}${process.env.PATH ?? ''}` };
 }
 
-function runCommand(runtime, args, cwd = root) {
+function runCommand(runtime, args, { cwd = root, more = {} } = {}) {
   return new Promise((resolve, reject) => {
-    running = spawn(runtime, args, { cwd, stdio: 'inherit', env: environment(runtime) });
+    running = spawn(runtime, args, { cwd, stdio: 'inherit', env: { ...environment(runtime), ...more } });
     running.on('error', reject);
     running.on('exit', (code, signal) => {
       running = null;
@@ -99,7 +126,15 @@ async function test(runtime, args) {
   if (status !== 0) return status;
   // For a program that reads the counts, such as .ci/run: the whole run, and its results in that file.
   const results = process.env.SPAREKEY_TEST_RESULTS;
-  return runCommand(runtime, [...jestArguments, ...(results === undefined ? [] : ['--json', `--outputFile=${results}`]), ...args]);
+  const inMemory = folderInMemory();
+  try {
+    // What Jest keeps from run to run stays where it was.
+    const kept = inMemory === null ? [] : [`--cacheDirectory=${join(tmpdir(), 'sparekey-jest')}`];
+    const reported = results === undefined ? [] : ['--json', `--outputFile=${results}`];
+    return await runCommand(runtime, [...jestArguments, ...kept, ...reported, ...args], { more: inMemory === null ? {} : { TMPDIR: inMemory } });
+  } finally {
+    if (inMemory !== null) rmSync(inMemory, { recursive: true, force: true });
+  }
 }
 
 async function main([name, ...args]) {
@@ -114,7 +149,7 @@ async function main([name, ...args]) {
     const status = await runCommand(runtime, bundle);
     if (status !== 0) return status;
   }
-  return runCommand(runtime, [...command.run, ...args], command.here ? (process.env.INIT_CWD ?? root) : root);
+  return runCommand(runtime, [...command.run, ...args], { cwd: command.here ? (process.env.INIT_CWD ?? root) : root });
 }
 
 try {

@@ -1,10 +1,11 @@
-import { argon2, createHash, randomBytes, randomUUID, timingSafeEqual } from 'node:crypto';
+import { argon2, randomBytes, randomUUID, timingSafeEqual } from 'node:crypto';
 import { promisify } from 'node:util';
 import { Problem } from '../protocol/problems.ts';
 import { audit } from './audit.ts';
 import type { ServerClock } from './clock.ts';
 import type { ServerSecrets, Store, Tx } from './parts.ts';
 import { type PasswordFault, passwordFault } from './password-rules.ts';
+import { codeDigest, makeCode } from './set-up-code.ts';
 import { createSignInThrottle, type Try } from './sign-in-throttle.ts';
 import { removePasskeysOf } from './store/passkeys.ts';
 import { accountNamed, everybody, insertAccount, insertPerson, type KnownPerson, peopleNamed, updateAccount, updatePerson } from './store/people.ts';
@@ -57,29 +58,19 @@ async function comparePassword(password: string, stored: string | null): Promise
   return { right, old: work.memory !== today.memory || work.passes !== today.passes };
 }
 
-/** Without signs that are mistaken for one another: it is read from a screen or a telephone. */
-const codeSigns = 'ABCDEFGHJKMNPQRSTUVWXYZ23456789';
 const setUpHours = 24;
-
-/** Four groups of five signs: 99 bits. */
-function makeCode(): string {
-  const signs: string[] = [];
-  while (signs.length < 20) {
-    // 248 = 8 × 31: what is above would make the first signs likelier.
-    for (const byte of randomBytes(32)) if (byte < 248 && signs.length < 20) signs.push(codeSigns[byte % codeSigns.length] ?? '');
-  }
-  return [0, 5, 10, 15].map((from) => signs.slice(from, from + 5).join('')).join('-');
-}
-const codeDigest = (code: string): string =>
-  createHash('sha256')
-    .update(code.toUpperCase().replace(/[^A-Z0-9]/g, ''))
-    .digest('hex');
-
 const tidyName = (name: string): string => name.trim().toLowerCase();
 const namePattern = /^[a-z0-9][a-z0-9._@+-]{0,127}$/;
 
 /** `off`: it was right, and somebody has disabled the account. */
-export type SignedInByPassword = { is: 'in'; personId: string; known: string } | { is: 'wrong' | 'off' } | { is: 'wait'; seconds: number };
+export type SignedInByPassword = { is: 'in'; personId: string; known: string; still: StillThat } | { is: 'wrong' | 'off' } | { is: 'wait'; seconds: number };
+
+/** Whether the password is still the one that was right: asked in the act that lets its person in, for it may be reset meanwhile. */
+type StillThat = (tx: Tx) => Promise<boolean>;
+const stillThat =
+  (name: string, password: string | null): StillThat =>
+  async (tx) =>
+    (await accountNamed(tx, name))?.password === password;
 
 export type SetUp =
   | { is: 'ready'; personId: string; name: string; displayName: string; emergency: boolean }
@@ -235,7 +226,8 @@ export function createAccounts({ store, clock, secrets, settings }: Parts) {
         await throttle.forgive(tx, attempt);
         if (now.disabled_at !== null) return { is: 'off' };
         if (better) await updateAccount(tx, account.person_id, { password: better });
-        return { is: 'in', personId: account.person_id, known: throttle.knownBrowser(attempt.name) };
+        const still = stillThat(attempt.name, better ?? account.password);
+        return { is: 'in', personId: account.person_id, known: throttle.knownBrowser(attempt.name), still };
       });
     },
 
@@ -260,10 +252,20 @@ export function createAccounts({ store, clock, secrets, settings }: Parts) {
     faultOf: (password: string, person: { name: string; displayName: string }): PasswordFault | null =>
       passwordFault(password, { userName: person.name, displayName: person.displayName, organisation: settings.organisation }),
 
-    /** The password that somebody has chosen: in place of a code, or of another password. Every other session of theirs ends. */
-    async choosePassword(given: { personId: string; name: string; password: string; code: string | null }): Promise<{ done: boolean; known: string }> {
+    /**
+     * The password that somebody has chosen: in place of a code, or of another password. Every other session of theirs ends.
+     * `before`: first in the act, for the work on a password takes long enough for an account to be reset meanwhile.
+     */
+    async choosePassword(given: {
+      personId: string;
+      name: string;
+      password: string;
+      code: string | null;
+      before?: (tx: Tx, at: number) => Promise<unknown>;
+    }): Promise<{ done: boolean; known: string; still: StillThat }> {
       const password = await hashPassword(given.password);
       const done = await act(async (tx, at) => {
+        await given.before?.(tx, at);
         const account = await accountNamed(tx, given.name);
         if (!account || account.person_id !== given.personId || account.emergency === 1) return false;
         if (given.code !== null && !(await spendCode(tx, given, at))) return false;
@@ -277,7 +279,7 @@ export function createAccounts({ store, clock, secrets, settings }: Parts) {
         });
         return true;
       });
-      return { done, known: throttle.knownBrowser(given.name) };
+      return { done, known: throttle.knownBrowser(given.name), still: stillThat(given.name, password) };
     },
   };
 }

@@ -79,6 +79,13 @@ export function addAssignmentCommands({ program, add, inBackend }: Commands): vo
     await inBackend(options, requestsCommand);
   });
 
+  add(program, 'help-code <code>', 'what somebody met who reads this code out on the telephone', 'help-code 7F3A-29', 'folder').action(
+    async (code: string, options) => {
+      const { helpCodeCommand } = await deciding();
+      await inBackend(options, (backend) => helpCodeCommand(backend, code));
+    },
+  );
+
   for (const [name, as, description, example] of [
     ['approve', 'approved', 'approves a request for a key: once, for a time', 'approve K7RM-42 --reason "called back, it is her"'],
     ['refuse', 'refused', 'refuses a request for a key; its person reads the reason', 'refuse K7RM-42 --reason "bring the Mac to the desk"'],

@@ -52,6 +52,12 @@ export async function audit(tx: Tx, entry: AuditEntry): Promise<void> {
     .execute();
 }
 
+/** Whether this was done before about this Mac, to what has this id. */
+export async function wasDone(tx: Tx, macId: string, act: string, id: string): Promise<boolean> {
+  const rows = tx.selectFrom('audit').select('seq').where('mac_id', '=', macId).where('act', '=', act);
+  return (await rows.where('details', 'like', `%${JSON.stringify(id)}%`).executeTakeFirst()) !== undefined;
+}
+
 export interface AuditVerdict {
   rows: number;
   ok: boolean;

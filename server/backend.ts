@@ -28,6 +28,7 @@ export interface Backend {
 export function collectMistakes() {
   const found: Problem[] = [];
   return {
+    found: found as readonly Problem[],
     attempt<T>(what: () => T): T | undefined {
       try {
         return what();

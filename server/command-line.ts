@@ -53,15 +53,32 @@ export async function commandLine(given: { argv: readonly string[]; operator: st
     .option('--device-ca <file>', 'CA of device certificates, PEM (more than once)', collect, [])
     .option('--tls-certificate <file>', 'certificate of your own for the listener, PEM with its chain')
     .option('--tls-key <file>', 'its key, PEM')
+    .option('--portal <address>', 'the address of the site for people, such as https://key.example.org: puts `people` into the settings')
+    .option('--portal-port <port>', 'port that it listens at (default: the port of that address, or 8444)', wholeNumber(1, 65_535))
     .option('--admin <name>', 'the first admin', operator)
     .action(async (options) => {
       exit = print(await (await import('./init-command.ts')).init(options), options.json);
     });
 
-  add(program, 'serve', 'runs the backend: the listener for Macs', 'serve --passphrase-file "$CREDENTIALS_DIRECTORY/passphrase"', 'folder', 'passphrase')
+  add(
+    program,
+    'serve',
+    'runs the backend: the listener for Macs, and the one for people',
+    'serve --passphrase-file "$CREDENTIALS_DIRECTORY/passphrase"',
+    'folder',
+    'passphrase',
+  )
     .option('--sealed', 'keep keys without being able to open any: no passphrase')
     .option('--json-ready', 'say that it is ready in one line of JSON')
     .action(async (options) => (await import('./serve-command.ts')).serveUntilStopped(options, mountSites));
+
+  const settings = program.command('settings').description('settings.json of the data folder');
+  add(settings, 'check', 'lists all mistakes in the settings and in the files that they name, and starts nothing', 'settings check', 'folder')
+    .option('--sealed', 'for a backend that is started with --sealed')
+    .action(async (options) => {
+      const { settingsCheck } = await import('./settings-command.ts');
+      exit = print(await settingsCheck({ dir: options.dir, sealed: options.sealed === true }), options.json);
+    });
 
   add(
     program,

@@ -96,11 +96,11 @@ function answerBrokenClient(error: NodeJS.ErrnoException, socket: Socket, log: L
     error.code === 'ERR_HTTP_REQUEST_TIMEOUT' ? 'REQUEST_TOO_SLOW' : error.code === 'HPE_HEADER_OVERFLOW' ? 'BODY_TOO_LARGE' : 'MESSAGE_INVALID';
   const requestId = randomUUID();
   const body = page ?? JSON.stringify(problemBody(new Problem(code, code === 'BODY_TOO_LARGE' ? 'the headers' : undefined), requestId));
-  const type =
-    page === null ? 'application/problem+json' : `text/html; charset=utf-8\r\ncontent-security-policy: ${securityHeaders['content-security-policy']}`;
+  const type = page === null ? 'application/problem+json' : 'text/html; charset=utf-8';
+  const headers = Object.entries(securityHeaders).map(([name, value]) => `${name}: ${value}\r\n`);
   log.warn('request-refused', { requestId, code });
   socket.end(
-    `HTTP/1.1 ${problems[code].status} ${code}\r\ncontent-type: ${type}\r\ncontent-length: ${Buffer.byteLength(body)}\r\ncache-control: no-store\r\nconnection: close\r\n\r\n${body}`,
+    `HTTP/1.1 ${problems[code].status} ${code}\r\ncontent-type: ${type}\r\ncontent-length: ${Buffer.byteLength(body)}\r\n${headers.join('')}connection: close\r\n\r\n${body}`,
   );
 }
 

@@ -13,10 +13,20 @@ export interface InitFlags extends GivenOptions {
   deviceCa: string[];
   tlsCertificate?: string;
   tlsKey?: string;
+  portal?: string;
+  portalPort?: number;
   admin: string;
 }
 
 const lost = 'there is no offline copy: when this folder or its passphrase is lost, no sealed recovery key can ever be opened again';
+
+/** Without a port in the address people type 443, which only root may listen at: it is forwarded to 8444. */
+function portalAt(address: string, port: number | undefined): { url: string; port: number } {
+  const url = URL.parse(/^https?:/i.test(address) ? address : `https://${address}`);
+  if (url?.protocol !== 'https:' || url.pathname !== '/' || url.search + url.hash + url.username !== '')
+    throw new Problem('USAGE', '--portal is an address such as https://key.example.org, without a path');
+  return { url: url.origin, port: port ?? (url.port === '' ? 8444 : Number(url.port)) };
+}
 
 /** `sparekey-server init`: what can be refused is refused before a passphrase is asked for. */
 export async function init(flags: InitFlags): Promise<CommandResult> {
@@ -27,6 +37,8 @@ export async function init(flags: InitFlags): Promise<CommandResult> {
   const names = flags.name.split(',').map((name) => name.trim().toLowerCase());
   const wrong = names.find((name) => !/^[a-z0-9]([a-z0-9.:-]{0,251}[a-z0-9])?$/.test(name));
   if (wrong !== undefined) throw new Problem('USAGE', `--name: "${wrong.slice(0, 60)}" is no host name`);
+  const portal = flags.portal === undefined ? null : portalAt(flags.portal, flags.portalPort);
+  if (portal === null && flags.portalPort !== undefined) throw new Problem('USAGE', '--portal-port goes with --portal');
   const result = await initialise({
     dir: flags.dir,
     names,
@@ -36,6 +48,7 @@ export async function init(flags: InitFlags): Promise<CommandResult> {
     copy: copy === false ? null : copy,
     deviceCaFiles: flags.deviceCa,
     ownTls: tlsCertificate === undefined || tlsKey === undefined ? null : { certificate: tlsCertificate, key: tlsKey },
+    portal,
     admin: flags.admin,
     say: (progress) => process.stderr.write(`sparekey-server: ${progress}\n`),
   });
@@ -47,6 +60,10 @@ export async function init(flags: InitFlags): Promise<CommandResult> {
     'next:',
     ...result.next.map((step) => `  ${step}`),
   ].join('\n');
+  const forwarded =
+    portal && new URL(portal.url).port !== String(portal.port)
+      ? [`people reach ${portal.url}: forward its port to ${portal.port}, where the portal listens`]
+      : [];
   const sameDisk = 'the offline copy lies on the same disk as the data folder: move it to one that is put away';
-  return { json: result, text, warnings: [...(result.copy === null ? [lost] : []), ...(result.copyOnSameDisk ? [sameDisk] : [])] };
+  return { json: result, text, warnings: [...(result.copy === null ? [lost] : []), ...(result.copyOnSameDisk ? [sameDisk] : []), ...forwarded] };
 }

@@ -14,6 +14,7 @@ import { type CertificateAndKey, folderPaths } from './data-folder.ts';
 import { openDatabase } from './database.ts';
 import { decryptPrivateKey } from './encrypted-key.ts';
 import { writeEscrowKey } from './escrow-keys.ts';
+import { checkPeople } from './people-check.ts';
 import { makePrivateFolder, refuseExisting, syncFolder, writePrivate } from './private-files.ts';
 import { makeServerSecrets } from './server-secrets.ts';
 import { checkSettings } from './settings.ts';
@@ -28,6 +29,8 @@ export interface InitOptions {
   copy: string | null;
   deviceCaFiles: readonly string[];
   ownTls: CertificateAndKey | null;
+  /** The site for people: its address, and the port to listen at. */
+  portal?: { url: string; port: number } | null;
   admin: string;
   /** Shorter keys than 3072 bits are for tests only. */
   escrowKeyBits?: number;
@@ -86,7 +89,7 @@ export async function initialise(options: InitOptions): Promise<InitResult> {
       copy,
       copyOnSameDisk: copy !== null && statSync(copy).dev === statSync(dir).dev,
       deviceCas,
-      next: nextSteps(dir, deviceCas, copy === null),
+      next: nextSteps(dir, deviceCas, copy === null, options.portal?.url ?? null),
     };
   } catch (error) {
     rmSync(making, { recursive: true, force: true });
@@ -115,8 +118,23 @@ async function fill(dir: string, options: InitOptions): Promise<{ escrow: Escrow
     organisation,
     listen: { port: options.devicesPort },
     tls: { ownCertificate: options.ownTls === null },
+    // What an operator fills in stands there with its default.
+    ...(options.portal
+      ? {
+          people: {
+            url: options.portal.url,
+            listen: { port: options.portal.port },
+            tls: null,
+            signIn: { localAccounts: true, providers: [] },
+            selfService: { everybody: 'on' },
+            contact: null,
+            mail: null,
+          },
+        }
+      : {}),
   };
-  checkSettings(settings);
+  const checked = checkSettings(settings);
+  if (checked.people) checkPeople(checked.people, checked);
   const deviceCas = options.deviceCaFiles.flatMap((file, index) => {
     const content = readGiven(file);
     const found = checkDeviceCa(content, file);
@@ -143,7 +161,9 @@ async function fill(dir: string, options: InitOptions): Promise<{ escrow: Escrow
     writePair(paths.tlsCa, tlsCa.certificateDer, tlsCa.privateKey);
     const tls = generateKeyPairSync('ec', { namedCurve: 'P-256' });
     const publicKeyDer = tls.publicKey.export({ type: 'spki', format: 'der' });
-    const der = issueServerCertificate({ ca: tlsCa.certificateDer, caKey: tlsCa.privateKey, names, publicKeyDer, at, days: serverCertificateDays });
+    // Until the site for people has a certificate that browsers know, it uses this one.
+    const hosts = [...new Set([...names, ...(options.portal ? [new URL(options.portal.url).hostname.replace(/^\[|\]$/g, '')] : [])])];
+    const der = issueServerCertificate({ ca: tlsCa.certificateDer, caKey: tlsCa.privateKey, names: hosts, publicKeyDer, at, days: serverCertificateDays });
     writePrivate(paths.tls.certificate, pem('CERTIFICATE', der) + pem('CERTIFICATE', tlsCa.certificateDer));
     writePrivate(paths.tls.key, tls.privateKey.export({ type: 'pkcs8', format: 'pem' }));
   }
@@ -222,10 +242,17 @@ export function proveOpens(copy: string, passphrase: string): void {
   if (opened === 'unreadable' || !opened.equals(trial)) throw new Problem('BACKUP_INVALID', 'the offline copy does not open an envelope');
 }
 
-function nextSteps(dir: string, deviceCas: number, withoutCopy: boolean): string[] {
+function nextSteps(dir: string, deviceCas: number, withoutCopy: boolean, portal: string | null): string[] {
   const at = `--dir ${/^[\w./-]+$/.test(dir) ? dir : `'${dir.replaceAll("'", `'\\''`)}'`}`;
   return [
     ...(withoutCopy ? [`sparekey-server backup FILE ${at}    # there is no offline copy: make a backup today`] : []),
+    ...(portal === null
+      ? []
+      : [
+          `${join(dir, 'settings.json')}    # people.tls, people.contact, people.signIn: see docs/portal.md`,
+          `sparekey-server settings check ${at}`,
+          `sparekey-server account add emergency-1 --emergency ${at}    # and emergency-2: set up at ${portal}/set-up`,
+        ]),
     `sparekey-server serve ${at}`,
     `sparekey-server profile-values ${at}    # what the settings profile for the Macs needs`,
     ...(deviceCas === 0 ? [`sparekey-server ticket new --serial SERIAL ${at}    # no device CA: Macs enrol by ticket`] : []),

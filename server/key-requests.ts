@@ -5,7 +5,7 @@ import { sameName } from './assignments.ts';
 import { audit } from './audit.ts';
 import { hour, minute } from './custody-parts.ts';
 import type { Tx } from './parts.ts';
-import { isHoldOf, latestEpisodeOf, viewsOf } from './store/episodes.ts';
+import { isHoldOf, latestEpisodeOf, viewsOf, wasShownSince } from './store/episodes.ts';
 import { countRequestsSince, insertRequest, type KeyRequestRow, lastRequestOf, overdueRequests, requestsNamed, updateRequest } from './store/key-requests.ts';
 import type { Tables } from './tables.ts';
 
@@ -21,6 +21,8 @@ export interface KeyRequest {
   /** Of a request that waits: when it ends by itself. Of an approved one: until when a key may be shown. */
   expiresAt: number;
   decidedAt: number | null;
+  /** Its hours ended while the time of being locked out goes on that it was used for: nobody who is typing is stopped by that. */
+  goesOn: boolean;
   /** What whoever decided had to say to whom it is for. */
   words: string | null;
 }
@@ -30,9 +32,12 @@ export async function presentRequest(db: Kysely<Tables>, macId: string, personId
   const row = await lastRequestOf(db, macId, personId);
   if (!row) return null;
   const isOver = (row.state === 'waiting' || row.state === 'approved') && row.expires_at <= at;
-  const isUsed = row.state === 'approved' && row.used_at !== null && !(await isEpisodeOn(db, macId, personId));
+  const isOn = row.used_at !== null && (await isEpisodeOn(db, macId, personId));
+  // A key that did not open was shown to nobody: the approval is still good.
+  const isUsed = row.state === 'approved' && row.used_at !== null && !isOn && (await wasShownSince(db, macId, personId, row.used_at));
+  const state = isUsed ? 'used' : isOver ? 'expired' : row.state;
   const { id, code, reason, created_at: createdAt, expires_at: expiresAt, decided_at: decidedAt, words } = row;
-  return { id, code, state: isUsed ? 'used' : isOver ? 'expired' : row.state, reason, createdAt, expiresAt, decidedAt, words };
+  return { id, code, state, reason, createdAt, expiresAt, decidedAt, goesOn: isOn && state === 'expired', words };
 }
 
 /** Whether the time of being locked out goes on that the first view began: until its person is back in, or the hold ends otherwise. */
@@ -80,7 +85,7 @@ export async function askForKey(
     words: null,
   });
   await audit(tx, { at, actor, act: 'request.made', macId, details: { requestId: request.id, code, reason } });
-  return { ...request, state: 'waiting', createdAt: at, decidedAt: null, words: null };
+  return { ...request, state: 'waiting', createdAt: at, decidedAt: null, goesOn: false, words: null };
 }
 
 /** Whoever asked does not need it any more. */
@@ -91,10 +96,10 @@ export async function withdrawRequest(tx: Tx, at: number, { macId, personId, act
   await audit(tx, { at, actor, act: 'request.withdrawn', macId, details: { requestId: present.id, code: present.code } });
 }
 
-/** Nobody decides on what they ask for themselves: the whole name, and what stands before the @ of it. */
-const isSamePerson = (actor: string, userName: string): boolean => {
+/** Nobody decides on what they ask for themselves, by whichever of their names: whole, or what stands before the @ of it. */
+const isSamePerson = (actor: string, names: readonly (string | null)[]): boolean => {
   const short = (name: string): string => sameName(name).split('@')[0] ?? '';
-  return sameName(actor) === sameName(userName) || short(actor) === short(userName);
+  return names.some((name) => name !== null && short(actor) === short(name));
 };
 
 export interface RequestDecision {
@@ -114,7 +119,7 @@ export async function decideRequest(tx: Tx, at: number, { request, as, actor, re
   // A code that was given twice over the years means the newest.
   const [row] = await requestsNamed(tx, request.trim());
   if (!row) throw new Problem('NOT_FOUND', `there is no request ${request}`);
-  if (isSamePerson(actor, row.user_name)) throw new Problem('OWN_REQUEST', row.user_name);
+  if (isSamePerson(actor, [row.user_name, row.email, row.display_name])) throw new Problem('OWN_REQUEST', row.user_name);
   if (row.state !== 'waiting') throw new Problem('USAGE', `request ${row.code} does not wait: it is ${row.state}`);
   if (row.expires_at <= at) throw new Problem('USAGE', `request ${row.code} waited too long and has ended; its person asks again`);
   const change = { state: as, decided_at: at, decided_by: actor, words: reason, expires_at: as === 'approved' ? at + hours * hour : row.expires_at };

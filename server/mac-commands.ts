@@ -7,6 +7,7 @@ import { readPem } from './certificates.ts';
 import { type CommandResult, table, when } from './command.ts';
 import { changeEnrolment, type EnrolmentRow, enrolmentById, enrolmentsOf, revocationsSince, revokeCertificate } from './store/enrolments.ts';
 import { macById } from './store/macs.ts';
+import { disabledSince } from './store/people.ts';
 
 export interface Act {
   mac: string;
@@ -137,7 +138,11 @@ export async function revokeCertificateFile(backend: Backend, act: { pem: Buffer
 
 /** What `restore` asks for: keep a copy of it beside the backups. */
 export async function revocations(backend: Backend, since: number): Promise<CommandResult> {
-  const list = { since: new Date(since).toISOString(), ...(await revocationsSince(backend.store.db, since)) };
+  const list = {
+    since: new Date(since).toISOString(),
+    ...(await revocationsSince(backend.store.db, since)),
+    people: await disabledSince(backend.store.db, since),
+  };
   return { json: list, text: JSON.stringify(list, null, 2) };
 }
 

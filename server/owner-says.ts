@@ -1,6 +1,6 @@
 import { Problem } from '../protocol/problems.ts';
 import { raise } from './alarms.ts';
-import { audit } from './audit.ts';
+import { audit, wasDone } from './audit.ts';
 import type { CustodyParts } from './custody-parts.ts';
 import { endHoldIn } from './holds.ts';
 import { orderRotationIn } from './orders.ts';
@@ -52,6 +52,8 @@ export interface NotMeDone {
   /** What becomes of the key that was shown: it is being replaced from now on, or it was before. */
   key: 'ordered' | 'replaced';
   holdEnded: boolean;
+  /** Of this very view: whoever is written to was written to then. */
+  saidBefore: boolean;
 }
 
 const because = 'its person says that somebody else was shown the key';
@@ -76,9 +78,10 @@ export async function notMe(parts: CustodyParts, said: NotMe): Promise<NotMeDone
 
     const episode = await episodeOfDisclosure(tx, disclosureId);
     if (episode && episode.not_me_at === null) await updateEpisode(tx, episode.id, { not_me_at: at });
+    const saidBefore = await wasDone(tx, macId, 'key.not-me', disclosureId);
     await raise(parts, tx, at, macId, 'NOT_ME', `disclosure ${disclosureId}`);
     await audit(tx, { at, actor, act: 'key.not-me', macId, details: { disclosureId, personId, episodeId: episode?.id ?? null, holdEnded, owed } });
-    const done: NotMeDone = { episodeId: episode?.id ?? null, shownAt: disclosure.at, key: owed ? 'ordered' : 'replaced', holdEnded };
+    const done: NotMeDone = { episodeId: episode?.id ?? null, shownAt: disclosure.at, key: owed ? 'ordered' : 'replaced', holdEnded, saidBefore };
     await said.after?.(tx, at, done);
     return done;
   });

@@ -23,14 +23,19 @@ const issuer = z.string().refine((text) => {
   }
 }, 'is not an https address');
 
+/** What belongs to a tenant of anybody's: in it whoever runs one could be whom they like. */
+const anyTenant = /^https:\/\/login\.microsoftonline\.com\/(common|organizations|consumers)(\/|$)/i;
+
 /** Whom somebody calls whom the portal cannot help. */
 const contact = z.strictObject({
   name: words(128),
   phone: words(64).optional(),
-  email: z.email().max(256).optional(),
+  email: z.email('is not an e-mail address').max(256).optional(),
   page: webPage.optional(),
   /** As people say it, such as “Mon–Fri 8:00–18:00”. */
   hours: words(256).optional(),
+  /** Of the mails to its address; English where it is left out. */
+  language: z.enum(['en', 'nl', 'de', 'fr']).optional(),
 });
 export type Contact = z.infer<typeof contact>;
 
@@ -45,7 +50,7 @@ const provider = z.strictObject({
     .refine((id) => id !== 'local', 'is taken'),
   /** On the button. */
   name: words(64),
-  issuer,
+  issuer: issuer.refine((text) => !anyTenant.test(text), 'is for people of every tenant: it has to name yours'),
   clientId: words(256),
   /** A file in which only the secret is; null for a public client. */
   clientSecretFile: file.nullable().default(null),
@@ -116,7 +121,7 @@ export const peopleSettings = z.strictObject({
   contact: contact.nullable().default(null),
   mail: z
     .strictObject({
-      from: z.email().max(256),
+      from: z.email('is not an e-mail address').max(256),
       /** Null: mails are written as .eml files into `mail/` of the data folder. */
       smtp: z
         .strictObject({

@@ -11,8 +11,12 @@ import type { Store, Tx } from './parts.ts';
 import { makePrivateFolder, refuseExisting, syncFolder } from './private-files.ts';
 import { debtById, insertDebt } from './store/debts.ts';
 import { changeEnrolment, enrolmentById, revokeCertificate } from './store/enrolments.ts';
+import { openRequests, updateRequest } from './store/key-requests.ts';
+import { forgetSetUpCodes, personById, updatePerson } from './store/people.ts';
+import { forgetAllFlows } from './store/sign-in-flows.ts';
 import { endTicket, ticketById } from './store/tickets.ts';
 import { forgetMemory, readMemory, usableKeysBefore, writeMemory } from './store/upkeep.ts';
+import { endAllWebSessions } from './store/web-sessions.ts';
 
 const day = 24 * 60 * 60 * 1000;
 /** Whoever was shown a key just before the loss may be typing it: a hold that nobody remembers (rules 4.1). */
@@ -25,6 +29,8 @@ const revocations = z.strictObject({
   enrolments: z.array(z.strictObject({ id: z.string(), ...ended })),
   certificates: z.array(z.strictObject({ digest: z.string().regex(/^[0-9a-f]{64}$/), ...ended })),
   tickets: z.array(z.strictObject({ id: z.string(), ...ended })),
+  /** People whose account was disabled; a list of before the sites for people has none. */
+  people: z.array(z.strictObject({ id: z.string(), ...ended })).default([]),
 });
 
 export interface RestoreResult {
@@ -32,10 +38,20 @@ export interface RestoreResult {
   backupMadeAt: string;
   restoredAt: string;
   gapHours: number;
-  revoked: { enrolments: number; certificates: number; tickets: number };
+  revoked: Revoked;
+  /** Everybody signs in again. */
+  sessionsEnded: number;
   keysToReplace: number;
   replacedWithinDays: number;
 }
+
+interface Revoked {
+  enrolments: number;
+  certificates: number;
+  tickets: number;
+  people: number;
+}
+const nobody: Revoked = { enrolments: 0, certificates: 0, tickets: 0, people: 0 };
 
 /** What the server remembers of its restore until the last debt of it is made. */
 const mark = z.strictObject({ at: z.number(), days: z.int() });
@@ -68,7 +84,8 @@ export async function restore(options: {
       const clock = await openClock(store, options.wallNow);
       result = await store.write(async (tx) => {
         const at = await clock.persist(tx);
-        const revoked = list ? await applyRevocations(tx, list, at) : { enrolments: 0, certificates: 0, tickets: 0 };
+        const revoked = list ? await applyRevocations(tx, list, at) : nobody;
+        const sessionsEnded = await endWhatPeopleHad(tx, at, options.actor);
         const keys = await usableKeysBefore(tx, at);
         await writeMemory(tx, markName, JSON.stringify({ at, days: options.spreadDays }));
         const gapHours = Math.round(((at - Date.parse(described.madeAt)) / 3_600_000) * 10) / 10;
@@ -77,6 +94,7 @@ export async function restore(options: {
           gapHours,
           withRevocations: list !== null,
           ...revoked,
+          sessionsEnded,
           keysToReplace: keys.length,
           spreadDays: options.spreadDays,
         };
@@ -87,6 +105,7 @@ export async function restore(options: {
           restoredAt: new Date(at).toISOString(),
           gapHours,
           revoked,
+          sessionsEnded,
           keysToReplace: keys.length,
           // They begin a day later.
           replacedWithinDays: options.spreadDays + 1,
@@ -113,8 +132,8 @@ function readRevocations(file: string): z.infer<typeof revocations> {
   }
 }
 
-async function applyRevocations(tx: Tx, list: z.infer<typeof revocations>, at: number) {
-  const done = { enrolments: 0, certificates: 0, tickets: 0 };
+async function applyRevocations(tx: Tx, list: z.infer<typeof revocations>, at: number): Promise<Revoked> {
+  const done = { ...nobody };
   for (const { id, because } of list.enrolments) {
     // One that was made in the gap is not known here, and refused for that.
     const of = await enrolmentById(tx, id);
@@ -131,7 +150,28 @@ async function applyRevocations(tx: Tx, list: z.infer<typeof revocations>, at: n
     await endTicket(tx, id, at);
     done.tickets += 1;
   }
+  for (const { id, because } of list.people) {
+    const person = await personById(tx, id);
+    if (!person || person.disabled_at !== null) continue;
+    await updatePerson(tx, id, { disabled_at: at, disabled_because: because ?? 'disabled before the restore' });
+    done.people += 1;
+  }
   return done;
+}
+
+/**
+ * What somebody had in their hands at the time of the backup may have been taken from them in the gap, or used: sessions were
+ * signed out, *this was not me* was said, approvals were for a time of being locked out that is over, codes were typed once.
+ * Whoever still needs it signs in, asks, or is given it anew. Mails stay in the queue: better twice than never.
+ */
+async function endWhatPeopleHad(tx: Tx, at: number, actor: string): Promise<number> {
+  await forgetAllFlows(tx);
+  await forgetSetUpCodes(tx);
+  for (const { id, mac_id: macId, code, state } of await openRequests(tx)) {
+    await updateRequest(tx, id, { state: 'expired' });
+    await audit(tx, { at, actor, act: 'request.expired', macId, details: { requestId: id, code, was: state, because: 'restored' } });
+  }
+  return endAllWebSessions(tx, 'restored', at);
 }
 
 /** Which part of the days a key waits: the same at every start, and even over the fleet. */

@@ -15,7 +15,7 @@ import type { PeopleSettings } from './people-settings.ts';
 import { tryWriting } from './private-files.ts';
 import { spreadRestoreDebts } from './restore.ts';
 import { readServerSecrets } from './server-secrets.ts';
-import { readSettings } from './settings.ts';
+import { readableSettings, readSettings } from './settings.ts';
 import { forgetSpentNonces } from './store/enrolments.ts';
 
 export interface ServeOptions {
@@ -60,9 +60,13 @@ const minute = 60 * second;
 const day = 24 * 60 * minute;
 /** Days before the end of the listener's certificate at which its operator is told. */
 const warnAtDays = [60, 30, 7];
+/** One that comes from outside, for people: some are good for 47 days, and replaced when 15 are left. */
+const warnPeopleAtDays = 10;
 
 /** Everything that can be wrong with a data folder, found in one go. */
-export function checkDataFolder(dir: string, canOpen: boolean): void {
+export const checkDataFolder = (dir: string, canOpen: boolean): void => mistakesOf(dir, canOpen).refuse();
+
+export function mistakesOf(dir: string, canOpen: boolean): ReturnType<typeof collectMistakes> {
   const paths = existingFolder(resolve(dir));
   const mistakes = collectMistakes();
   mistakes.attempt(() => {
@@ -75,15 +79,16 @@ export function checkDataFolder(dir: string, canOpen: boolean): void {
   mistakes.attempt(() => readAuthority(paths.agentCa));
   mistakes.attempt(() => readTlsIdentity(paths.tls));
   mistakes.attempt(() => readDeviceCas(paths.deviceCas));
+  const { rest, wrong = [] } = settings ? { rest: settings } : (readableSettings(paths.settings) ?? {});
   mistakes.attempt(() => {
-    if (settings?.people) checkPeople(settings.people, settings);
+    if (rest?.people) checkPeople(rest.people, rest, wrong);
   });
   mistakes.attempt(() => {
     // Rules 7.6: it could promise grants and never give one.
-    if (settings && !canOpen && settings.keys.grants !== 'never')
+    if (rest && !canOpen && rest.keys.grants !== 'never')
       throw new Problem('SERVER_SETTINGS_INVALID', 'keys.grants: must be "never" in a server that was started with --sealed');
   });
-  mistakes.refuse();
+  return mistakes;
 }
 
 /** Runs the backend until it is stopped: a listener for Macs, and one for people where the settings say so. */
@@ -149,6 +154,13 @@ export async function serve(options: ServeOptions): Promise<Serving> {
       if (fresh && !settingsOfPeople?.tls) people?.useCertificate(fresh.certificate, fresh.key);
       const days = Math.floor(((fresh ?? readTlsIdentity(paths.tls)).notAfter - clock.now()) / day);
       if (days <= (warnAtDays[0] ?? 0)) log.warn('certificate-expiring', { days });
+      if (settingsOfPeople?.tls && people) {
+        // Whoever brings it brings another every few weeks: a restart would need the passphrase.
+        const theirs = readTlsIdentity(settingsOfPeople.tls);
+        people.useCertificate(theirs.certificate, theirs.key);
+        const left = Math.floor((theirs.notAfter - clock.now()) / day);
+        if (left <= warnPeopleAtDays) log.warn('certificate-expiring', { days: left, of: settingsOfPeople.tls.certificate });
+      }
       return fresh !== null;
     };
     timers.every(day, 'tls', async () => void renewCertificate());

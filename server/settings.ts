@@ -95,15 +95,63 @@ export function checkSettings(given: unknown): ServerSettings {
 }
 
 /** Reads the settings once; all mistakes are listed together. */
-export function readSettings(path: string): ServerSettings {
-  let given: unknown;
+export const readSettings = (path: string): ServerSettings => checkSettings(readJson(path));
+
+function readJson(path: string): unknown {
   const text = readPrivate(path).toString('utf8');
   try {
-    given = JSON.parse(text);
-  } catch {
-    throw new Problem('SERVER_SETTINGS_INVALID', `${path} is not JSON`);
+    return JSON.parse(text);
+  } catch (error) {
+    const at = /line \d+ column \d+/.exec(error instanceof Error ? error.message : '');
+    throw new Problem('SERVER_SETTINGS_INVALID', `${path} is not JSON${at ? `: ${at[0]}` : ''}`);
   }
-  return checkSettings(given);
+}
+
+/** In place of what is needed and wrong, so that the rest can be looked at. */
+const standIns: Record<string, unknown> = {
+  serverUrl: 'https://macs.invalid',
+  listen: { port: 1 },
+  'people.url': 'https://people.invalid',
+  'people.listen': { port: 2 },
+};
+
+/**
+ * Settings of which whatever is wrong is left out: the files that the rest names can then be looked at in the same go.
+ * `wrong` are the settings that were left out. Null where too little is left.
+ */
+export function readableSettings(path: string): { rest: ServerSettings; wrong: string[] } | null {
+  const wrong = new Set<string>();
+  let rest: unknown;
+  try {
+    rest = readJson(path);
+  } catch {
+    return null; // `readSettings` says so.
+  }
+  for (let round = 0; round < 32; round += 1) {
+    const read = settings.safeParse(rest);
+    if (read.success) return { rest: read.data, wrong: [...wrong] };
+    for (const issue of read.error.issues) {
+      const paths = issue.code === 'unrecognized_keys' ? issue.keys.map((key) => [...issue.path, key]) : [issue.path];
+      for (const one of paths) {
+        wrong.add(one.join('.'));
+        if (!leaveOut(rest, one.map(String))) return null;
+      }
+    }
+  }
+  return null;
+}
+
+/** What is not there and needed takes with it what needs it. Of a list the later entries go too: those that stay keep their numbers. */
+function leaveOut(within: unknown, path: readonly string[]): boolean {
+  const [last] = path.slice(-1);
+  const above = path.slice(0, -1).reduce<unknown>((at, key) => (at as Record<string, unknown> | undefined)?.[key], within);
+  if (last === undefined || typeof above !== 'object' || above === null) return last !== undefined && leaveOut(within, path.slice(0, -1));
+  const standIn = standIns[path.join('.')];
+  if (standIn !== undefined) (above as Record<string, unknown>)[last] = standIn;
+  else if (Array.isArray(above)) above.length = Math.min(above.length, Number(last));
+  else if (last in above) delete (above as Record<string, unknown>)[last];
+  else return leaveOut(within, path.slice(0, -1));
+  return true;
 }
 
 /** The release of this backend, from package.json beside its folder. */

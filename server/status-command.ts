@@ -2,6 +2,7 @@ import type { Backend } from './backend.ts';
 import { type CommandResult, oneLine, table, when } from './command.ts';
 import type { FleetLine, MacReport } from './custody-report.ts';
 import { whichMac } from './mac-commands.ts';
+import { peopleOfMac, sayPeople } from './status-people.ts';
 import { enrolmentsOf } from './store/enrolments.ts';
 import { readMemory } from './store/upkeep.ts';
 
@@ -54,7 +55,9 @@ async function macStatus(backend: Backend, name: string): Promise<CommandResult>
     since: enrolment.status_at === null ? null : when(enrolment.status_at),
     because: enrolment.status_because,
   }));
-  return { json: { ...nested(report), enrolments }, text: sentences(report, enrolments).map(oneLine).join('\n') };
+  const people = await peopleOfMac(backend, mac.id);
+  const text = [...sentences(report, enrolments), ...sayPeople(people)].map(oneLine).join('\n');
+  return { json: { ...nested(report), enrolments, ...people }, text };
 }
 
 function sentences(

@@ -114,7 +114,9 @@ const structure: readonly Rule[] = [
     because: 'a thing has one name wherever it is used',
     broken: (sources) =>
       sources
-        .filter((source) => !/\.config\.ts$|^test\/jest-strip-types\.mjs$/.test(source.path) && /\bexport default\b|\bas default\b/.test(source.code))
+        .filter(
+          (source) => !/\.config\.ts$|^test\/jest-(strip-types|environment)\.mjs$/.test(source.path) && /\bexport default\b|\bas default\b/.test(source.code),
+        )
         .map((source) => source.path),
     planted: [{ path: 'agent/a.ts', text: 'export default 1;' }],
   },

@@ -6,7 +6,9 @@ import { assignCommand, assignCsvCommand, assignmentsCommand, standingCommand, u
 import { readAssignmentsCsv } from '../server/assignments-csv.ts';
 import { type Backend, openBackend } from '../server/backend.ts';
 import { initialise } from '../server/init.ts';
+import { helpCodeCommand } from '../server/requests-commands.ts';
 import { addMac } from '../server/store/enrolments.ts';
+import { helpCode } from '../web/help-codes.ts';
 import { passphrase } from './given-server.ts';
 import { endServers, runServer } from './run-server.ts';
 import { scratch } from './scratch.ts';
@@ -200,4 +202,16 @@ describe('the commands', () => {
     const help = await runServer(['assign', '--help']);
     expect(help.stdout).toContain('sparekey-server assign C02XK1ZJJGH5 ada@example.org --account ada --reason "handed out today" --dir /var/lib/sparekey');
   }, 30_000);
+});
+
+test('a code that is read out on the telephone is found, however it is written down, with what its person met', async () => {
+  const [mac] = await backend.store.db.selectFrom('mac').select(['id', 'serial']).limit(1).execute();
+  const visit = { network: '192.0.2.0/24', language: 'nl' as const, session: null };
+  const code = await backend.store.write(async (tx) =>
+    helpCode(tx, { page: 'NOT_SHOWN /macs', visit, macId: mac?.id ?? null, at: await backend.clock.persist(tx) }),
+  );
+  const found = await helpCodeCommand(backend, ` ${code.toLowerCase().replace('-', ' ')}`);
+  expect(found.json).toMatchObject({ code, page: 'NOT_SHOWN /macs', serial: mac?.serial, userName: null, language: 'nl', network: '192.0.2.0/24' });
+  expect(found.text).toContain('nobody was signed in');
+  await expect(helpCodeCommand(backend, 'ZZZZ-99')).rejects.toThrow(expect.objectContaining({ code: 'NOT_FOUND' }));
 });

@@ -54,6 +54,8 @@ describe('devices', () => {
     const serialEnd = (await it.custody.macReport(await it.macId())).serial.slice(-4);
     expect(page.content).toMatch(new RegExp(`Your Macs .*Serial number ends in ${serialEnd} \\. Last heard of: just now`));
     expect(page.content).toMatch(/The disk is encrypted \(FileVault is on\)\. The key was checked on this Mac just now/);
+    // Whoever has come because they are locked out is one tap from the first step.
+    expect(page.text).toContain(`href="${here}/unlock"`);
     it.turnServerClock(24 * hour);
     const again = await dutch(it, ada);
     expect((await again.get('/macs')).content).toMatch(/De schijf is versleuteld \(FileVault staat aan\)\. De sleutel is gisteren op deze Mac gecontroleerd/);
@@ -224,7 +226,7 @@ describe('devices', () => {
     await it.store.write((tx) => tx.updateTable('key_record').set({ state: 'quarantined' }).where('mac_id', '=', macId).execute());
     expect((await ada.client.get(here)).content).toMatch(/We have no key of this Mac\..*Your organisation encrypted it, but its key has not arrived here/);
     await it.store.write((tx) => tx.updateTable('mac').set({ facts: null, last_seen_at: null, present_volume: null }).where('id', '=', macId).execute());
-    expect((await ada.client.get(here)).content).toMatch(/Last heard of never.*This Mac has not reported yet.*leave it on for an hour/);
+    expect((await ada.client.get(here)).content).toMatch(/This Mac has not reported yet.*leave it on for an hour.*Last heard of never/);
   });
 });
 
@@ -385,5 +387,18 @@ describe('who looked at my key', () => {
     const second = await again.get(`${here}/not-me?view=${view}`);
     expect((await again.submit(second, `${here}/not-me`)).content).toContain('had been replaced already');
     expect((await acts(it, 'rotation.ordered')).length).toBe(1);
+  });
+
+  test('“this was not me” of a view by the service desk, said over and over, writes each mail once', async () => {
+    const { it, ada, here } = await place();
+    const macId = await it.macId();
+    const { disclosureId } = await it.backend.custody.disclose({ macId, actor: 'desk', reason: 'called' });
+    for (let times = 0; times < 3; times += 1) {
+      if (times > 0) await it.portal.signIn(ada.client, ada.userName);
+      const confirm = await ada.client.get(`${here}/not-me?view=${disclosureId}`);
+      expect((await ada.client.submit(confirm, `${here}/not-me`)).status).toBe(200);
+    }
+    const mails = await it.store.db.selectFrom('mail').select(['kind', 'details']).where('kind', 'like', 'not-me%').orderBy('kind').execute();
+    expect(mails.filter(({ details }) => details.includes(macId)).map(({ kind }) => kind)).toEqual(['not-me', 'not-me-desk']);
   });
 });

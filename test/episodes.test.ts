@@ -59,6 +59,10 @@ describe('how often', () => {
     }
     expect(await it.disclosures()).toHaveLength(5);
     expect(await it.alarms()).toEqual(['VIEWS_UNUSUAL']);
+    // The words of an alarm are in the log too: people are there by their ids.
+    const alarm = await it.store.db.selectFrom('alarm').select('detail').where('code', '=', 'VIEWS_UNUSUAL').where('mac_id', '=', it.id).executeTakeFirst();
+    expect(alarm?.detail).toContain(`person ${it.person.id}`);
+    expect(alarm?.detail).not.toContain(it.person.userName);
     it.pass(24 * hour + minute);
     await it.portal.signIn(it.person.client, it.person.userName);
     expect(keyOn(await it.getKey(it.person, because))).not.toBeNull();

@@ -1,6 +1,7 @@
 import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from '@jest/globals';
+import { Problem } from '../protocol/problems.ts';
 import type { Log } from '../server/log.ts';
 import { keyOn, lockedOut, people } from './key-pages.ts';
 import { passwordOfTests } from './portal-together.ts';
@@ -76,6 +77,24 @@ describe('getting the key', () => {
     );
     expect(keyOn(await it.person.client.submit(page, it.key))).toBeNull();
     expect(await it.disclosures()).toEqual([]);
+  });
+
+  test('8.1: where audit and debt cannot be stored no envelope is opened, and the form is good once they can', async () => {
+    const it = await given();
+    const page = await it.person.client.get(it.key);
+    const { custody } = it.backend;
+    const { write } = it.backend.store;
+    it.backend.store.write = async () => {
+      throw new Problem('STORE_FAILED', 'the disk is full');
+    };
+    lines.length = 0;
+    const answer = await it.person.client.submit(page, it.key);
+    it.backend.store.write = write;
+    expect([answer.status, keyOn(answer)]).toEqual([503, null]);
+    expect(JSON.stringify(lines)).not.toContain('key-disclosed');
+    expect((await custody.macReport(it.id)).disclosures).toEqual([]);
+    expect(it.mac.unlocksWith(keyOn(await it.person.client.submit(page, it.key)) ?? '')).toBe(true);
+    expect((await it.acts('key.disclosed')).length).toBe(1);
   });
 
   test('8.1: one form, sent twice at once, is one disclosure', async () => {
@@ -175,6 +194,26 @@ describe('I need more time', () => {
     const over = await it.person.client.submit(late, `${it.key}/more-time`);
     expect(keyOn(over)).toBeNull();
     expect(over.content).toContain('The time to go on with it is over.');
+  });
+});
+
+describe('what goes along from one view to the next', () => {
+  test('the group at which somebody was, the steps of the way they came, and that the key is in the clipboard', async () => {
+    const it = await given();
+    const before = await it.person.client.get(`${it.key}?from=no-question-mark`);
+    const shown = await it.person.client.submit(before, it.key);
+    const steps = 'shows its login window, with a network';
+    expect(shown.content).toContain(steps);
+    expect(shown.headers['refresh']).toBe(`300; url=${it.key}?gone=1&from=no-question-mark`);
+    const more = await it.person.client.submit(shown, `${it.key}/more-time`, { place: '5', copied: 'yes' });
+    expect(more.text).toContain('data-place="5" data-copied="yes"');
+    expect(more.content).toContain(steps);
+    const gone = await it.person.client.get(`${it.key}?gone=1&from=no-question-mark&place=5&clipboard=kept`);
+    const again = await it.person.client.submit(gone, `${it.key}/again`);
+    expect(again.text).toContain('data-place="5" data-copied="yes"');
+    expect(again.content).toContain(steps);
+    const list = await it.person.client.get(`${it.refused}?from=no-question-mark`);
+    expect((await it.person.client.submit(list, it.refused, { next: 'same' })).content).toContain(steps);
   });
 });
 

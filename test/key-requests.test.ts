@@ -1,5 +1,7 @@
 import { beforeAll, describe, expect, test } from '@jest/globals';
 import { requestsWords } from '../portal/requests-words.ts';
+import { expireRequests } from '../server/key-requests.ts';
+import { setStanding } from '../server/mac-standing.ts';
 import { decideCommand, requestsCommand } from '../server/requests-commands.ts';
 import { claimsOf } from '../server/store/assignments.ts';
 import { type Given, givenPortal, passwordOfTests } from './given-portal.ts';
@@ -122,6 +124,44 @@ describe('with approval', () => {
     expect(keyOf(over.content)).toBeNull();
   });
 
+  test('hours that end while somebody is typing take no time away from them: the five minutes go on to their own end, and no further view is shown', async () => {
+    const ada = await owner();
+    await ask(ada);
+    await decide(ada, 'approved');
+    given.turnServerClock(4 * hour - 240);
+    const key = `/macs/${macId}/key`;
+    let shown = await getKey(ada);
+    for (let times = 1; times <= 12; times += 1) {
+      given.turnServerClock(290);
+      if (times === 2) await given.store.write(async (tx) => expect(await expireRequests(tx, await given.backend.clock.persist(tx))).toBeGreaterThan(0));
+      // Every other time as without a script: the page has gone by itself.
+      const from = times % 2 === 0 ? shown : await ada.client.get(`${key}?gone=1`);
+      expect(from.forms.map(({ action }) => action)).not.toContain(`${key}/again`);
+      shown = await ada.client.submit(from, `${key}/more-time`);
+      expect([times, keyOf(shown.content) !== null]).toEqual([times, true]);
+    }
+    expect((await ada.client.get(`${key}?gone=1`)).path).toBe(request);
+    const over = await getKey(ada);
+    expect(over.path).toBe(request);
+    expect(over.content).toContain(words.over.expired);
+  });
+
+  test('but of a Mac that was lost meanwhile nothing more is shown', async () => {
+    const ada = await owner();
+    await ask(ada);
+    await decide(ada, 'approved');
+    given.turnServerClock(4 * hour - 60);
+    const shown = await getKey(ada);
+    expect(keyOf(shown.content)).not.toBeNull();
+    given.turnServerClock(120);
+    const stand = (state: 'lost' | 'in-use') =>
+      given.store.write(async (tx) => setStanding(tx, await given.backend.clock.persist(tx), { macId, change: { state }, actor: 'olivia', reason: 'a test' }));
+    await stand('lost');
+    const after = await ada.client.submit(shown, `/macs/${macId}/key/more-time`);
+    expect([after.path, keyOf(after.content)]).toEqual([`/macs/${macId}`, null]);
+    await stand('in-use');
+  });
+
   test('refused with words that its person reads, and they may ask again', async () => {
     const ada = await owner();
     await ask(ada);
@@ -192,6 +232,27 @@ describe('with approval', () => {
     }
     const tooMany = await ask(ada);
     expect([tooMany.status, tooMany.content.includes(words.tooMany), tooMany.content.includes('+31 20 555 0100')]).toEqual([429, true, true]);
+  });
+
+  test('is not decided by whoever asks, under any of their names', async () => {
+    const ada = await owner({ email: 'grace.hopper@example.org', displayName: 'Rear Admiral' });
+    await ask(ada);
+    for (const actor of ['Grace.Hopper', 'grace.hopper@elsewhere.example', ' rear admiral', ada.userName.toUpperCase()])
+      await expect(decide(ada, 'approved', 'mine', actor)).rejects.toMatchObject({ code: 'OWN_REQUEST' });
+    await decide(ada, 'refused');
+  });
+
+  test('made after the Mac was taken away, between the check and the act, is not made', async () => {
+    const ada = await owner();
+    const page = await ada.client.get(request);
+    const { write } = given.store;
+    given.store.write = async (act) => {
+      given.store.write = write;
+      await owner();
+      return write(act);
+    };
+    const answer = await ada.client.submit(page, request, { reason: 'still mine?' });
+    expect([answer.status, (await acts('request.made')).some(({ reason }) => reason === 'still mine?')]).toEqual([404, false]);
   });
 
   test('whose group needs no approval is not led here, and somebody else’s Mac is not there', async () => {

@@ -27,6 +27,7 @@ const request = (state: KeyRequest['state']): KeyRequest => ({
   createdAt: 1,
   expiresAt: 2,
   decidedAt: null,
+  goesOn: false,
   words: null,
 });
 
@@ -123,6 +124,21 @@ describe('the switch', () => {
     expect(selfServiceFor(some, ['interns', 'pilots'])).toBe('on');
     expect(selfServiceFor(some, ['staff', 'interns'])).toBe('with-approval');
     expect(selfServiceFor(some, ['Interns'])).toBe('off');
+  });
+
+  test('of somebody whose groups nobody can say is the strictest that there is', () => {
+    expect(
+      selfServiceFor(
+        settings('on', [
+          { group: 'a', selfService: 'off' },
+          { group: 'b', selfService: 'on' },
+        ]),
+        null,
+      ),
+    ).toBe('off');
+    expect(selfServiceFor(settings('on', [{ group: 'a', selfService: 'with-approval' }]), null)).toBe('with-approval');
+    expect(selfServiceFor(settings('off', [{ group: 'a', selfService: 'on' }]), null)).toBe('off');
+    expect(selfServiceFor(settings('on', [{ group: 'a' }]), null)).toBe('on');
   });
 });
 

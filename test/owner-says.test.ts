@@ -43,8 +43,8 @@ describe('“this was not me”', () => {
     const { disclosureId } = await view(server, mac.id);
     server.wall.pass(minute);
     const said = { ...who, disclosureId };
-    expect(await server.custody.notMe(said)).toMatchObject({ key: 'ordered', holdEnded: true, episodeId: null });
-    expect(await server.custody.notMe(said)).toMatchObject({ key: 'ordered', holdEnded: false });
+    expect(await server.custody.notMe(said)).toMatchObject({ key: 'ordered', holdEnded: true, episodeId: null, saidBefore: false });
+    expect(await server.custody.notMe(said)).toMatchObject({ key: 'ordered', holdEnded: false, saidBefore: true });
     const reply = await mac.checkIn();
     expect([reply.hold, reply.custody, reply.alarms, reply.debts.map(({ because }) => because).toSorted()]).toEqual([
       null,

@@ -1,5 +1,7 @@
 import type { Cookie, Page } from 'playwright-core';
 import { mountPortal } from '../portal/portal.ts';
+import { screensOf } from '../portal/steps/screens.ts';
+import { isWay, stepsOf } from '../portal/steps/steps.ts';
 import { assign } from '../server/assignments.ts';
 import { type StandingChange, setStanding } from '../server/mac-standing.ts';
 import type { MountSites } from '../server/serve.ts';
@@ -158,8 +160,21 @@ export async function givenPages(options: { mountSites?: MountSites } = {}): Pro
   const asks = await own({ groups: ['approval'] });
   add('request', asks, to(`${asks.mac}/request`));
 
-  // Before the key.
+  const claimed = await own();
+  await claimed.it.alsoClaim({ userName: 'somebody-else' });
+  add('mac-two-claims', claimed, to(claimed.mac));
+  add('set-up', null, to('/set-up'));
+  const { serial } = await first.store.db.selectFrom('mac').select('serial').where('id', '=', ready.macId).executeTakeFirstOrThrow();
+  add('label', ready, to(`/label/${serial}`));
+
+  // Before the key: each screen that a Mac may show, each step, and whom to call when it does not work.
   add('unlock', ready, to(`${ready.mac}/unlock`));
+  add('unlock-look', ready, to(`${ready.mac}/unlock?look=1`));
+  for (const id of [...screensOf('apple'), 'no-question-mark'] as const) {
+    const steps = isWay(id) ? stepsOf(id, 'apple', '15').length : 1;
+    for (let step = 1; step <= steps; step++) add(`unlock-${id}-${step}`, ready, to(`${ready.mac}/unlock?shows=${id}&step=${step}`));
+    add(`unlock-${id}-still`, ready, to(`${ready.mac}/unlock?shows=${id}&still=1`));
+  }
 
   // The key.
   const before = await own();
@@ -170,6 +185,11 @@ export async function givenPages(options: { mountSites?: MountSites } = {}): Pro
   add('mac-key-shown', shown, to(shown.mac));
   add('looked', shown, to(`${shown.mac}/looked`));
   add('refused', shown, to(`${shown.mac}/key`), press(getKey), press('a[href$="/refused"]'));
+  add('not-me', shown, to(`${shown.mac}/looked`), press('a[href*="/not-me"]'));
+  const refuses = await own();
+  const toRefused = [to(`${refuses.mac}/key`), press(getKey), press('a[href$="/refused"]')];
+  add('refused-second-try', refuses, ...toRefused, press('button[value="same"]'));
+  add('refused-no-other-key', refuses, ...toRefused, press('button[value="other"]'));
   for (const one of signedIn) await one();
   return { url, elsewhere: [], states };
 }

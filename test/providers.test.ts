@@ -1,7 +1,9 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
+import { peopleSettings } from '../server/people-settings.ts';
 import type { Serving } from '../server/serve.ts';
+import { claimsOf } from '../web/provider-claims.ts';
 import { givenPortal } from './given-portal.ts';
 import type { PortalClient, Shown } from './portal-client.ts';
 import { providerAccounts, providerBrowser, providerClient, startProvider, type TestProvider } from './provider.ts';
@@ -123,10 +125,69 @@ describe('signing in with a provider', () => {
     expect(await personOf('sub-mallory')).toBeUndefined();
   });
 
-  test('somebody in too many groups is in none of them, and the log says so in words', async () => {
+  test('of somebody in too many groups none is known, and the log says so in words', async () => {
     await telephone().signIn('many');
-    expect(logged).toContain('provider-groups-missing {"provider":"example","because":"it has so many groups that it names none"}');
-    expect(await personOf('sub-many')).toMatchObject({ groups: '[]' });
+    expect(logged).toContain(
+      'provider-groups-missing {"provider":"example","because":"it does not say which groups somebody is in: the strictest of the settings counts"}',
+    );
+    expect(await personOf('sub-many')).toMatchObject({ groups: 'null' });
+  });
+
+  test('where what it was asked for is not answered, groups and verified addresses are not taken for granted', async () => {
+    provider.claimsIn('userinfo');
+    provider.faults.failAt = { path: '/me', status: 500 };
+    try {
+      expect((await telephone().signIn('ada')).content).toContain('We do not know which user name is yours');
+    } finally {
+      provider.claimsIn('id-token');
+    }
+    provider.faults.idToken = (claims, sign) => sign({ ...claims, email_verified: undefined, groups: undefined });
+    expect((await telephone().signIn('ada')).status).toBe(403);
+    provider.faults.idToken = (claims, sign) => sign({ ...claims, name: undefined, groups: undefined });
+    expect((await telephone().signIn('ada')).status).toBe(200);
+    expect(await personOf('sub-ada')).toMatchObject({ groups: 'null' });
+    delete provider.faults.failAt;
+    await telephone().signIn('ada');
+    expect(await personOf('sub-ada')).toMatchObject({ groups: '["engineers","everybody"]' });
+  });
+
+  test.each([
+    'ada\u200b@example.org',
+    'ada\u00ad@example.org',
+    '\u202eada@example.org',
+    'ada@e\u0000xample.org',
+    'ada@example.or\u212a',
+    '=ada@example.org',
+    '{{mail}}',
+  ])('a name such as %j is not made another’s by what is taken out of it', (email) => {
+    const said = claimsOf({ sub: 's', email, preferred_username: email }, { userNameClaim: 'preferred_username', groupsClaim: 'groups' });
+    expect([said.userName, said.email]).toEqual([null, null]);
+    expect(claimsOf({ sub: 's', groups: ['pi\u200blots', 'pilots '] }, { userNameClaim: 'sub', groupsClaim: 'groups' }).groups).not.toContain('pilots');
+  });
+
+  test('a name with accents is one name, however they are written', () => {
+    const named = (name: string) => claimsOf({ sub: name }, { userNameClaim: 'sub', groupsClaim: 'groups' }).userName;
+    expect([named('Ren\u00e9e@Example.org'), named('Rene\u0301e@example.org')]).toEqual(['ren\u00e9e@example.org', 'ren\u00e9e@example.org']);
+  });
+
+  test('a name that it gives to somebody else is no longer that of whoever had it: their sessions end, and passkeys wait for its word', async () => {
+    const phone = telephone();
+    await phone.signIn('eve');
+    const before = await personOf('sub-eve');
+    const ada = providerAccounts.find(({ id }) => id === 'sub-ada');
+    if (!ada) throw new Error('no ada');
+    ada.claims['email'] = before?.user_name;
+    try {
+      await telephone().signIn('ada');
+    } finally {
+      ada.claims['email'] = 'Ada@Example.org';
+    }
+    expect((await phone.client.get('/account')).path).toMatch(/^\/sign-in\?/);
+    expect(await personOf('sub-eve')).toMatchObject({ confirmed_at: 0 });
+    expect((await acts()).some((act) => act.startsWith('person.unconfirmed') && act.includes(before?.id ?? 'nobody'))).toBe(true);
+    await telephone().signIn('ada');
+    await telephone().signIn('eve');
+    expect((await personOf('sub-eve'))?.confirmed_at).toBeGreaterThan(0);
   });
 
   test('a person is known by what never changes; a new name is kept and recorded', async () => {
@@ -155,7 +216,50 @@ describe('signing in with a provider', () => {
   });
 });
 
+test.each(['common/v2.0', 'organizations/v2.0', 'consumers', 'Common/'])(
+  'an issuer for people of every tenant (%s) is refused: who runs one of them could be anybody',
+  (tenant) => {
+    const settings = (issuer: string) => ({
+      url: 'https://key.example.org',
+      listen: { port: 1 },
+      signIn: { providers: [{ id: 'work', name: 'Work', issuer, clientId: 'portal' }] },
+    });
+    expect(peopleSettings.safeParse(settings(`https://login.microsoftonline.com/${tenant}`)).success).toBe(false);
+    expect(peopleSettings.safeParse(settings('https://login.microsoftonline.com/8a2d6f0c-common/v2.0')).success).toBe(true);
+  },
+);
+
 describe('the way back', () => {
+  test('may be as long as a provider makes its codes', async () => {
+    const phone = telephone();
+    const { back } = await phone.there.go(await phone.away('?then=/account'), filled('ada'));
+    expect((await phone.client.get(`${pathOf(back ?? '')}&session_state=${'a'.repeat(3000)}`)).path).toBe('/account');
+  });
+
+  test('that nobody waits for writes nothing, and ways are not begun without end', async () => {
+    const flows = async () => (await serving.backend.store.db.selectFrom('sign_in_flow').select('digest').execute()).length;
+    const { store } = serving.backend;
+    const { write } = store;
+    let writes = 0;
+    store.write = (act) => {
+      writes += 1;
+      return write(act);
+    };
+    try {
+      const client = it.portal.client({ localAddress: '127.0.0.9' });
+      expect((await client.get(`/sign-in/back/example?code=x&state=${'A'.repeat(43)}`)).status).toBe(400);
+      expect(writes).toBe(0);
+      const before = await flows();
+      const answers = await Promise.all(Array.from({ length: 260 }, () => client.get('/sign-in/with/example', { follow: false })));
+      const waits = answers.filter(({ status }) => status === 429);
+      expect(waits.length).toBeGreaterThan(10);
+      expect(Number(waits[0]?.headers['retry-after'])).toBeGreaterThan(0);
+      expect(await flows()).toBe(before + 260 - waits.length);
+    } finally {
+      store.write = write;
+    }
+  });
+
   test('of somebody else signs nobody in: it is good in the browser alone that set out', async () => {
     const attacker = telephone();
     const { back } = await attacker.there.go(await attacker.away(), filled('eve'));
@@ -327,20 +431,28 @@ describe('a provider that is not there', () => {
   });
 
   test('is a page in words with the other ways, without waiting each time, and works again when it is back', async () => {
+    const downs = async (): Promise<unknown[]> => {
+      const noted = await it.store.db.selectFrom('audit').select('details').where('act', '=', 'sign-in.provider-failed').orderBy('seq').execute();
+      return noted.map(({ details }) => JSON.parse(details)).filter(({ because }) => because === 'down');
+    };
+    const before = await downs();
     await provider.stop();
     const phone = telephone();
     const shown = await phone.client.get('/sign-in/with/example');
     expect(shown.status).toBe(503);
     expect(shown.content).toContain('does not answer');
     expect(shown.forms.map(({ action }) => action)).toEqual(expect.arrayContaining(['/sign-in/password', '/sign-in/passkey/answer']));
+    // In the audit too, and not once for each press of the button.
+    await phone.client.get('/sign-in/with/example');
+    expect((await downs()).slice(before.length)).toMatchObject([{ provider: 'example' }]);
     await provider.start();
     await it.restart();
     serving = it.serving;
     expect((await telephone().signIn('ada')).status).toBe(200);
     // Its page about itself is not asked for each time.
-    const before = provider.asked('/.well-known/openid-configuration');
+    const asked = provider.asked('/.well-known/openid-configuration');
     await telephone().signIn('ada');
-    expect(provider.asked('/.well-known/openid-configuration')).toBe(before);
+    expect(provider.asked('/.well-known/openid-configuration')).toBe(asked);
   });
 
   test('that says it is another, or fails at the token, signs nobody in', async () => {

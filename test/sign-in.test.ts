@@ -64,6 +64,8 @@ describe('signing in with a password', () => {
       expect(shown.status).toBe(403);
       pages.push(shown.text.replace(/value="[^"]*"/g, ''));
       expect(shown.content).toContain('User name and password do not belong together');
+      // Both fields say that they are wrong, and where it is said why.
+      expect(shown.text.match(/<input id="(?:name|password)"[^>]*aria-invalid="true" aria-describedby="trouble/g)).toHaveLength(2);
       expect(shown.text).not.toContain('not the password');
     }
     expect(new Set(pages).size).toBe(1);
@@ -114,7 +116,7 @@ describe('a fresh sign-in', () => {
     it.pass(15 * 60);
     const page = await client.get('/account/password');
     expect(page.path).toBe('/sign-in?then=%2Faccount%2Fpassword&again=1');
-    expect(page.content).toContain('It then holds for 15 minutes.');
+    expect(page.content).toContain('This sign-in then counts for 15 minutes.');
     const wrong = await client.submit(page, '/sign-in/password', { name: other, password: passwordOfTests });
     expect(wrong.status).toBe(403);
     expect(wrong.content).toContain('That was somebody else');

@@ -3,7 +3,9 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, test } from '@jest/globals';
 import { mountPortal } from '../portal/portal.ts';
+import { createAccounts } from '../server/accounts.ts';
 import { makeFormToken } from '../web/form-token.ts';
+import { endSessionsOf, startSession } from '../web/sessions.ts';
 import { type Given, givenPortal, passwordOfTests } from './given-portal.ts';
 import type { PortalClient, Sending, Shown } from './portal-client.ts';
 import { scratch } from './scratch.ts';
@@ -25,6 +27,7 @@ const routes: Record<string, 'nobody' | 'person' | 'fresh' | 'asset'> = {
   'GET /sign-in/back/:provider': 'nobody',
   'POST /sign-out': 'nobody',
   'POST /sign-out-everywhere': 'person',
+  'POST /account/sessions/end': 'person',
   'GET /cannot-sign-in': 'nobody',
   'GET /set-up': 'nobody',
   'POST /set-up': 'nobody',
@@ -388,4 +391,139 @@ describe('after signing in', () => {
       await browser.get('/sign-in');
     }
   });
+});
+
+/** Puts itself before the act of a request (its `nth` write), behind everything that the request has checked. Tells what was stored then. */
+async function between(nth: number, meanwhile: () => Promise<unknown>, work: () => Promise<Shown>): Promise<{ answer: Shown; before: string }> {
+  const { store } = it.backend;
+  const { write } = store;
+  let writes = 0;
+  let before = '';
+  store.write = async (act) => {
+    writes += 1;
+    if (writes === nth) {
+      store.write = write;
+      await meanwhile();
+      before = await stored();
+    }
+    return write(act);
+  };
+  try {
+    return { answer: await work(), before };
+  } finally {
+    store.write = write;
+  }
+}
+
+/** A session as the sign-in makes it, without the work on a password. */
+async function signedIn({ id, client }: Given): Promise<void> {
+  const visit = { session: null, network: 'a test', browser: 'a test' } as Parameters<typeof startSession>[2]['visit'];
+  const at = it.backend.clock.now();
+  const cookies = await it.store.write(async (tx) => {
+    await endSessionsOf(tx, id, 'a test', at);
+    return startSession(tx, at, { personId: id, way: 'password', visit });
+  });
+  for (const { name, value } of cookies) if (value !== null) client.jar.set(`__Host-${name}`, value);
+}
+
+describe('between the check of a request and its act', () => {
+  const forms: [path: string, fields: (macId: string) => Promise<Record<string, string>>, ofMac: boolean][] = [
+    ['/macs/MAC/key', async () => ({}), true],
+    ['/macs/MAC/back-in', async () => ({}), true],
+    [
+      '/macs/MAC/not-me',
+      async (id) => ({ view: (await it.store.db.selectFrom('disclosure').select('id').where('mac_id', '=', id).execute())[0]?.id ?? '' }),
+      true,
+    ],
+    ['/account/password', async () => ({ password: 'nobody guesses this one', repeat: 'nobody guesses this one' }), false],
+    ['/account/passkeys/remove', async () => ({ passkey: 'none' }), false],
+  ];
+  const happenings: Record<string, (person: Given) => Promise<unknown>> = {
+    'the session ends': ({ id }) => it.store.write((tx) => endSessionsOf(tx, id, 'a test', it.backend.clock.now())),
+    'its time is over': async () => it.turnServerClock(30 * 60 * 1000),
+    'the person is disabled': ({ userName }) => createAccounts(it.backend).disable({ name: userName, actor: 'a test', reason: 'left' }),
+    'the Mac is given to somebody else': () => it.assign(other),
+  };
+  const courses = forms.flatMap(([path, fields, ofMac]) =>
+    Object.keys(happenings)
+      .filter((what) => ofMac || what !== 'the Mac is given to somebody else')
+      .map((what) => [what, path, fields] as const),
+  );
+
+  test('8.1: whoever is signed out, disabled or no longer its person does nothing more', async () => {
+    await freshly(owner);
+    await it.assign(owner);
+    const page = await owner.client.get(`/macs/${macId}/key`);
+    expect((await owner.client.submit(page, `/macs/${macId}/key`)).status).toBe(200);
+    const person = await it.portal.person();
+    for (const [what, path, fields] of courses) {
+      await createAccounts(it.backend).enable({ name: person.userName, actor: 'a test', reason: 'again' });
+      await signedIn(person);
+      await it.assign(person);
+      const act = path.replace('MAC', macId);
+      const token = await tokenFor(person, act);
+      const given = { token, ...(await fields(macId)) };
+      const { answer, before } = await between(
+        1,
+        () => happenings[what]?.(person) ?? Promise.resolve(),
+        () => person.client.post(act, given, { follow: false }),
+      );
+      expect([what, path, before === '', answer.status >= 303, await stored()]).toEqual([what, path, false, true, before]);
+    }
+  });
+
+  test('an account that is reset lets nobody in by the password of before, and is not given another by whoever was in', async () => {
+    const person = await it.portal.person();
+    const accounts = createAccounts(it.backend);
+    const reset = async () => void (await accounts.reset({ name: person.userName, actor: 'a test', reason: 'it leaked', forgetPasskeys: false }));
+    const open = async () =>
+      (await it.store.db.selectFrom('web_session').select('id').where('person_id', '=', person.id).where('ended_at', 'is', null).execute()).length;
+    const password = 'chosen by somebody else';
+    const token = await tokenFor(person, '/account/password');
+    await between(1, reset, () => person.client.post('/account/password', { token, password, repeat: password }, { follow: false }));
+    const account = await it.store.db.selectFrom('local_account').selectAll().where('person_id', '=', person.id).executeTakeFirstOrThrow();
+    expect([account.password, account.setup_digest === null, await open()]).toEqual([null, false, 0]);
+
+    // Charged, compared, let in: the third.
+    await accounts.choosePassword({ personId: person.id, name: person.userName, password: passwordOfTests, code: null });
+    const thief = it.portal.client();
+    const door = await thief.get('/sign-in');
+    const { answer } = await between(3, reset, () =>
+      thief.submit(door, '/sign-in/password', { name: person.userName, password: passwordOfTests }, { follow: false }),
+    );
+    expect([answer.status, thief.jar.has('__Host-session'), await open()]).toEqual([403, false, 0]);
+  });
+});
+
+describe('what anybody may look at as often as they like', () => {
+  const codes = async () => (await it.store.db.selectFrom('help_code').select('code').execute()).length;
+  const codeOn = ({ text }: Shown) => /<code>([2-9A-Z]{4}-[2-9]{2})<\/code>/.exec(text)?.[1];
+
+  test('keeps one code for the service desk for each person, page and Mac in an hour, and writes nothing for a further look', async () => {
+    const person = await it.portal.person();
+    const before = await codes();
+    const first = codeOn(await person.client.get('/not-listed'));
+    const looks = await Promise.all(Array.from({ length: 20 }, (_, at) => person.client.get(`/not-listed?look=${at}`)));
+    expect([...new Set(looks.map(codeOn))]).toEqual([first]);
+    expect(await codes()).toBe(before + 1);
+    // Another page and another person have codes of their own, and so has the next hour.
+    expect(codeOn(await person.client.get('/macs'))).not.toBe(first);
+    await freshly(other);
+    expect(codeOn(await other.client.get('/not-listed'))).not.toBe(first);
+    it.turnServerClock(60 * 60 * 1000 + 1);
+    await freshly(person);
+    expect(codeOn(await person.client.get('/not-listed'))).not.toBe(first);
+  });
+});
+
+test('signing out and hiding a key are in the audit, with who did it', async () => {
+  const person = await it.portal.person();
+  await it.assign(person);
+  const key = `/macs/${macId}/key`;
+  const page = await person.client.get(key);
+  const shown = await person.client.submit(page, key);
+  await person.client.submit(shown, `${key}/hide`);
+  await person.client.submit(await person.client.get('/macs'), '/sign-out');
+  const acts = await it.store.db.selectFrom('audit').select(['act', 'mac_id']).where('actor', '=', person.userName).orderBy('seq').execute();
+  expect(acts.map(({ act }) => act).filter((act) => !/^(sign-in|account)\./.test(act))).toEqual(['key.disclosed', 'key.hidden', 'session.ended']);
 });

@@ -27,7 +27,7 @@ function addPages(site: Site): void {
   }));
   site.act('/let-in', 'nobody', async (visit) => ({
     to: isLocalPath(visit.form['then'] ?? '') ? (visit.form['then'] ?? '/') : '/',
-    cookies: await startSession(ground, { personId: visit.form['person'] ?? '', way: 'password', visit }),
+    cookies: await ground.backend.store.write((tx) => startSession(tx, visit.at, { personId: visit.form['person'] ?? '', way: 'password', visit })),
   }));
   site.page('/room', 'person', async (visit) => ({ title: 'Room', body: say(visit), refresh: { seconds: 300, to: '/room?later' } }));
   site.page('/room/inner', 'fresh', async (visit) => ({ title: 'Inner', body: say(visit), language: 'en' }));

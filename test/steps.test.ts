@@ -26,9 +26,10 @@ const dated = (from: Evidence): void => {
   expect(from.date).toMatch(/^20\d\d(-\d\d){0,2}$/);
   expect(typeof from.seen).toBe('boolean');
 };
+const afterKey = chips.flatMap((chip) => [null, ...wayIds].flatMap((way) => stepsAfterKey(way, chip)));
 const sentences: Sentence[] = [
   ...every.flatMap(({ chip, macos, way }) => stepsOf(way, chip, macos).flatMap((step) => step.sentences)),
-  ...chips.flatMap((chip) => [null, ...wayIds].flatMap((way) => stepsAfterKey(way, chip))),
+  ...afterKey,
   ...Object.values(firstTries),
   ...Object.values(locks).flat(),
   ...Object.values(tries).flatMap(({ is, tries: acts }) => [is, ...acts]),
@@ -65,7 +66,7 @@ describe('the words of the Mac', () => {
       expect(found.text).not.toBe('');
       dated(found.from);
     }
-    for (const page of pages) expect(described[page].length).toBeGreaterThan(5);
+    for (const page of languages) expect(described[page].length).toBeGreaterThan(5);
     expect(texts.en).not.toBe('unknown');
   });
   test('every quote is used', () => {
@@ -84,7 +85,7 @@ describe('the words of the Mac', () => {
     expect(plain(quoted('forgotAll', 'nl', 'nl'))).toBe('de woorden dat je alle wachtwoorden bent vergeten (in het Engels: Forgot all passwords?)');
     expect(plain(quoted('forgotAll', null, 'nl'))).toContain('in het Engels: Forgot all passwords?');
   });
-  test.each(quoteIds.flatMap((id) => pages.flatMap((page) => [...languages, null].map((mac) => [id, mac, page] as const))))(
+  test.each(quoteIds.flatMap((id) => languages.flatMap((page) => [...languages, null].map((mac) => [id, mac, page] as const))))(
     '%s on a Mac in %s is written on a page in %s',
     (id, mac, page) => expect(plain(quoted(id, mac, page))).not.toMatch(/unknown|undefined|\{/),
   );
@@ -172,7 +173,21 @@ describe('after the key', () => {
     expect(plain(onYourMac(apple, 'no-question-mark', 'en'))).toContain('login window, with a network');
     expect(plain(onYourMac({ isAppleSilicon: false, macLanguage: null }, 'password-field', 'nl'))).toContain('in het Engels: Reset Password');
   });
-  test('on a page in French they are in English and say so', () => {
-    expect(onYourMac({ isAppleSilicon: null, macLanguage: 'fr-FR' }, null, 'fr').toString()).toMatch(/^<ol class="on-your-mac" lang="en"><li>/);
+  test('they are there in every language, with the Mac quoted in the same places', () => {
+    for (const { text } of afterKey)
+      for (const language of languages) {
+        expect(text[language].length).toBeGreaterThan(5);
+        expect(quotesIn(text[language]).toSorted()).toEqual(quotesIn(text.en).toSorted());
+        if (language !== 'en') expect(text[language]).not.toBe(text.en);
+      }
+  });
+  test('where the Mac’s words are not known in the page’s language, they are described in it, with the Mac’s own marked as such', () => {
+    const french = onYourMac({ isAppleSilicon: true, macLanguage: 'fr-FR' }, 'password-field', 'fr').toString();
+    expect(french).toContain('Cliquez sur le bouton pour continuer (en anglais : <q lang="en">Next</q>), ou appuyez');
+    expect(french).not.toContain('<ol class="on-your-mac" lang');
+    const german = onYourMac({ isAppleSilicon: true, macLanguage: 'de-CH' }, 'password-field', 'de').toString();
+    expect(german).toContain('Klicken Sie auf <q lang="de">Neustart</q> und melden Sie sich mit dem neuen Passwort an.');
+    const intel = onYourMac({ isAppleSilicon: false, macLanguage: null }, null, 'de').toString();
+    expect(intel).toContain('zeigt ein Fenster für ein neues Passwort (auf Englisch: <q lang="en">Reset Password</q>)');
   });
 });

@@ -110,6 +110,16 @@ describe('an episode', () => {
     expect((await mailsOf(it)).map(({ kind }) => kind)).toEqual(['key-shown', 'nothing-heard', 'key-replaced']);
   });
 
+  test('is not said to be silent right after a start or a restore: until then no Mac could be heard of', async () => {
+    const it = await given();
+    await it.show(it.mac, it.ada);
+    it.server.wall.pass(3 * day);
+    const heardFrom = it.server.wall.now() + hour;
+    expect(await watchEpisodes(it.ground, heardFrom)).toEqual(nothing);
+    it.server.wall.pass(hour);
+    expect(await watchEpisodes(it.ground, heardFrom)).toEqual({ ...nothing, unheard: 1 });
+  });
+
   test('of a Mac that was heard of is not said to be silent', async () => {
     const it = await given();
     await it.show(it.mac, it.ada);

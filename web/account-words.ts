@@ -8,6 +8,9 @@ interface AccountWords {
   thisOne: string;
   since: string;
   from: (network: string) => string;
+  end: (browser: string) => string;
+  mail: (address: string) => string;
+  noMail: string;
   everywhere: string;
   everywhereMeans: string;
   passkeys: string;
@@ -36,7 +39,11 @@ export const accountWords: InTwo<AccountWords> = {
     title: 'My account',
     who: (name, userName) => `You are ${name} (${userName}).`,
     sessions: 'Where you are signed in',
-    sessionsMean: 'If you do not know one of these, sign out everywhere and tell the service desk.',
+    sessionsMean: 'If you do not know one of these, end it and tell the service desk.',
+    end: (browser) => `End this sign-in (${browser})`,
+    mail: (address) => `Mails about the keys of your Macs go to ${address}.`,
+    noMail:
+      'No mail address of yours is known here, so no mail comes when a key of your Mac is shown or replaced. Have the service desk add one. Until then look at “Who looked at my key”.',
     thisOne: 'this browser',
     since: 'since',
     from: (network) => `from ${network}`,
@@ -69,7 +76,11 @@ export const accountWords: InTwo<AccountWords> = {
     title: 'Mijn account',
     who: (name, userName) => `Je bent ${name} (${userName}).`,
     sessions: 'Waar je bent ingelogd',
-    sessionsMean: 'Ken je er een niet? Log overal uit en vertel het de servicedesk.',
+    sessionsMean: 'Ken je er een niet? Beëindig die aanmelding en vertel het de servicedesk.',
+    end: (browser) => `Deze aanmelding beëindigen (${browser})`,
+    mail: (address) => `Mails over de sleutels van je Macs gaan naar ${address}.`,
+    noMail:
+      'Er is hier geen mailadres van je bekend. Je krijgt dus geen mail als een sleutel van je Mac wordt getoond of vervangen. Laat de servicedesk er een toevoegen. Kijk tot dan bij ‘Wie keek naar mijn sleutel’.',
     thisOne: 'deze browser',
     since: 'sinds',
     from: (network) => `vanaf ${network}`,

@@ -1,10 +1,13 @@
 import { audit } from '../server/audit.ts';
+import type { Tx } from '../server/parts.ts';
 import { passkeysOf, removePasskey } from '../server/store/passkeys.ts';
 import { accountOf, personById } from '../server/store/people.ts';
-import { openWebSessionsOf } from '../server/store/web-sessions.ts';
+import { endOwnWebSession, openWebSessionsOf } from '../server/store/web-sessions.ts';
 import { accountWords } from './account-words.ts';
 import { enter } from './entering.ts';
 import { html } from './html.ts';
+import { usableAddress } from './mail-queue.ts';
+import { stillSignedIn } from './sessions.ts';
 import { newPasswordFields, type OwnParts } from './set-up.ts';
 import { setUpWords } from './set-up-words.ts';
 import { passkeyForm, troubleBox } from './sign-in-page.ts';
@@ -37,10 +40,15 @@ export function addAccount(site: Site, { accounts, passkeys }: OwnParts): void {
       body: html`<h1>${words.title}</h1>
 ${trouble && troubleBox(trouble)}${note && html`<p class="note" role="status">${note}</p>`}
 <p>${words.who(person.displayName, person.userName)}</p>
+<p>${usableAddress(person.email) === null ? words.noMail : words.mail(person.email ?? '')}</p>
 <h2>${words.sessions}</h2>
 <ul class="own">${living.map(
         (session) =>
-          html`<li>${session.browser}${session.id === here ? ` (${words.thisOne})` : ''}, ${words.from(session.network)}, ${words.since} ${clockTime(session.created_at, visit.at, language)}</li>`,
+          html`<li>${session.browser}${session.id === here ? ` (${words.thisOne})` : ''}, ${words.from(session.network)}, ${words.since} ${clockTime(session.created_at, visit.at, language)}${
+            session.id !== here &&
+            html`
+<form method="post" action="/account/sessions/end">${visit.token('/account/sessions/end')}<input type="hidden" name="session" value="${session.id}"><button class="quiet">${words.end(`${session.browser}, ${session.network}`)}</button></form>`
+          }</li>`,
       )}</ul>
 <p>${words.sessionsMean}</p>
 <form method="post" action="/sign-out-everywhere">${visit.token('/sign-out-everywhere')}<button class="second" aria-describedby="everywhere-hint">${words.everywhere}</button></form>
@@ -64,7 +72,7 @@ ${passkeyForm(visit, {
   quiet: true,
 })}
 <noscript><p>${words.noScript}</p></noscript>
-${local?.emergency === 0 ? html`<h2>${words.password}</h2><p><a href="/account/password">${words.change}</a></p>` : null}`,
+${local?.emergency === 0 ? html`<h2>${words.password}</h2><p class="ways"><a href="/account/password">${words.change}</a></p>` : null}`,
     };
   }
 
@@ -72,10 +80,29 @@ ${local?.emergency === 0 ? html`<h2>${words.password}</h2><p><a href="/account/p
     account(visit, undefined, visit.query['changed'] === '1' ? say(accountWords, visit.language).words.changed : undefined),
   );
 
+  // No fresh sign-in: it takes away and gives nothing.
+  site.act('/account/sessions/end', 'person', async (visit) => {
+    const { person } = visit.session;
+    const sessionId = visit.form['session'] ?? '';
+    await store.write(async (tx) => {
+      const at = await clock.persist(tx);
+      await stillSignedIn(ground, tx, visit, at, 'person');
+      if (!(await endOwnWebSession(tx, person.id, sessionId, 'ended by its person', at))) return;
+      await audit(tx, { at, actor: person.userName, act: 'session.ended', details: { personId: person.id, sessionId, network: visit.network } });
+    });
+    return { to: '/account' };
+  });
+
   site.ask('/account/passkeys/ask', 'fresh', async (visit) => passkeys.beginNew(visit, ownerOf(visit)));
   site.act('/account/passkeys/add', 'fresh', async (visit) => {
     const keep = await passkeys.finishNew(visit, ownerOf(visit), visit.form['answer'] ?? '', visit.form['label'] ?? '');
-    const kept = keep !== null && (await store.write(async (tx) => keep(tx, await clock.persist(tx))));
+    const kept =
+      keep !== null &&
+      (await store.write(async (tx) => {
+        const at = await clock.persist(tx);
+        await stillSignedIn(ground, tx, visit, at, 'fresh');
+        return keep(tx, at);
+      }));
     return kept ? { to: '/account' } : account(visit, say(accountWords, visit.language).words.notAdded);
   });
   site.act('/account/passkeys/remove', 'fresh', async (visit) => {
@@ -83,6 +110,7 @@ ${local?.emergency === 0 ? html`<h2>${words.password}</h2><p><a href="/account/p
     const passkeyId = visit.form['passkey'] ?? '';
     const removed = await store.write(async (tx) => {
       const at = await clock.persist(tx);
+      await stillSignedIn(ground, tx, visit, at, 'fresh');
       if (person.emergency && (await passkeysOf(tx, person.id)).length === 1) return false;
       if (await removePasskey(tx, person.id, passkeyId)) {
         await audit(tx, { at, actor: person.userName, act: 'passkey.removed', details: { personId: person.id, passkeyId, network: visit.network } });
@@ -116,8 +144,10 @@ ${trouble && troubleBox(trouble)}
     const { password = '', repeat = '' } = visit.form;
     const fault = accounts.faultOf(password, { name: userName, displayName }) ?? (password === repeat ? null : 'different');
     if (fault) return choose(visit, fault);
-    const { known } = await accounts.choosePassword({ personId, name: userName, password, code: null });
-    const entered = await enter(ground, visit, { personId, way: 'password', goal: '/account?changed=1', expected: personId, known });
+    const before = (tx: Tx, at: number) => stillSignedIn(ground, tx, visit, at, 'fresh');
+    const { known, still } = await accounts.choosePassword({ personId, name: userName, password, code: null, before });
+    const entering = { personId, way: 'password', goal: '/account?changed=1', expected: personId, known };
+    const entered = await enter(ground, visit, entering, async (tx) => ((await still(tx)) ? null : 'wrong'));
     return typeof entered === 'string' ? { to: '/sign-in' } : entered;
   });
 }

@@ -39,6 +39,8 @@ function refusedTo(ground: SitesGround, person: KnownPerson | null, way: string,
   return way === 'passkey' && at - (person.confirmed_at ?? 0) > passkeyLastsMs ? 'passkeyOld' : null;
 }
 
+type Cookies = Awaited<ReturnType<typeof startSession>>;
+
 /** `also`: what has to be stored in the same act; a trouble that it returns is why nothing else happens. */
 export async function enter(
   ground: SitesGround,
@@ -47,7 +49,7 @@ export async function enter(
   also: (tx: Tx, at: number) => Promise<SignInTrouble | null> = async () => null,
 ): Promise<Elsewhere | SignInTrouble> {
   const { store, clock } = ground.backend;
-  const trouble = await store.write(async (tx) => {
+  const entered = await store.write(async (tx): Promise<SignInTrouble | Cookies> => {
     const at = await clock.persist(tx);
     if (expected !== null && expected !== personId) return 'otherPerson';
     const person = await personById(tx, personId);
@@ -56,14 +58,14 @@ export async function enter(
     const details = { personId, way, network, browser, again: expected !== null };
     const actor = person?.user_name ?? 'server';
     await audit(tx, { at, actor, act: refused ? 'sign-in.refused' : 'sign-in.done', details: refused ? { ...details, because: refused } : details });
-    if (!refused) await updatePerson(tx, personId, { last_seen_at: at });
-    return refused;
+    if (refused) return refused;
+    await updatePerson(tx, personId, { last_seen_at: at });
+    return startSession(tx, at, { personId, way, visit, provedSecondsAgo });
   });
-  if (trouble) {
-    ground.log.warn('sign-in-refused', { requestId: visit.requestId, way, because: trouble });
-    return trouble;
+  if (typeof entered === 'string') {
+    ground.log.warn('sign-in-refused', { requestId: visit.requestId, way, because: entered });
+    return entered;
   }
-  const cookies = await startSession(ground, { personId, way, visit, provedSecondsAgo });
   ground.log.info('signed-in', { requestId: visit.requestId, personId, way });
-  return { to: goal, cookies: [...(cookies ?? []), ...(known === undefined ? [] : [{ name: knownCookie, value: known, maxAgeSeconds: knownSeconds }])] };
+  return { to: goal, cookies: [...entered, ...(known === undefined ? [] : [{ name: knownCookie, value: known, maxAgeSeconds: knownSeconds }])] };
 }

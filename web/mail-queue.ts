@@ -10,7 +10,7 @@ import { addressee, insertMail, mailOfEpisode } from '../server/store/mails.ts';
 import { chooseLanguage, type Language } from './words.ts';
 
 /** Every mail that there is. The words are the portal's. */
-export const mailKinds = ['key-shown', 'key-replaced', 'nothing-heard', 'not-me', 'not-me-desk'] as const;
+export const mailKinds = ['key-shown', 'key-replaced', 'nothing-heard', 'not-me', 'not-me-desk', 'key-request'] as const;
 export type MailKind = (typeof mailKinds)[number];
 
 /** What a mail's words are made with. Never a key; times are milliseconds of the server. */
@@ -25,9 +25,14 @@ export const mailDetails = z.object({
   replacedAt: z.number().optional(),
   checkedAt: z.number().nullable().optional(),
   saidAt: z.number().optional(),
-  /** Who said that it was not them, for the service desk. */
+  /** When a request ends that nobody answers. */
+  untilAt: z.number().optional(),
+  /** Why the replacement comes later than when the Mac is next online, where that is known. */
+  later: z.enum(['grant', 'mdm', 'service-desk', 'other-volume']).nullable().optional(),
+  laterFrom: z.number().nullable().optional(),
+  /** Who said that it was not them, or asks for a key, for the service desk. */
   personName: z.string().optional(),
-  /** The episode's, to be read out on the telephone. */
+  /** The episode's or the request's, to be read out on the telephone. */
   code: z.string().optional(),
 });
 export type MailDetails = z.infer<typeof mailDetails>;
@@ -42,8 +47,8 @@ export interface MailWanted {
   episodeId: string | null;
   details: MailDetails;
   at: number;
-  /** Where the person has chosen none: that of the page on which it happened. */
-  language?: Language;
+  /** Where the person has chosen none: that of the page on which it happened. Of an address: the one of the settings. */
+  language?: Language | undefined;
 }
 
 /** A key can turn out not to have been shown, if its envelope does not open: that takes five seconds at most. */

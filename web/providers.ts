@@ -157,7 +157,8 @@ export function createProviders(ground: SitesGround): Providers {
       return { ...(await oidc.fetchUserInfo(configuration, tokens.access_token, String(claims['sub']))), ...claims };
     } catch (error) {
       log.warn('provider-failed', { provider: provider.id, because: 'userinfo', code: failureOf(error).code });
-      return claims;
+      // What it might have said against somebody counts: an address that is not verified, groups for which less is allowed.
+      return { ...claims, email_verified: claims['email_verified'] ?? false, hasgroups: true };
     }
   }
 
@@ -204,10 +205,11 @@ export function createProviders(ground: SitesGround): Providers {
         const here = agoSeconds !== null && agoSeconds <= seconds + toleranceSeconds;
         if (again && agoSeconds !== null && !here) return fail(id, 'not-fresh', 'auth_time');
         const said = claimsOf(await withUserInfo(configured, tokens, token, provider), provider);
-        if (said.groups === 'too-many') log.warn('provider-groups-missing', { provider: id, because: 'it has so many groups that it names none' });
+        if (said.groups === null)
+          log.warn('provider-groups-missing', { provider: id, because: 'it does not say which groups somebody is in: the strictest of the settings counts' });
         if (said.userName === null) return fail(id, 'nameless', provider.userNameClaim);
         const provedSecondsAgo = again || here ? 0 : (agoSeconds ?? settings.signIn.freshMinutes * 60);
-        return { ...said, userName: said.userName, groups: said.groups === 'too-many' ? [] : said.groups, provedSecondsAgo };
+        return { ...said, userName: said.userName, provedSecondsAgo };
       } catch (error) {
         const { failure, code } = failureOf(error);
         return fail(id, failure, code);

@@ -1,8 +1,10 @@
 import { createHash, randomBytes, randomUUID } from 'node:crypto';
+import { Problem } from '../protocol/problems.ts';
+import { audit } from '../server/audit.ts';
 import type { Tx } from '../server/parts.ts';
 import type { SitesGround } from '../server/serve.ts';
-import { endWebSession, endWebSessionsOf, insertWebSession, openWebSession, seeWebSession } from '../server/store/web-sessions.ts';
-import type { Page, Session, Visit } from './visit.ts';
+import { endWebSession, endWebSessionsOf, insertWebSession, openWebSession, type SessionAndPerson, seeWebSession } from '../server/store/web-sessions.ts';
+import type { Page, Person, Session, SignedIn, Visit } from './visit.ts';
 
 type Cookies = NonNullable<Page['cookies']>;
 
@@ -14,21 +16,19 @@ const digestOf = (token: string): string => createHash('sha256').update(token).d
 
 /**
  * Signs somebody in, on this browser: always a new session with a new token, and whatever session the browser had ends, so
- * that nobody goes on in one that somebody else has put there. The answer's cookies are for the page that follows.
+ * that nobody goes on in one that somebody else has put there. In the act that has found them to be who they are: what ends
+ * all sessions of somebody comes before it or after it, and never between. The cookies are for the page that follows.
  */
 export async function startSession(
-  ground: SitesGround,
+  tx: Tx,
+  at: number,
   { personId, way, visit, provedSecondsAgo = 0 }: { personId: string; way: string; visit: Visit; provedSecondsAgo?: number },
 ): Promise<Cookies> {
-  const { store, clock } = ground.backend;
   const token = randomBytes(32).toString('base64url');
-  await store.write(async (tx) => {
-    const at = await clock.persist(tx);
-    if (visit.session) await endWebSession(tx, visit.session.id, 'signed-in-again', at);
-    const { network, browser } = visit;
-    const times = { created_at: at, last_seen_at: at, fresh_at: at - provedSecondsAgo * 1000, ended_at: null, ended_because: null };
-    await insertWebSession(tx, { id: randomUUID(), digest: digestOf(token), person_id: personId, way, network, browser, ...times });
-  });
+  if (visit.session) await endWebSession(tx, visit.session.id, 'signed-in-again', at);
+  const { network, browser } = visit;
+  const times = { created_at: at, last_seen_at: at, fresh_at: at - provedSecondsAgo * 1000, ended_at: null, ended_because: null };
+  await insertWebSession(tx, { id: randomUUID(), digest: digestOf(token), person_id: personId, way, network, browser, ...times });
   return [
     { name: sessionCookie, value: token },
     { name: visitorCookie, value: null },
@@ -39,29 +39,27 @@ export async function startSession(
 export async function endSession(ground: SitesGround, visit: Visit): Promise<Cookies> {
   const { store, clock } = ground.backend;
   const { session } = visit;
-  if (session) await store.write(async (tx) => endWebSession(tx, session.id, 'signed-out', await clock.persist(tx)));
+  if (session)
+    await store.write(async (tx) => {
+      const at = await clock.persist(tx);
+      await endWebSession(tx, session.id, 'signed-out', at);
+      await audit(tx, { at, actor: session.person.userName, act: 'session.ended', details: { personId: session.person.id, sessionId: session.id } });
+    });
   return [{ name: sessionCookie, value: null }];
 }
 
 /** Everywhere: how many sessions there were. */
 export const endSessionsOf = (tx: Tx, personId: string, because: string, at: number): Promise<number> => endWebSessionsOf(tx, personId, because, at);
 
-const groupsOf = (json: string): string[] => {
+const groupsOf = (json: string): string[] | null => {
   const read: unknown = JSON.parse(json);
-  return Array.isArray(read) ? read.filter((group) => typeof group === 'string') : [];
+  return Array.isArray(read) ? read.filter((group) => typeof group === 'string') : null;
 };
 
-/** Whose session the token is, if its time is not over: by the server's clock, however long the browser keeps the cookie. */
-export async function sessionOf(ground: SitesGround, token: string | undefined, at: number): Promise<Session | null> {
-  if (token === undefined || !/^[\w-]{43}$/.test(token)) return null;
-  const { store } = ground.backend;
+/** Null where its time is over, by the server's clock. */
+function sessionFrom(ground: SitesGround, { session, person, emergency }: SessionAndPerson, at: number): Session | null {
   const { sessionHours, idleMinutes, freshMinutes } = ground.settings.signIn;
-  const found = await openWebSession(store.db, digestOf(token));
-  if (!found) return null;
-  const { session, person } = found;
   if (at >= session.created_at + sessionHours * 60 * minuteMs || at >= session.last_seen_at + idleMinutes * minuteMs) return null;
-  // Each write waits for the disk: once a minute is exact enough.
-  if (at >= session.last_seen_at + minuteMs) await store.write((tx) => seeWebSession(tx, session.id, at));
   return {
     id: session.id,
     person: {
@@ -70,10 +68,32 @@ export async function sessionOf(ground: SitesGround, token: string | undefined, 
       displayName: person.display_name,
       email: person.email,
       groups: groupsOf(person.groups),
-      emergency: found.emergency,
+      emergency,
     },
     way: session.way,
     freshAt: session.fresh_at,
     fresh: at < session.fresh_at + freshMinutes * minuteMs,
   };
+}
+
+/** Whose session the token is, if its time is not over: by the server's clock, however long the browser keeps the cookie. */
+export async function sessionOf(ground: SitesGround, token: string | undefined, at: number): Promise<Session | null> {
+  if (token === undefined || !/^[\w-]{43}$/.test(token)) return null;
+  const { store } = ground.backend;
+  const found = await openWebSession(store.db, 'digest', digestOf(token));
+  const session = found ? sessionFrom(ground, found, at) : null;
+  // Each write waits for the disk: once a minute is exact enough.
+  if (found && session && at >= found.session.last_seen_at + minuteMs) await store.write((tx) => seeWebSession(tx, session.id, at));
+  return session;
+}
+
+/**
+ * The same question within an act, whose person it gives as they are now: since the request came in, the session may have been
+ * ended, its time may be over, and its person may be disabled, renamed or in another group. Throws `SIGNED_OUT`.
+ */
+export async function stillSignedIn(ground: SitesGround, tx: Tx, visit: SignedIn, at: number, needs: 'person' | 'fresh'): Promise<Person> {
+  const found = await openWebSession(tx, 'id', visit.session.id);
+  const session = found ? sessionFrom(ground, found, at) : null;
+  if (!session || (needs === 'fresh' && !session.fresh)) throw new Problem('SIGNED_OUT');
+  return session.person;
 }

@@ -89,8 +89,14 @@ ${passkeyForm(visit, {
     return ask(visit, { trouble: say(signInWords, visit.language).words.wait(result.seconds), status: 429, name });
   }
 
-  const into = async (visit: Visit, personId: string, way: 'password' | 'passkey', known?: string): Promise<Answer> => {
-    const entered = await enter(ground, visit, { personId, way, goal: '/macs', expected: null, ...(known === undefined ? {} : { known }) });
+  const into = async (
+    visit: Visit,
+    { personId }: Ready,
+    way: 'password' | 'passkey',
+    chosen?: Pick<Awaited<ReturnType<Accounts['choosePassword']>>, 'known' | 'still'>,
+  ): Promise<Answer> => {
+    const entering = { personId, way, goal: '/macs', expected: null, ...(chosen === undefined ? {} : { known: chosen.known }) };
+    const entered = await enter(ground, visit, entering, async (tx) => (!chosen || (await chosen.still(tx)) ? null : 'wrong'));
     return typeof entered === 'string' ? signInPage(ground, visit, { goal: '/macs', again: false, trouble: entered }) : entered;
   };
 
@@ -106,9 +112,9 @@ ${passkeyForm(visit, {
     const { password = '', repeat = '', code = '' } = visit.form;
     const fault = accounts.faultOf(password, ready) ?? (password === repeat ? null : 'different');
     if (fault || ready.emergency) return choose(visit, ready, fault ?? 'passkey');
-    const { done, known } = await accounts.choosePassword({ personId: ready.personId, name: ready.name, password, code });
-    if (!done) return ask(visit, { trouble: say(setUpWords, visit.language).words.wrong, status: 403, name: ready.name });
-    return into(visit, ready.personId, 'password', known);
+    const chosen = await accounts.choosePassword({ personId: ready.personId, name: ready.name, password, code });
+    if (!chosen.done) return ask(visit, { trouble: say(setUpWords, visit.language).words.wrong, status: 403, name: ready.name });
+    return into(visit, ready, 'password', chosen);
   });
 
   const ownerOf = (ready: Ready) => ({ id: ready.personId, userName: ready.name, displayName: ready.displayName });
@@ -134,6 +140,6 @@ ${passkeyForm(visit, {
         if (!(await spendCode(tx, { name: ready.name, code }, at))) throw new Problem('FORM_SPENT');
         return true;
       }));
-    return kept ? into(visit, ready.personId, 'passkey') : choose(visit, ready, 'passkey');
+    return kept ? into(visit, ready, 'passkey') : choose(visit, ready, 'passkey');
   });
 }

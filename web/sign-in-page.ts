@@ -41,7 +41,7 @@ export const passkeyForm = (
 </div>`;
 
 export const troubleBox = ({ title, text }: { title: string; text: string }): Html =>
-  html`<div class="error" role="alert"><h2>${title}</h2><p>${text}</p></div>`;
+  html`<div class="error" role="alert" id="trouble"><h2>${title}</h2><p>${text}</p></div>`;
 
 /** One page for all ways in, and for whatever went wrong on one of them: the others are beside it. */
 export function signInPage(ground: SitesGround, visit: Visit, given: SigningIn): Page {
@@ -56,13 +56,16 @@ export function signInPage(ground: SitesGround, visit: Visit, given: SigningIn):
   const withProviders = providers.map(
     ({ id, name }, at) => html`<p><a class="button${at === 0 ? '' : ' second'}" href="/sign-in/with/${id}?${query}">${words.with(name)}</a></p>`,
   );
+  // What was typed was not right, or was not there: both fields say so, and where it is said why.
+  const isTyped = trouble === 'wrong' || trouble === 'emptied';
+  const wrong = isTyped ? html` aria-invalid="true" aria-describedby="trouble"` : null;
   const title = again ? words.again.title : words.title;
   const password = html`<form method="post" action="/sign-in/password" class="sign-in">${visit.token('/sign-in/password')}${fields}
 <label for="name">${words.userName}</label>
-<input id="name" name="name" autocomplete="username" autocapitalize="none" autocorrect="off" spellcheck="false" required maxlength="256" value="${session ? session.person.userName : userName}">
+<input id="name" name="name" autocomplete="username" autocapitalize="none" autocorrect="off" spellcheck="false" required maxlength="256" value="${session ? session.person.userName : userName}"${wrong}>
 <label for="password">${words.password}</label>
 <p class="hint" id="password-hint">${words.show}</p>
-<input id="password" name="password" type="password" autocomplete="current-password" required maxlength="1024" aria-describedby="password-hint">
+<input id="password" name="password" type="password" autocomplete="current-password" required maxlength="1024"${isTyped ? html` aria-invalid="true" aria-describedby="trouble password-hint"` : html` aria-describedby="password-hint"`}>
 <button${providers.length > 0 ? html` class="second"` : null}>${words.signIn}</button>
 </form>`;
   return {
@@ -86,6 +89,6 @@ ${passkeyForm(visit, {
 })}
 ${localAccounts ? html`${providers.length > 0 ? html`<h2>${words.or}</h2>` : null}${password}` : null}</div>
 <p class="ways"><a href="/cannot-sign-in">${words.cannot}</a></p>
-<p class="ways"><a href="/set-up">${words.setUp}</a></p>`,
+${again ? null : html`<p class="ways"><a href="/set-up">${words.setUp}</a></p>`}`,
   };
 }

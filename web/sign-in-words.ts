@@ -8,7 +8,7 @@ export const signInWords: InAll<SignInWords> = {
     lead: 'Use your work account. After that you see your Macs, and can get the recovery key of a Mac that you are locked out of.',
     again: {
       title: 'Sign in once more',
-      lead: (most) => `A recovery key opens a whole Mac, so we ask who you are right before it is shown. It then holds for ${most} minutes.`,
+      lead: (most) => `A recovery key opens a whole Mac, so we ask who you are right before it is shown. This sign-in then counts for ${most} minutes.`,
     },
     ended: 'You were signed out, because some time has passed. Nothing is lost: sign in and go on where you were.',
     signedOut: 'You are signed out.',

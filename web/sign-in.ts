@@ -37,8 +37,9 @@ export async function addSignIn(site: Site): Promise<void> {
     const signedIn = await accounts.signIn({ name: userName, password, network: visit.network, known: visit.cookies[knownCookie] });
     if (signedIn.is === 'wait') return page(visit, { ...signing, userName, trouble: { waitSeconds: signedIn.seconds } });
     if (signedIn.is !== 'in') return page(visit, { ...signing, userName, trouble: signedIn.is });
-    const { personId, known } = signedIn;
-    const entered = await enter(ground, visit, { personId, way: 'password', goal: signing.goal, expected: expectedOf(visit, signing), known });
+    const { personId, known, still } = signedIn;
+    const entering = { personId, way: 'password', goal: signing.goal, expected: expectedOf(visit, signing), known };
+    const entered = await enter(ground, visit, entering, async (tx) => ((await still(tx)) ? null : 'wrong'));
     return typeof entered === 'string' ? page(visit, { ...signing, userName, trouble: entered }) : entered;
   });
 

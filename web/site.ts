@@ -10,7 +10,7 @@ import { errorPage, unreadablePage } from './errors.ts';
 import { checkFormToken, makeFormToken, tokenField, tokenHeader } from './form-token.ts';
 import { mostBodyBytes, readFields, takeForms } from './forms.ts';
 import { type FrameParts, frame } from './frame.ts';
-import { helpCode } from './help-codes.ts';
+import { helpCodeOf } from './help-codes.ts';
 import { html } from './html.ts';
 import { createPaths, isLocalPath } from './paths.ts';
 import { sessionCookie, sessionOf, visitorCookie } from './sessions.ts';
@@ -62,7 +62,7 @@ interface SiteOptions {
 
 export function createSite(ground: SitesGround, options: SiteOptions = {}): Site {
   const { app } = ground.http;
-  const { clock, secrets, store, settings: serverSettings } = ground.backend;
+  const { clock, secrets, settings: serverSettings } = ground.backend;
   const assets = readAssets(options.brand ?? '');
   const parts: FrameParts = {
     organisation: serverSettings.organisation,
@@ -71,8 +71,8 @@ export function createSite(ground: SitesGround, options: SiteOptions = {}): Site
     assetPath: assets.pathOf,
   };
   const { sent, helpCodes } = options.rates ?? siteRates;
-  // Whoever has many addresses fills no table either.
-  const ofAll = { perMinute: 20 * helpCodes.perMinute, burst: 20 * helpCodes.burst };
+  // Whoever has many addresses fills no table either, and uses up no codes: of six million that are kept for a week.
+  const ofAll = { perMinute: 5 * helpCodes.perMinute, burst: 5 * helpCodes.burst };
   const buckets = { sent: tokenBuckets(sent), helpCodes: tokenBuckets(helpCodes), allHelpCodes: tokenBuckets(ofAll) };
   const paths = createPaths();
   const knownOf = new WeakMap<FastifyRequest, Known>();
@@ -198,7 +198,7 @@ export function createSite(ground: SitesGround, options: SiteOptions = {}): Site
   /** Null where somebody makes more mistakes than a service desk would ever be told. */
   async function keepForDesk(problem: Problem, visit: Visit): Promise<string | null> {
     if (problem.code === 'STORE_FAILED' || buckets.helpCodes.take(visit.network) !== null || buckets.allHelpCodes.take('') !== null) return null;
-    return store.write(async (tx) => helpCode(tx, { page: `${problem.code} ${visit.path.split('?')[0]}`, visit, at: await clock.persist(tx) }));
+    return helpCodeOf(ground, visit, { page: `${problem.code} ${visit.path.split('?')[0]}` });
   }
 
   const site: Site = {

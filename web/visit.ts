@@ -9,8 +9,8 @@ export interface Person {
   userName: string;
   displayName: string;
   email: string | null;
-  /** As the provider said at the last sign-in. */
-  groups: readonly string[];
+  /** As the provider said at the last sign-in; null where it could not say: then the strictest of all groups counts. */
+  groups: readonly string[] | null;
   /** The emergency accounts are for the day when the provider is down. */
   emergency: boolean;
 }

@@ -1,6 +1,6 @@
 import { type Html, html } from '../../web/html.ts';
 import type { Language } from '../../web/words.ts';
-import { type PageLanguage, type QuoteId, quoted, quotes } from './quotes.ts';
+import { type QuoteId, quoted, quotes } from './quotes.ts';
 import type { Sentence } from './steps.ts';
 
 const isQuote = (name: string): name is QuoteId => Object.hasOwn(quotes, name);
@@ -14,7 +14,7 @@ export function quotesIn(text: string): readonly QuoteId[] {
 }
 
 /** A sentence in the page's language, with the Mac's own words in the Mac's. */
-export function written(sentence: Sentence, mac: Language | null, page: PageLanguage): Html {
+export function written<L extends Language>(sentence: Pick<Sentence<L>, 'text'>, mac: Language | null, page: L): Html {
   const text = sentence.text[page];
   const ids = quotesIn(text);
   return html`${text.split(/\{\w+\}/).map((part, at) => {

@@ -1,12 +1,13 @@
+import type { Language } from '../../web/words.ts';
 import { type Evidence, type SourceId, sources } from './evidence.ts';
 import type { PageLanguage } from './quotes.ts';
 import type { Chip, Macos, ScreenId } from './screens.ts';
 
 /** One thing that is said, with where it is from. `{name}` is a quote of quotes.ts: the Mac's own words. */
-export interface Sentence {
+export interface Sentence<L extends Language = PageLanguage> {
   /** `do`: press or look. `note`: what will be seen. `harmless`: sounds bad and is not. `stop`: do not go on here. */
   is: 'do' | 'note' | 'harmless' | 'stop';
-  text: Readonly<Record<PageLanguage, string>>;
+  text: Readonly<Record<L, string>>;
   from: Evidence;
   /** Left out: on every chip, on every version. */
   chips?: readonly Chip[];
@@ -84,19 +85,19 @@ const questionsBefore: Step = {
     say(
       'do',
       'forgotPassword',
-      'It asks for a language: choose the one you use on this Mac.',
+      'Does it ask for a language? Choose the one you use on this Mac.',
       'Vraagt hij een taal? Kies de taal die je op deze Mac gebruikt.',
     ),
     say(
       'do',
       'forgotPassword',
-      'It asks for Wi-Fi: choose yours if you can. Without it you can usually go on.',
+      'Does it ask for Wi-Fi? Choose yours if you can. Without it you can usually go on.',
       'Vraagt hij om wifi? Kies je netwerk als dat kan. Zonder kun je meestal ook verder.',
     ),
     say(
       'do',
       'forgotPassword',
-      'It asks for a user whose password you know: click {forgotAll}.',
+      'Does it ask for a user whose password you know? Click {forgotAll}.',
       'Vraagt hij een gebruiker van wie je het wachtwoord weet? Klik op {forgotAll}.',
     ),
     say(

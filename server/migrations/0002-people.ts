@@ -86,6 +86,8 @@ export async function up(db: Kysely<unknown>): Promise<void> {
     .addColumn('ended_because', 'text')
     .execute();
   await db.schema.createIndex('web_session_person').on('web_session').column('person_id').execute();
+  await db.schema.createIndex('web_session_seen').on('web_session').column('last_seen_at').execute();
+  await sql`create index web_session_ended on web_session (ended_at) where ended_at is not null`.execute(db);
 
   // A sign-in that is under way: at a provider, or with a passkey.
   await db.schema
@@ -103,6 +105,7 @@ export async function up(db: Kysely<unknown>): Promise<void> {
     .addColumn('created_at', 'integer', (c) => c.notNull())
     .addColumn('expires_at', 'integer', (c) => c.notNull())
     .execute();
+  await db.schema.createIndex('sign_in_flow_expires').on('sign_in_flow').column('expires_at').execute();
 
   // Single-use forms (rules 8.1): authenticated, not stored; only the spent ones are, until they would have expired.
   await db.schema
@@ -110,6 +113,7 @@ export async function up(db: Kysely<unknown>): Promise<void> {
     .addColumn('digest', 'text', (c) => c.primaryKey())
     .addColumn('expires_at', 'integer', (c) => c.notNull())
     .execute();
+  await db.schema.createIndex('spent_form_expires').on('spent_form').column('expires_at').execute();
 
   // Whose it is says this table alone.
   await db.schema.alterTable('mac').dropColumn('owner').execute();
@@ -133,6 +137,8 @@ export async function up(db: Kysely<unknown>): Promise<void> {
     .execute();
   await db.schema.createIndex('assignment_mac').on('assignment').column('mac_id').execute();
   await db.schema.createIndex('assignment_user').on('assignment').column('user_name').execute();
+  // Asked at each check-in of a Mac whose profile names somebody.
+  await db.schema.createIndex('assignment_enrolment').on('assignment').column('enrolment_id').execute();
 
   // What an admin has said of a Mac; no row: the organisation's, in use.
   await db.schema
@@ -166,6 +172,9 @@ export async function up(db: Kysely<unknown>): Promise<void> {
     .addColumn('words', 'text')
     .execute();
   await db.schema.createIndex('key_request_mac').on('key_request').column('mac_id').execute();
+  await db.schema.createIndex('key_request_person').on('key_request').columns(['person_id', 'created_at']).execute();
+  await db.schema.createIndex('key_request_code').on('key_request').column('code').execute();
+  await sql`create index key_request_open on key_request (expires_at) where state in ('waiting', 'approved')`.execute(db);
 
   // One time of being locked out: from the first view of a key to its replacement.
   await db.schema
@@ -187,7 +196,8 @@ export async function up(db: Kysely<unknown>): Promise<void> {
     .addColumn('closed_at', 'integer')
     .execute();
   await db.schema.createIndex('episode_mac').on('episode').column('mac_id').execute();
-  await db.schema.createIndex('episode_open').on('episode').column('closed_at').execute();
+  await db.schema.createIndex('episode_person').on('episode').column('person_id').execute();
+  await sql`create index episode_open on episode (began_at) where closed_at is null`.execute(db);
 
   // A view: one disclosure in a browser, and until when it may be seen.
   await db.schema
@@ -205,6 +215,7 @@ export async function up(db: Kysely<unknown>): Promise<void> {
     .addColumn('hidden_at', 'integer')
     .execute();
   await db.schema.createIndex('key_view_episode').on('key_view').column('episode_id').execute();
+  await db.schema.createIndex('key_view_disclosure').on('key_view').column('disclosure_id').execute();
   await db.schema.createIndex('key_view_network').on('key_view').columns(['network', 'shown_at']).execute();
 
   // *It was refused*: evidence against custody, never a proof (rules 2.5).
@@ -218,6 +229,8 @@ export async function up(db: Kysely<unknown>): Promise<void> {
     .addColumn('at', 'integer', (c) => c.notNull())
     .execute();
   await db.schema.createIndex('refusal_mac').on('refusal').column('mac_id').execute();
+  await db.schema.createIndex('refusal_episode').on('refusal').column('episode_id').execute();
+  await db.schema.createIndex('refusal_record').on('refusal').column('record_id').execute();
 
   // A code that somebody reads out on the telephone, so that the service desk finds what they met.
   await db.schema
@@ -230,6 +243,8 @@ export async function up(db: Kysely<unknown>): Promise<void> {
     .addColumn('language', 'text', (c) => c.notNull())
     .addColumn('created_at', 'integer', (c) => c.notNull())
     .execute();
+  await db.schema.createIndex('help_code_person').on('help_code').columns(['person_id', 'created_at']).execute();
+  await db.schema.createIndex('help_code_created').on('help_code').column('created_at').execute();
 
   await db.schema
     .createTable('mail')
@@ -247,5 +262,8 @@ export async function up(db: Kysely<unknown>): Promise<void> {
     .addColumn('given_up_at', 'integer')
     .addColumn('last_error', 'text')
     .execute();
-  await db.schema.createIndex('mail_waiting').on('mail').columns(['sent_at', 'next_try_at']).execute();
+  await sql`create index mail_waiting on mail (next_try_at) where sent_at is null and given_up_at is null`.execute(db);
+  await db.schema.createIndex('mail_episode').on('mail').column('episode_id').execute();
+  // Those that still say something: a month's worth, whatever was ever sent.
+  await sql`create index mail_full on mail (created_at) where details <> '{}'`.execute(db);
 }

@@ -64,7 +64,10 @@ export const episodesToSettle = (db: Db, silentBefore: number): Promise<Episode[
     .where('closed_at', 'is', null)
     .where((e) => {
       const views = e.selectFrom('key_view').whereRef('key_view.episode_id', '=', 'episode.id');
-      const owed = views.innerJoin('debt', 'debt.id', 'key_view.disclosure_id').select('debt.id').where('debt.closed_at', 'is', null);
+      const owed = views
+        .innerJoin('debt', (join) => join.onRef('debt.id', '=', 'key_view.disclosure_id').onRef('debt.mac_id', '=', 'episode.mac_id'))
+        .select('debt.id')
+        .where('debt.closed_at', 'is', null);
       const heard = e
         .selectFrom('mac')
         .select('mac.id')
@@ -93,11 +96,28 @@ export const viewsOf = (db: Db, episodeId: string): Promise<KeyView[]> =>
     .orderBy('key_view.id')
     .execute();
 
+/** Whether this person was shown a key of this Mac at that time or since. */
+export async function wasShownSince(db: Db, macId: string, personId: string, since: number): Promise<boolean> {
+  const row = await db
+    .selectFrom('key_view')
+    .innerJoin('episode', 'episode.id', 'key_view.episode_id')
+    .innerJoin('disclosure', 'disclosure.id', 'key_view.disclosure_id')
+    .select('key_view.id')
+    .where('episode.mac_id', '=', macId)
+    .where('episode.person_id', '=', personId)
+    .where('key_view.shown_at', '>=', since)
+    .where('disclosure.shown', '=', 1)
+    .limit(1)
+    .executeTakeFirst();
+  return row !== undefined;
+}
+
 /** The debts of an episode's views, each of which closes only when another key is in custody (rules 4.1). */
 export const debtsOfEpisode = (db: Db, episodeId: string): Promise<Tables['debt'][]> =>
   db
     .selectFrom('key_view')
-    .innerJoin('debt', 'debt.id', 'key_view.disclosure_id')
+    .innerJoin('episode', 'episode.id', 'key_view.episode_id')
+    .innerJoin('debt', (join) => join.onRef('debt.id', '=', 'key_view.disclosure_id').onRef('debt.mac_id', '=', 'episode.mac_id'))
     .selectAll('debt')
     .where('key_view.episode_id', '=', episodeId)
     .orderBy('debt.opened_at')
@@ -117,6 +137,20 @@ export const firstUnlockSince = (db: Db, macId: string, since: number): Promise<
 
 export const refusalsOf = (db: Db, episodeId: string): Promise<Tables['refusal'][]> =>
   db.selectFrom('refusal').selectAll().where('episode_id', '=', episodeId).orderBy('at').orderBy('id').execute();
+
+/** For whoever runs the backend: each time of being locked out that is not over, with its person, its views and what they said of them. */
+export async function openEpisodesOf(db: Db, macId: string) {
+  const episodes = await db
+    .selectFrom('episode')
+    .innerJoin('person', 'person.id', 'episode.person_id')
+    .selectAll('episode')
+    .select('person.user_name')
+    .where('episode.mac_id', '=', macId)
+    .where('episode.closed_at', 'is', null)
+    .orderBy('episode.began_at', 'desc')
+    .execute();
+  return Promise.all(episodes.map(async (episode) => ({ ...episode, views: await viewsOf(db, episode.id), refusals: await refusalsOf(db, episode.id) })));
+}
 
 /** Of whomever it was shown to: how often people said that this key was refused. */
 export async function countRefusals(db: Db, recordId: string): Promise<number> {

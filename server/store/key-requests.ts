@@ -1,9 +1,12 @@
-import type { Kysely } from 'kysely';
+import { type Kysely, sql } from 'kysely';
 import type { Tx } from '../parts.ts';
 import type { Tables } from '../tables.ts';
 
 type Db = Kysely<Tables>;
 export type KeyRequestRow = Tables['key_request'];
+
+/** With the words of the index: SQLite does not take it for a value that comes later. */
+const open = sql<boolean>`key_request.state in ('waiting', 'approved')`;
 
 /** What this person asked for last about this Mac. */
 export const lastRequestOf = (db: Db, macId: string, personId: string): Promise<KeyRequestRow | undefined> =>
@@ -25,10 +28,13 @@ export const openRequests = (db: Db) =>
     .innerJoin('mac', 'mac.id', 'key_request.mac_id')
     .selectAll('key_request')
     .select(['person.user_name', 'person.display_name', 'mac.serial'])
-    .where('key_request.state', 'in', ['waiting', 'approved'])
+    .where(open)
     .orderBy('key_request.created_at')
     .orderBy('key_request.id')
     .execute();
+
+/** Waiting and approved ones for one Mac. */
+export const openRequestsOf = async (db: Db, macId: string) => (await openRequests(db)).filter((row) => row.mac_id === macId);
 
 /** By its id, or by the code that its person reads out. */
 export const requestsNamed = (db: Db, idOrCode: string) =>
@@ -37,14 +43,14 @@ export const requestsNamed = (db: Db, idOrCode: string) =>
     .innerJoin('person', 'person.id', 'key_request.person_id')
     .innerJoin('mac', 'mac.id', 'key_request.mac_id')
     .selectAll('key_request')
-    .select(['person.user_name', 'person.display_name', 'mac.serial'])
+    .select(['person.user_name', 'person.email', 'person.display_name', 'mac.serial'])
     .where((e) => e.or([e('key_request.id', '=', idOrCode), e('key_request.code', '=', idOrCode.toUpperCase())]))
     .orderBy('key_request.created_at', 'desc')
     .execute();
 
 /** Waiting or approved, and their time is over. */
 export const overdueRequests = (db: Db, now: number): Promise<KeyRequestRow[]> =>
-  db.selectFrom('key_request').selectAll().where('state', 'in', ['waiting', 'approved']).where('expires_at', '<=', now).orderBy('created_at').execute();
+  db.selectFrom('key_request').selectAll().where(open).where('expires_at', '<=', now).orderBy('created_at').execute();
 
 export const countRequestsSince = async (db: Db, personId: string, since: number): Promise<number> => {
   const row = await db

@@ -16,6 +16,10 @@ export const personById = async (db: Db, id: string): Promise<KnownPerson | null
 export const personOfSubject = async (db: Db, provider: string, subject: string): Promise<KnownPerson | null> =>
   (await withAccount(db).where('provider', '=', provider).where('subject', '=', subject).executeTakeFirst()) ?? null;
 
+/** Others whom this provider has given the same name, before it gave it to this one. */
+export const othersNamed = (db: Db, provider: string, userName: string, personId: string): Promise<KnownPerson[]> =>
+  withAccount(db).where('provider', '=', provider).where('user_name', '=', userName).where('id', '!=', personId).where('confirmed_at', '>', 0).execute();
+
 export const peopleNamed = (db: Db, userName: string): Promise<KnownPerson[]> =>
   withAccount(db).where('user_name', '=', userName).orderBy('created_at').execute();
 
@@ -42,6 +46,14 @@ export const insertAccount = async (tx: Tx, account: LocalAccountRow): Promise<v
 
 export const updateAccount = async (tx: Tx, personId: string, changes: Updateable<Tables['local_account']>): Promise<void> =>
   void (await tx.updateTable('local_account').set(changes).where('person_id', '=', personId).execute());
+
+/** Codes that nobody has used, as far as is known here. */
+export const forgetSetUpCodes = async (tx: Tx): Promise<void> =>
+  void (await tx.updateTable('local_account').set({ setup_digest: null, setup_expires_at: null }).execute());
+
+/** Whom an admin has switched off since then, for `restore`. */
+export const disabledSince = (db: Db, since: number) =>
+  db.selectFrom('person').select(['id', 'disabled_because as because', 'disabled_at as at']).where('disabled_at', '>=', since).execute();
 
 /** Everybody, with how many passkeys they have. */
 export async function everybody(db: Db) {

@@ -1,4 +1,4 @@
-import type { Selectable } from 'kysely';
+import type { Kysely, Selectable } from 'kysely';
 import type { Tx } from '../parts.ts';
 import type { Tables } from '../tables.ts';
 
@@ -14,6 +14,11 @@ export async function beginFlow(tx: Tx, flow: SignInFlow): Promise<void> {
 export async function forgetFlows(tx: Tx, at: number): Promise<void> {
   await tx.deleteFrom('sign_in_flow').where('expires_at', '<=', at).execute();
 }
+
+export const isFlow = async (db: Kysely<Tables>, digest: string): Promise<boolean> =>
+  (await db.selectFrom('sign_in_flow').select('digest').where('digest', '=', digest).executeTakeFirst()) !== undefined;
+
+export const forgetAllFlows = async (tx: Tx): Promise<void> => void (await tx.deleteFrom('sign_in_flow').execute());
 
 /** Once: whoever comes back with the same answer finds nothing. */
 export async function spendFlow(tx: Tx, digest: string, kind: SignInFlow['kind'], at: number): Promise<SignInFlow | null> {

@@ -13,26 +13,13 @@ export interface SessionAndPerson {
 }
 
 /** A session that nobody has ended, of a person who is not disabled. Whether its time is over is for its reader to say. */
-export async function openWebSession(db: Db, digest: string): Promise<SessionAndPerson | undefined> {
-  const session = await db.selectFrom('web_session').selectAll().where('digest', '=', digest).where('ended_at', 'is', null).executeTakeFirst();
+export async function openWebSession(db: Db, by: 'digest' | 'id', value: string): Promise<SessionAndPerson | undefined> {
+  const session = await db.selectFrom('web_session').selectAll().where(by, '=', value).where('ended_at', 'is', null).executeTakeFirst();
   if (!session) return undefined;
   const person = await db.selectFrom('person').selectAll().where('id', '=', session.person_id).where('disabled_at', 'is', null).executeTakeFirst();
   if (!person) return undefined;
   const account = await db.selectFrom('local_account').select('emergency').where('person_id', '=', person.id).executeTakeFirst();
   return { session, person, emergency: account?.emergency === 1 };
-}
-
-/** Asked within an act: it may have been ended since its request came in. */
-export async function isSessionOpen(tx: Tx, id: string): Promise<boolean> {
-  const row = await tx
-    .selectFrom('web_session')
-    .innerJoin('person', 'person.id', 'web_session.person_id')
-    .select('web_session.id')
-    .where('web_session.id', '=', id)
-    .where('web_session.ended_at', 'is', null)
-    .where('person.disabled_at', 'is', null)
-    .executeTakeFirst();
-  return row !== undefined;
 }
 
 export async function insertWebSession(tx: Tx, session: WebSession): Promise<void> {
@@ -47,6 +34,18 @@ export async function endWebSession(tx: Tx, id: string, because: string, at: num
   await tx.updateTable('web_session').set({ ended_at: at, ended_because: because }).where('id', '=', id).where('ended_at', 'is', null).execute();
 }
 
+/** One of this person’s; false where there is none open. */
+export async function endOwnWebSession(tx: Tx, personId: string, id: string, because: string, at: number): Promise<boolean> {
+  const ended = await tx
+    .updateTable('web_session')
+    .set({ ended_at: at, ended_because: because })
+    .where('id', '=', id)
+    .where('person_id', '=', personId)
+    .where('ended_at', 'is', null)
+    .executeTakeFirst();
+  return ended.numUpdatedRows > 0n;
+}
+
 /** Newest first. Whether the time of each is over is for its reader to say. */
 export const openWebSessionsOf = (db: Db, personId: string): Promise<WebSession[]> =>
   db.selectFrom('web_session').selectAll().where('person_id', '=', personId).where('ended_at', 'is', null).orderBy('created_at', 'desc').limit(50).execute();
@@ -59,6 +58,12 @@ export async function endWebSessionsOf(tx: Tx, personId: string, because: string
     .where('person_id', '=', personId)
     .where('ended_at', 'is', null)
     .executeTakeFirst();
+  return Number(ended.numUpdatedRows);
+}
+
+/** Of everybody; how many there were. */
+export async function endAllWebSessions(tx: Tx, because: string, at: number): Promise<number> {
+  const ended = await tx.updateTable('web_session').set({ ended_at: at, ended_because: because }).where('ended_at', 'is', null).executeTakeFirst();
   return Number(ended.numUpdatedRows);
 }
 

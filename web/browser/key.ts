@@ -10,7 +10,9 @@ function run(key: HTMLElement): void {
   const tiles = all('.tile');
   const channel = new BroadcastChannel('key');
   let place = 0;
-  let copied = false;
+  // Also by the page before this one, whose next five minutes these are.
+  let copied = key.dataset['copied'] === 'yes';
+  let goesOn = false;
   let over = false;
 
   // Its time began with the answer. In a phone that sleeps a clock may stop: the faster of two counts.
@@ -25,15 +27,20 @@ function run(key: HTMLElement): void {
     for (const it of all('.secret')) it.textContent = '';
     for (const it of all('.time, .note, .hide, .more-time')) it.hidden = true;
     for (const it of all('.gone')) it.hidden = false;
+    // Where nothing can be loaded, this page stays: whoever hears it hears what became of the key.
+    if (!navigator.onLine) find('.gone h2')?.focus();
   }
 
+  /** Browsers let a page write there just after a tap only; without one the page that comes asks for the next tap. */
   const clearClipboard = (): Promise<string> =>
-    copied
-      ? navigator.clipboard.writeText('').then(
-          () => 'cleared',
-          () => 'kept',
-        )
-      : Promise.resolve('');
+    copied && navigator.userActivation?.isActive === false
+      ? Promise.resolve('kept')
+      : copied
+        ? navigator.clipboard.writeText('').then(
+            () => 'cleared',
+            () => 'kept',
+          )
+        : Promise.resolve('');
 
   /** What comes then takes the place of this page in the history: whoever goes back does not come here. */
   async function leave(first?: () => Promise<unknown>): Promise<void> {
@@ -51,9 +58,11 @@ function run(key: HTMLElement): void {
   let heard = 301;
   function tick(): void {
     const now = left();
-    if (now <= 0) void leave();
+    // Before the page goes by itself, as it does without a script: that would leave the clipboard as it is.
+    if (now <= 1) void leave();
     if (over) return;
-    const words = steps.find(([at]) => at <= now + 1)?.[1];
+    // Rounded up, as people count: in the first minute five are left, and nobody is told less than they have.
+    const words = (steps.findLast(([at]) => at >= now) ?? steps[0])?.[1];
     if (seen && words && seen.textContent !== words) seen.textContent = words;
     const due = [30, 60, 120, 300].find((at) => now <= at);
     if (said && due && due < heard) {
@@ -114,9 +123,10 @@ function run(key: HTMLElement): void {
   const copy = find('.copy');
   press('.copy', () => {
     const say = (name: string): void => {
+      copied ||= name === 'done';
+      for (const field of all('[name="copied"]') as HTMLInputElement[]) field.value = copied ? 'yes' : '';
       for (const it of all('.copied')) it.textContent = copy?.dataset[name] ?? '';
     };
-    copied = true;
     Promise.resolve()
       .then(() =>
         navigator.clipboard.writeText(
@@ -139,10 +149,30 @@ function run(key: HTMLElement): void {
     const body = new URLSearchParams([...new FormData(hide)] as [string, string][]);
     void leave(() => fetch(hide.action, { method: 'POST', body, redirect: 'manual' }));
   });
+  // Whoever goes elsewhere takes the key out of the clipboard first; over the next five minutes it stays there.
+  addEventListener('click', (event) => {
+    const link = (event.target as Element).closest<HTMLAnchorElement>('a[href^="/"]');
+    if (!link || !copied || over || event.ctrlKey || event.metaKey || event.shiftKey) return;
+    event.preventDefault();
+    void clearClipboard().then(() => location.assign(link.href));
+  });
+  addEventListener('submit', (event) => {
+    const form = event.target as HTMLFormElement;
+    goesOn = form.matches('.more-time');
+    if (goesOn || !copied || over || event.defaultPrevented) return;
+    event.preventDefault();
+    void clearClipboard().then(() => {
+      copied = false;
+      form.requestSubmit(event.submitter);
+    });
+  });
   channel.addEventListener('message', ({ data }) => data === mac && void leave());
   document.addEventListener('visibilitychange', tick);
   // A page is kept for *back* as it was left: it is left without the key.
-  addEventListener('pagehide', wipe);
+  addEventListener('pagehide', () => {
+    if (!goesOn && !over) void clearClipboard();
+    wipe();
+  });
   addEventListener('pageshow', ({ persisted }) => persisted && location.replace(gone));
 
   for (const it of all('.left, .tools')) it.hidden = false;

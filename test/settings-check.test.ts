@@ -1,0 +1,149 @@
+import { createHash, generateKeyPairSync, X509Certificate } from 'node:crypto';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { connect, type TLSSocket } from 'node:tls';
+import { beforeAll, expect, test } from '@jest/globals';
+import { Problem } from '../protocol/problems.ts';
+import { issueServerCertificate, makeCa, pem } from '../server/certificates.ts';
+import { folderPaths } from '../server/data-folder.ts';
+import { initialise } from '../server/init.ts';
+import { init } from '../server/init-command.ts';
+import type { Log } from '../server/log.ts';
+import { serve } from '../server/serve.ts';
+import { settingsCheck } from '../server/settings-command.ts';
+import { freePort } from './ports.ts';
+import { scratch } from './scratch.ts';
+
+const folder = scratch('settings-check');
+const dir = join(folder, 'data');
+const paths = folderPaths(dir);
+const passphrase = 'correct horse battery staple';
+const logged: unknown[] = [];
+const hear = (event: string, about?: object): void => void logged.push([event, about]);
+const log: Log = { info: () => undefined, warn: hear, error: hear };
+let next: string[];
+
+beforeAll(async () => {
+  const portal = { url: 'https://key.example.org', port: 8444 };
+  const more = { names: ['127.0.0.1'], organisation: 'Example', devicesPort: 8443, copy: null, deviceCaFiles: [], ownTls: null };
+  ({ next } = await initialise({ ...more, dir, passphrase, admin: 'olga', escrowKeyBits: 2048, portal, say: () => undefined }));
+}, 30_000);
+const write = (people: object): void => {
+  const settings = JSON.parse(readFileSync(paths.settings, 'utf8'));
+  writeFileSync(paths.settings, JSON.stringify({ ...settings, people: { url: 'https://key.example.org', listen: { port: 8444 }, ...people } }));
+};
+
+test('init --portal writes settings with which the backend starts, names what is still open, and a certificate for that host too', async () => {
+  expect(JSON.parse(readFileSync(paths.settings, 'utf8')).people).toEqual({
+    url: 'https://key.example.org',
+    listen: { port: 8444 },
+    tls: null,
+    signIn: { localAccounts: true, providers: [] },
+    selfService: { everybody: 'on' },
+    contact: null,
+    mail: null,
+  });
+  expect(new X509Certificate(readFileSync(paths.tls.certificate)).checkHost('key.example.org')).toBe('key.example.org');
+  expect(next.join('\n')).toContain(`sparekey-server settings check --dir ${dir}`);
+  const { json, exit } = await settingsCheck({ dir, sealed: false });
+  expect(exit).toBeUndefined();
+  expect(json).toEqual({
+    ok: true,
+    mistakes: [],
+    notes: [
+      expect.stringMatching(/^people\.tls: left out: /),
+      expect.stringMatching(/^emergency accounts with a passkey: 0 of two .*https:\/\/key\.example\.org\/set-up/),
+      expect.stringMatching(/^people\.contact: left out: /),
+      expect.stringMatching(/^people\.mail\.smtp: left out: mails stay files in /),
+    ],
+  });
+});
+
+test.each([
+  [{ portal: 'http://key.example.org' }, '--portal is an address'],
+  [{ portal: 'https://key.example.org/keys' }, '--portal is an address'],
+  [{ portalPort: 443 }, '--portal-port goes with --portal'],
+])('init refuses %j before a passphrase is asked for', async (portal, says) => {
+  const flags = { dir: join(folder, 'other'), name: 'keys.example.org', organisation: 'Example', devicesPort: 8443, copy: false, deviceCa: [], admin: 'olga' };
+  const refused = await init({ ...flags, copy: false, ...portal }).catch((error: unknown) => error);
+  expect(refused).toBeInstanceOf(Problem);
+  expect((refused as Problem).message).toContain(says);
+});
+
+test('values that are wrong and files that are wrong are listed together, each once, and the exit status is that of settings', async () => {
+  write({
+    url: 'http://key.example.org',
+    tls: { certificate: '/nowhere.pem', key: 'key.pem' },
+    signIn: {
+      freshMinutes: 600,
+      providers: [
+        { id: 'work', name: 'Work', issuer: 'https://login.example.org', clientId: 'x', clientSecretFile: '/nowhere/secret' },
+        { id: 'Work', name: 'Work', issuer: 'https://login.example.org', clientId: 'x' },
+      ],
+    },
+    brand: { accent: 'blue', logoFile: '/nowhere.svg' },
+    mail: { from: 'nobody', smtp: { host: 'mail.example.org', user: 'x', passwordFile: 'secret' } },
+    colour: 'red',
+  });
+  const { json, text, exit } = await settingsCheck({ dir, sealed: true });
+  expect(exit).toBe(78);
+  const { mistakes } = json as { mistakes: string[] };
+  expect(mistakes.toSorted()).toEqual([
+    'keys.grants: must be "never" in a server that was started with --sealed',
+    'people.brand.accent: is not a colour such as #0a5c8a',
+    'people.brand.logoFile: /nowhere.svg cannot be read (ENOENT)',
+    'people.colour: there is no such setting',
+    'people.mail.from: is not an e-mail address',
+    'people.mail.smtp.passwordFile: is not an absolute path',
+    'people.signIn.freshMinutes: is out of range (most 60)',
+    'people.signIn.providers.0.clientSecretFile: /nowhere/secret cannot be read (ENOENT)',
+    'people.signIn.providers.1.id: is not a short name of small letters, digits and dashes',
+    'people.tls.key: is not an absolute path',
+    'people.url: is not an https origin such as https://key.example.org',
+  ]);
+  expect(text.split('\n')).toHaveLength(mistakes.length + 1);
+  writeFileSync(paths.settings, '{\n "serverUrl": 1,, }');
+  expect((await settingsCheck({ dir, sealed: false })).json).toMatchObject({ ok: false, mistakes: [`${paths.settings} is not JSON: line 2 column 17`] });
+});
+
+test('a certificate for people that was replaced on the disk counts within a day, without a restart; one near its end, or another host’s, is said', async () => {
+  const [port, devicesPort] = [await freePort(), await freePort()];
+  const tls = { certificate: join(folder, 'portal.pem'), key: join(folder, 'portal-key.pem') };
+  const bring = (days: number): string => {
+    const { publicKey, privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
+    const ca = makeCa({ commonName: 'Public CA', years: 1, at: new Date() });
+    const publicKeyDer = publicKey.export({ type: 'spki', format: 'der' });
+    const der = issueServerCertificate({ ca: ca.certificateDer, caKey: ca.privateKey, names: ['key.example.com'], publicKeyDer, at: new Date(), days });
+    writeFileSync(tls.certificate, pem('CERTIFICATE', der), { mode: 0o644 });
+    writeFileSync(tls.key, privateKey.export({ type: 'pkcs8', format: 'pem' }), { mode: 0o600 });
+    return createHash('sha256').update(der).digest('hex');
+  };
+  const seen = async (): Promise<string> => {
+    const socket = await new Promise<TLSSocket>((resolve, reject) => {
+      const made = connect({ host: '127.0.0.1', port, rejectUnauthorized: false }, () => resolve(made)).on('error', reject);
+    });
+    const { fingerprint256 } = socket.getPeerCertificate();
+    socket.destroy();
+    return fingerprint256.replaceAll(':', '').toLowerCase();
+  };
+  const first = bring(90);
+  const people = { url: `https://key.example.org:${port}`, listen: { host: '127.0.0.1', port }, tls };
+  writeFileSync(paths.settings, JSON.stringify({ serverUrl: `https://127.0.0.1:${devicesPort}`, listen: { host: '127.0.0.1', port: devicesPort }, people }));
+  const serving = await serve({ dir, passphrase, log, mountSites: async () => undefined });
+  try {
+    expect(await seen()).toBe(first);
+    const second = bring(9);
+    expect(serving.renewCertificate()).toBe(false);
+    expect(await seen()).toBe(second);
+    expect(logged).toContainEqual(['certificate-expiring', { days: 8, of: tls.certificate }]);
+  } finally {
+    await serving.stop();
+  }
+  const { notes } = (await settingsCheck({ dir, sealed: false })).json as { notes: string[] };
+  expect(notes).toEqual(
+    expect.arrayContaining([
+      `people.url: ${tls.certificate} is not a certificate for key.example.org`,
+      expect.stringMatching(new RegExp(`^people\\.tls: ${tls.certificate} ends on `)),
+    ]),
+  );
+});
