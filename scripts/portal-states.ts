@@ -11,18 +11,20 @@ import { type Language, languages } from '../web/words.ts';
  * of. With `--pictures DIR` somebody can look at them.
  */
 
-const help = `npm run portal:states [-- --pictures DIR] [--only WORD] [--languages en,nl] [--json]
+const help = `npm run portal:states [-- --pictures DIR] [--only WORD] [--languages en,nl] [--quick] [--json]
 
   --pictures DIR     a picture of each
   --only WORD        only the states with this word in their name
   --languages LIST   default: en,nl,de,fr
+  --quick            in Dutch, on the narrowest phone
   --json             the last line is one JSON object
 `;
 const { values } = parseArgs({
   options: {
     pictures: { type: 'string' },
     only: { type: 'string', default: '' },
-    languages: { type: 'string', default: languages.join(',') },
+    languages: { type: 'string' },
+    quick: { type: 'boolean' },
     json: { type: 'boolean' },
     help: { type: 'boolean', short: 'h' },
   },
@@ -31,7 +33,9 @@ if (values.help) {
   process.stdout.write(help);
   process.exit(0);
 }
-const chosen = values.languages.split(',').filter((one): one is Language => (languages as readonly string[]).includes(one));
+const chosen = (values.languages ?? (values.quick ? 'nl' : languages.join(',')))
+  .split(',')
+  .filter((one): one is Language => (languages as readonly string[]).includes(one));
 if (chosen.length === 0) {
   process.stderr.write(`portal:states: error: --languages: some of ${languages.join(', ')}\n`);
   process.exit(64);
@@ -42,7 +46,7 @@ if (findChromium() === null) {
 }
 
 /** CSS pixels. */
-const widths = [320, 390, 1280] as const;
+const widths: readonly number[] = values.quick ? [320] : [320, 390, 1280];
 const colours = ['light', 'dark'] as const;
 const counts = { states: 0, looks: 0, axe: 0, tooWide: 0, complaints: 0, broken: 0 };
 
