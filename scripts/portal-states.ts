@@ -1,13 +1,13 @@
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { axeViolations, findChromium, noChromium, type OpenBrowser, openBrowser, picture, tooWide } from '../test/browser.ts';
+import { axeViolations, findChromium, noChromium, type OpenBrowser, openBrowser, picture, tooSmall, tooWide } from '../test/browser.ts';
 import { givenPages, type PageState } from '../test/portal-states.ts';
 import { closeAll } from '../test/together.ts';
 import { type Language, languages } from '../web/words.ts';
 
 /*
  * Every state of every page of the portal, in Chromium: in each language, light and dark, on the narrowest phone, on a common
- * one and on a desk; what axe-core has against it, whether anything is wider than the window, and what the browser complains
+ * one and on a desk; what axe-core has against it, whether anything is wider than the window or too small to be touched, and what the browser complains
  * of. With `--pictures DIR` somebody can look at them.
  */
 
@@ -48,9 +48,9 @@ if (findChromium() === null) {
 /** CSS pixels. */
 const widths: readonly number[] = values.quick ? [320] : [320, 390, 1280];
 const colours = ['light', 'dark'] as const;
-const counts = { states: 0, looks: 0, axe: 0, tooWide: 0, complaints: 0, broken: 0 };
+const counts = { states: 0, looks: 0, axe: 0, tooWide: 0, tooSmall: 0, complaints: 0, broken: 0 };
 
-function tell(kind: 'axe' | 'tooWide' | 'complaints' | 'broken', where: string, what: readonly string[]): void {
+function tell(kind: 'axe' | 'tooWide' | 'tooSmall' | 'complaints' | 'broken', where: string, what: readonly string[]): void {
   counts[kind] += what.length;
   for (const line of what) process.stdout.write(`${where}: ${kind}: ${line}\n`);
 }
@@ -70,6 +70,7 @@ async function look(browser: OpenBrowser, state: PageState, language: Language):
         // Words and structure are the same on a common phone as on the narrowest.
         if (width !== 390) tell('axe', name, await axeViolations(page));
         tell('tooWide', name, await tooWide(page));
+        tell('tooSmall', name, await tooSmall(page));
         if (values.pictures !== undefined) await picture(page, name, join(values.pictures, state.name));
       }
     tell('complaints', `${state.name}.${language}`, complaints);
@@ -96,7 +97,7 @@ try {
 } finally {
   await closeAll();
 }
-const wrong = counts.axe + counts.tooWide + counts.complaints + counts.broken;
+const wrong = counts.axe + counts.tooWide + counts.tooSmall + counts.complaints + counts.broken;
 process.stdout.write(
   `${counts.states} states, each in ${chosen.join(', ')}, light and dark, at ${widths.join(', ')} px: ${wrong === 0 ? 'nothing against them' : `${wrong} complaints`}\n`,
 );

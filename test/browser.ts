@@ -203,6 +203,15 @@ export const tooWide = (page: Page): Promise<string[]> =>
     return over.slice(0, 5).map((one) => one.tagName.toLowerCase() + '.' + one.className);
   })()`);
 
+/** What is made to be touched and is smaller than a fingertip: 44 px, as look and Apple's guidelines have it. Links in a sentence are as high as it. */
+export const tooSmall = (page: Page): Promise<string[]> =>
+  page.evaluate(`(() => {
+    const touched = [...document.querySelectorAll('button, summary, input:not([type=hidden], [type=radio], [type=checkbox]), textarea, select, a.button')];
+    const isSmall = ({ width, height }) => width > 0 && height > 0 && height < 43.5;
+    return touched.filter((one) => one.checkVisibility() && isSmall(one.getBoundingClientRect())).slice(0, 5)
+      .map((one) => one.tagName.toLowerCase() + ' “' + (one.textContent || one.name).trim().slice(0, 30) + '” ' + one.getBoundingClientRect().height);
+  })()`);
+
 /** Every place of the browser in which something of a page may stay, as one text. */
 export async function leftBehind(page: Page): Promise<string> {
   const inPage = await withScripts(page, () =>

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { connect } from 'node:tls';
 import { beforeAll, describe, expect, test } from '@jest/globals';
 import { mountPortal } from '../portal/portal.ts';
 import { createAccounts } from '../server/accounts.ts';
@@ -526,4 +527,27 @@ test('signing out and hiding a key are in the audit, with who did it', async () 
   await person.client.submit(await person.client.get('/macs'), '/sign-out');
   const acts = await it.store.db.selectFrom('audit').select(['act', 'mac_id']).where('actor', '=', person.userName).orderBy('seq').execute();
   expect(acts.map(({ act }) => act).filter((act) => !/^(sign-in|account)\./.test(act))).toEqual(['key.disclosed', 'key.hidden', 'session.ended']);
+});
+
+test('what is no request that can be read gets a page too, with the headers that every page has', async () => {
+  const answer = await new Promise<string>((resolve, reject) => {
+    const { hostname, port } = new URL(it.portal.url);
+    const socket = connect({ host: hostname, port: Number(port), ca: it.portal.ca }, () => socket.write('GET / HTTP/1.1\r\nno header\r\n\r\n'));
+    let said = '';
+    socket.on('data', (data) => (said += data));
+    socket.on('close', () => resolve(said));
+    socket.on('error', reject);
+  });
+  expect(answer).toMatch(/^HTTP\/1\.1 400 /);
+  const head = answer.split('\r\n\r\n')[0]?.toLowerCase() ?? '';
+  expect(head).toContain('content-type: text/html');
+  for (const header of [
+    'x-content-type-options: nosniff',
+    'strict-transport-security: ',
+    'referrer-policy: ',
+    'content-security-policy: ',
+    'cache-control: no-store',
+  ])
+    expect(head).toContain(header);
+  expect(answer).not.toMatch(/HPE_|\bat \/|node:/);
 });
