@@ -1,17 +1,20 @@
 import { z } from 'zod';
 
-const whole = (least: number, most: number) => z.int().min(least).max(most);
+export const whole = (least: number, most: number) => z.int().min(least).max(most);
 const words = (most: number) => z.string().trim().min(1).max(most);
 const file = z.string().startsWith('/', 'is not an absolute path').max(1024);
 
-const origin = z.string().refine((text) => {
-  try {
-    const url = new URL(text);
-    return url.protocol === 'https:' && url.origin === text;
-  } catch {
-    return false;
-  }
-}, 'is not an https origin such as https://key.example.org');
+/** An address without a path, as everybody writes it. */
+export const httpsOrigin = (example: string) =>
+  z.string().refine((text) => {
+    try {
+      const url = new URL(text);
+      return url.protocol === 'https:' && url.origin === text;
+    } catch {
+      return false;
+    }
+  }, `is not an https origin such as ${example}`);
+const origin = httpsOrigin('https://key.example.org');
 const webPage = z.url({ protocol: /^https$/, error: 'is not an https address' }).max(1024);
 /** A provider on the same machine may be reached without TLS: try-outs and tests. */
 const issuer = z.string().refine((text) => {

@@ -2,19 +2,11 @@ import { readFileSync } from 'node:fs';
 import { z } from 'zod';
 import { Problem } from '../protocol/problems.ts';
 import { connectionLimits } from './limits.ts';
-import { peopleSettings } from './people-settings.ts';
+import { httpsOrigin, peopleSettings, whole } from './people-settings.ts';
 import { readPrivate } from './private-files.ts';
 
-const origin = z.string().refine((text) => {
-  try {
-    const url = new URL(text);
-    return url.protocol === 'https:' && url.origin === text;
-  } catch {
-    return false;
-  }
-}, 'is not an https origin such as https://keys.example.org:8443');
+const origin = httpsOrigin('https://keys.example.org:8443');
 const hostName = z.string().regex(/^[a-z0-9.:-]{1,253}$/, 'is not a host name in lower case');
-const whole = (least: number, most: number) => z.int().min(least).max(most);
 const pattern = z.string().refine((text) => {
   try {
     return new RegExp(`${text}|`).exec('')?.length === 2;
