@@ -16,6 +16,7 @@ import {
 import type { World } from './check-in.ts';
 import type { OpenRun } from './conversation.ts';
 import type { Situation } from './decide.ts';
+import { intendRotation } from './intend.ts';
 import type { JournalRotation } from './journal.ts';
 import type { Account } from './mac/accounts.ts';
 import { hasRecoveryKey, readChangeFailure, startChange, takeChangeOutput } from './mac/fdesetup.ts';
@@ -169,24 +170,8 @@ async function intend(run: OpenRun, reply: CheckInReply): Promise<{ rotation: Jo
     run.journal.write({ debts: [...run.journal.value.debts, { ...debt, ...because }] });
     debts = (await run.again()).debts;
   }
-  const id = randomUUID();
-  const rotation: JournalRotation = {
-    id,
-    because: debts[0]?.because ?? 'never-escrowed',
-    state: 'intended',
-    boot: run.facts.boot,
-    authorizedBy: 'password',
-    oldItem: null,
-    oldRecordId: reply.held?.recordId ?? null,
-    enrolmentId: run.enrolmentId,
-    outputFile: outputFile(id),
-    escrowIdBefore: run.journal.value.escrowSeen?.digest ?? null,
-    changingUptime: null,
-    looks: {},
-    refuted: [],
-  };
-  run.journal.write({ rotation });
-  run.log('rotation-intended', { rotationId: id, because: rotation.because, authorizedBy: 'password' });
+  const because = debts[0]?.because ?? 'never-escrowed';
+  const rotation = intendRotation(run, { because, authorizedBy: 'password', oldItem: null, oldRecordId: reply.held?.recordId ?? null });
   return { rotation, debtIds: debts.slice(0, 16).map((debt) => debt.id) };
 }
 

@@ -1,6 +1,6 @@
 import type { CheckInReply, Facts } from '../protocol/messages.ts';
+import { notOurs } from '../protocol/mode.ts';
 import { isProblemCode, Problem, type ProblemCode } from '../protocol/problems.ts';
-import { notOurs } from './decide.ts';
 import { paths } from './paths.ts';
 import type { Run } from './run-of-agent.ts';
 import type { Disk } from './world.ts';

@@ -1,7 +1,8 @@
 import type { CheckInReply } from '../protocol/messages.ts';
+import { notOurs } from '../protocol/mode.ts';
 import type { ProblemCode } from '../protocol/problems.ts';
 import { type AdoptionNote, nextTryAt, nobodyHasTheKey, triesLeft, withAdoption, writeAdoption } from './adoption-note.ts';
-import { notOurs, type Situation, whyNotByPassword } from './decide.ts';
+import { type Situation, whyNotByPassword } from './decide.ts';
 import { type Account, accountsWithToken, readAccount } from './mac/accounts.ts';
 import type { Run } from './run-of-agent.ts';
 

@@ -1,4 +1,5 @@
 import type { Answer, CheckInReply, Facts, OpenDebt, RotationReason } from '../protocol/messages.ts';
+import { notOurs } from '../protocol/mode.ts';
 import type { ProblemCode } from '../protocol/problems.ts';
 
 /*
@@ -11,7 +12,7 @@ export interface Situation {
   facts: Facts;
   settled: boolean;
   /** The server's answer of this run, or null when it could not be asked. */
-  reply: Pick<CheckInReply, 'debts' | 'hold' | 'proofOrders' | 'recipients' | 'rotation' | 'alarms' | 'held' | 'candidates' | 'buildWorks'> | null;
+  reply: Pick<CheckInReply, 'debts' | 'hold' | 'proofOrders' | 'recipients' | 'rotation' | 'alarms' | 'held' | 'candidates' | 'buildWorks' | 'withheld'> | null;
   /** SHA-256 of the managed escrow certificate. */
   recipient: string;
   rotationOpen: boolean;
@@ -69,22 +70,7 @@ export function decide(it: Situation): Decision {
   if (it.reply.hold) return nothing(`the key was shown and its person may be typing it (${it.reply.hold.because})`);
   const owed = it.reply.debts.filter((debt) => !(debt.because === 'used' && it.usedChanged));
   const decision = owed.length > 0 ? decideRotation(it, it.reply, owed) : decideProof(it, it.reply, []);
-  return decision ?? nothing('nothing is owed');
-}
-
-/** Whose Mac it is to rotate: exactly one escrow payload, as the settings say, and the last escrow file sealed to it. */
-export function notOurs(facts: Facts): string | null {
-  const { payload, file } = facts.escrow;
-  if (facts.rotator === 'mdm') return 'the settings say that the MDM replaces the keys';
-  if (!facts.settings.managed) return 'the settings are not managed any more';
-  if (payload === 'several') return 'there is more than one escrow payload';
-  if (payload === 'unknown') return 'it is not known whose escrow payload is installed';
-  if (payload === 'none') return 'no escrow payload is installed, so new keys would go nowhere';
-  if (payload === 'foreign')
-    return facts.escrowOwner === 'mdm' ? (file?.ours ? 'the last escrow file is not sealed for the MDM' : null) : 'the escrow payload is somebody else’s';
-  if (facts.escrowOwner === 'mdm') return 'the settings say that the MDM owns escrow, and the payload is ours';
-  if (file && !file.ours) return 'the last escrow file is sealed for somebody else';
-  return null;
+  return decision ?? nothing(it.reply.withheld ?? 'nothing is owed');
 }
 
 function busy(it: Situation): string | null {
@@ -116,11 +102,23 @@ function session(it: Situation, because: RotationReason, debts: readonly OpenDeb
   return waiting;
 }
 
+/**
+ * Up to macOS 15 a payload that comes makes no key: macOS's file stays sealed to the one before until the first change under
+ * ours. Only an order is that change, and only where nobody has changed the key since our payload came, or since this Mac is watched.
+ */
+function isFirstUnderOurs(it: Situation, owed: readonly OpenDebt[]): boolean {
+  const { facts } = it;
+  const since = it.payloadChangedAt ?? Number.NEGATIVE_INFINITY;
+  const { file } = facts.escrow;
+  if (!file || file.ours || notOurs({ ...facts, escrow: { ...facts.escrow, file: null } }) !== null) return false;
+  return owed.some((debt) => debt.because === 'ordered') && !it.foreignChanges.some((at) => at > since);
+}
+
 /** Gate 5 and C2: why it is not for this agent to replace the key, for days. */
-function lastingReason(it: Situation, reply: NonNullable<Situation['reply']>, because: RotationReason): string | null {
+function lastingReason(it: Situation, reply: NonNullable<Situation['reply']>, because: RotationReason, owed: readonly OpenDebt[]): string | null {
   const recent = it.foreignChanges.filter((at) => at > it.now - 14 * day);
   return (
-    notOurs(it.facts) ??
+    (isFirstUnderOurs(it, owed) ? null : notOurs(it.facts)) ??
     (recent.length >= 2 ? 'somebody else changed the key twice in 14 days: two rotators' : null) ??
     (scheduled.includes(because) && recent.some((at) => at > it.now - 7 * day) ? 'somebody else changed the key within 7 days' : null) ??
     (reply.recipients.includes(it.recipient) ? null : 'the backend does not accept the escrow certificate of the settings') ??
@@ -135,6 +133,7 @@ export function whyNotByPassword(it: Situation, reply: NonNullable<Situation['re
   const recent = it.foreignChanges.filter((at) => at > it.now - 14 * day);
   const other =
     (it.rotationOpen || reply.rotation ? 'an earlier replacement of the key is not resolved yet' : null) ??
+    reply.withheld ??
     (reply.hold ? `the key was shown and its person may be typing it (${reply.hold.because})` : null) ??
     busy(it) ??
     (it.outboxEmpty ? null : 'a sealed key is still to be delivered') ??
@@ -152,7 +151,7 @@ function decideRotation(it: Situation, reply: NonNullable<Situation['reply']>, o
   const because = precedence.find((reason) => owed.some((debt) => debt.because === reason));
   if (!because) return nothing('nothing is owed');
   // What does not pass by itself keeps no proof back; what does may have the one grant of the day (7.3).
-  const lasting = lastingReason(it, reply, because);
+  const lasting = lastingReason(it, reply, because, owed);
   const isFarOff = it.retryAt !== null && it.retryAt - it.now > day;
   const proof = lasting === null && !isFarOff && !it.exhausted && it.capability !== 'refused' ? null : decideProof(it, reply, owed);
   if (proof?.do === 'prove') return proof;

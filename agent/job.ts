@@ -1,6 +1,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { performance } from 'node:perf_hooks';
+import { sayMode } from '../protocol/mode.ts';
 import { problems as problemTable } from '../protocol/problems.ts';
 import { connect } from './backend.ts';
 import type { Booted } from './boot-note.ts';
@@ -123,7 +124,8 @@ function answerTo(request: Taken, finished: Finished): { exit: number; says: str
     return { exit, says: finished.did, fix, code: finished.code };
   }
   if (request.kind === 'adopt') return answerToAdopt(finished);
-  if (request.kind === 'check-in') return { exit: 0, says: finished.did, fix: null, code: null };
+  if (request.kind === 'check-in')
+    return { exit: 0, says: [finished.did, ...(finished.observed ? [sayMode(finished.observed.facts)] : [])].join('; '), fix: null, code: null };
   if (finished.rotated) return { exit: 0, says: 'the recovery key was replaced, and the new one is in safe keeping', fix: null, code: null };
   const problem = finished.decision?.do === 'ask for help' ? finished.decision.code : (finished.problems.at(-1)?.code ?? null);
   return {

@@ -1,4 +1,3 @@
-import { randomUUID } from 'node:crypto';
 import type { CheckInReply, OpenDebt, RotationReason, Validation } from '../protocol/messages.ts';
 import { isProblemCode, Problem } from '../protocol/problems.ts';
 import type { RecoveryKey } from '../protocol/recovery-key.ts';
@@ -6,6 +5,7 @@ import { forgetTries } from './adoption-note.ts';
 import { chooseAuthority } from './authority.ts';
 import { asOfOld, deliver, withReceipt } from './deliver.ts';
 import { unreadableCertificate } from './escrow-file.ts';
+import { intendRotation } from './intend.ts';
 import { type JournalRotation, type Kept, withCurrent } from './journal.ts';
 import { forgetOldItems, itemBefore, keyItem, putItem, removeRefutedItems } from './key-items.ts';
 import { readChangeFailure, startChange, takeChangeOutput } from './mac/fdesetup.ts';
@@ -46,24 +46,7 @@ export async function rotate(run: Run, reply: CheckInReply, because: RotationRea
   const authority = await chooseAuthority(run, reply);
   if ('none' in authority) return { done: false, because: authority.none };
 
-  const id = randomUUID();
-  const rotation: JournalRotation = {
-    id,
-    because,
-    state: 'intended',
-    boot: run.facts.boot,
-    authorizedBy: authority.by,
-    oldItem: authority.item,
-    oldRecordId: authority.recordId,
-    enrolmentId: run.enrolmentId,
-    outputFile: outputFile(id),
-    escrowIdBefore: run.journal.value.escrowSeen?.digest ?? null,
-    changingUptime: null,
-    looks: {},
-    refuted: [],
-  };
-  run.journal.write({ rotation }); // 1
-  run.log('rotation-intended', { rotationId: id, because, authorizedBy: authority.by });
+  const rotation = intendRotation(run, { because, authorizedBy: authority.by, oldItem: authority.item, oldRecordId: authority.recordId }); // 1
 
   let old: RecoveryKey;
   try {
@@ -80,7 +63,7 @@ export async function rotate(run: Run, reply: CheckInReply, because: RotationRea
   }
   if (run.stopping()) return endUnchanged(run, rotation, new Problem('CHANGE_FAILED', 'the agent was told to stop before the change'));
   if (run.facts.custodyMode === 'keychain' && authority.by === 'grant') {
-    const item = itemBefore(run, id);
+    const item = itemBefore(run, rotation.id);
     if (await run.keys.write(item, old)) run.journal.write({ rotation: { ...rotation, oldItem: item } }); // 4
   }
   await keepAwake(run.runner); // until the receipt: it ends with this process

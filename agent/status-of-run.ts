@@ -1,7 +1,7 @@
 import type { Facts } from '../protocol/messages.ts';
+import { sayMode } from '../protocol/mode.ts';
 import { isProblemCode } from '../protocol/problems.ts';
 import type { Finished } from './check-in.ts';
-import { notOurs } from './decide.ts';
 import type { Versions } from './observe.ts';
 import { changedByOthers } from './others.ts';
 import type { PublicStatus } from './status.ts';
@@ -60,17 +60,3 @@ export function statusOf(finished: Finished, versions: Versions, now: number, be
 
 const adoptionOf = ({ adoption }: Facts): NonNullable<PublicStatus['adoption']> | null =>
   adoption && isProblemCode(adoption.code) ? { ...adoption, code: adoption.code } : null;
-
-/** Whose escrow payload was found, what the settings chose, and what follows. */
-function sayMode(facts: Facts): string {
-  const found = {
-    ours: 'the escrow payload is Sparekey’s',
-    foreign: 'the escrow payload is somebody else’s',
-    none: 'there is no escrow payload',
-    several: 'there is more than one escrow payload',
-    unknown: 'it is not known whose escrow payload is installed',
-  }[facts.escrow.payload];
-  const chosen = `escrowOwner is ${facts.escrowOwner}, rotator is ${facts.rotator}`;
-  const why = notOurs(facts);
-  return `${found}; ${chosen}; so keys ${why === null ? 'are replaced here when they are owed' : `are observed and not replaced here, because ${why}`}`;
-}

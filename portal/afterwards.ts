@@ -39,7 +39,7 @@ ${!isOver && usableAddress(person.email) === null && html`<p class="note">${say(
 ${state && !isOver && html`<p class="ways"><a href="${here}/afterwards">${words.lookAgain}</a></p>`}
 ${mac.rotation.hold && backInForm(visit, mac.macId)}
 ${state?.overdue && (await cardFor(ground, visit, mac, `afterwards, ${state.overdue}`))}
-${state && whatToExpect(visit, ground.settings.macAccounts)}
+${state && whatToExpect(visit, ground.settings.macAccounts, state.steps[2].at === null)}
 <p class="ways"><a href="${here}/looked">${words.notMe}</a></p>
 <p class="ways"><a href="${here}">${words.back}</a></p>`;
   return { title: words.title, body, language, scripts: isOver ? ['times'] : ['times', 'look-again'] };
@@ -64,11 +64,11 @@ function stepInWords(step: Step, time: Parameters<(typeof afterwardsWords)['en']
   return html`<li class="done">${step.name === 'in-again' ? words.steps['in-again'][step.by ?? 'said'](at) : words.steps[step.name](at)}</li>`;
 }
 
-function whatToExpect({ language: wanted }: SignedIn, accounts: keyof (typeof afterwardsWords)['en']['passwords']['text']): Html {
+/** `replaces`: the Mac has still to do it, for which it needs a network. */
+function whatToExpect({ language: wanted }: SignedIn, accounts: keyof (typeof afterwardsWords)['en']['passwords']['text'], replaces: boolean): Html {
   const { keychain, passwords, network } = say(afterwardsWords, wanted).words;
   return html`<section>
-<h2>${network.title}</h2>
-<p>${network.text}</p>
+${replaces && html`<h2>${network.title}</h2><p>${network.text}</p>`}
 <h2>${keychain.title}</h2>
 <p>${keychain.what}</p>
 <dl class="answers">${keychain.answers.map(({ on, means }) => html`<dt>${on}</dt><dd>${means}</dd>`)}</dl>

@@ -57,7 +57,7 @@ export const contactCardWords = {
     email: 'E-mail',
     page: 'Page',
     hours: 'Horaires',
-    readOut: 'Lisez ceci au téléphone :',
+    readOut: 'Lisez ceci au téléphone :',
     serial: 'Le numéro de série se termine par',
     code: 'Code d’assistance',
     codeMeans: 'Avec ce code, on voit ce que vous avez rencontré ici. Il n’ouvre rien.',

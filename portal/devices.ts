@@ -7,6 +7,7 @@ import { addDevice } from './device.ts';
 import { devicesWords } from './devices-words.ts';
 import { addLooked } from './looked.ts';
 import { cardFor, diskInWords, keyInWords, nameOf } from './mac-parts.ts';
+import { macWords } from './mac-words.ts';
 import { addNotMe } from './not-me.ts';
 import { type OwnMac, ownMacs } from './own-mac.ts';
 
@@ -37,7 +38,7 @@ ${await cardFor(ground, visit, null, '/macs, none')}
   return { title: words.title, body, language, scripts: ['times'] };
 }
 
-/** From here at once to the help, where there is any: with several Macs each button says for which. */
+/** From here at once to the help, or why there is none: with several Macs each button says for which. */
 function entry(mac: OwnMac, { at, language: wanted }: SignedIn, isOnly: boolean): Html {
   const { words, language } = say(devicesWords, wanted);
   const name = nameOf(mac, language);
@@ -46,8 +47,15 @@ function entry(mac: OwnMac, { at, language: wanted }: SignedIn, isOnly: boolean)
 <h2><a class="mac-name" href="/macs/${mac.macId}">${name}</a></h2>
 <p>${mac.modelName !== null && mac.modelName !== name && html`${mac.modelName}. `}${words.serialEnds} <code>${mac.serialEnd}</code>. ${words.lastOnline}: ${seen}.</p>
 <p>${diskInWords(mac, language)} ${keyInWords(mac, at, language)}</p>
-${mac.decision.may === 'show' && html`<p><a class="button${isOnly ? '' : ' second'}" href="/macs/${mac.macId}/unlock">${words.getIn}<span class="hidden-words">: ${name}</span></a></p>`}
+${next()}
 </li>`;
+
+  function next(): Html {
+    const { decision } = mac;
+    if (decision.may === 'not') return html`<p>${say(macWords, language).words.because[decision.because].says}</p>`;
+    const [path, text] = decision.may === 'show' ? ['unlock', words.getIn] : ['request', words.ask];
+    return html`<p><a class="button${isOnly ? '' : ' second'}" href="/macs/${mac.macId}/${path}">${text}<span class="hidden-words">: ${name}</span></a></p>`;
+  }
 }
 
 /** It asks for no serial number: whether a Mac is known is nobody's business but its person's. */

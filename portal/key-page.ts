@@ -56,7 +56,8 @@ export async function showKey(site: Site, visit: SignedIn, mac: OwnMac, wanted: 
     const present = await episodeNow(tx, macId, person.id);
     if (wanted.because === 'more-time' && moreTime(present, sessionId, at) !== 'yes') throw new Problem('VIEW_ENDED');
     await checkAgain(ground, tx, now, macId, at, wanted.because === 'more-time' ? 'more-time' : 'view');
-    await checkLimits(tx, at, ground.settings, person.id, visit.network);
+    // Counted, and never refused: nobody is stopped in the middle of typing (WCAG 2.2.1).
+    if (wanted.because !== 'more-time') await checkLimits(tx, at, ground.settings, person.id, visit.network);
     if (wanted.refuses && present) await noteRefusal(site, tx, at, visit, present);
   };
   const after = async (tx: Tx, at: number, disclosed: Parameters<typeof writeView>[2]): Promise<void> => {
@@ -91,7 +92,11 @@ export async function showKey(site: Site, visit: SignedIn, mac: OwnMac, wanted: 
     const isSame = now === null || disclosed.recordId === now.last.record_id;
     const notes: Shown['notes'] = [
       ...(isSame ? [] : wanted.because === 'other-key' ? (['otherKey'] as const) : (['changedKey'] as const)),
-      ...(disclosed.rotationOpen ? (['rotationOpen'] as const) : disclosed.custody === 'doubtful' ? (['doubtful'] as const) : []),
+      ...(disclosed.rotationOpen
+        ? (['rotationOpen'] as const)
+        : disclosed.custody === 'doubtful' && disclosed.unprovedFrom === null
+          ? (['doubtful'] as const)
+          : []),
     ];
     return shownPage(visit, {
       groups: disclosed.key.reveal().split('-'),
@@ -101,6 +106,7 @@ export async function showKey(site: Site, visit: SignedIn, mac: OwnMac, wanted: 
       secondsLeft: Math.max(1, Math.floor((it.view.ends_at - ground.backend.clock.now()) / 1000)),
       place: isSame ? placeOf(visit) : null,
       notes,
+      unprovedFrom: disclosed.unprovedFrom,
       way: wayOf(visit.form['from']),
       copied: visit.form['copied'] === 'yes',
       mayHaveMoreTime: moreTime(await present(site, visit, macId), sessionId, it.view.shown_at) === 'yes',

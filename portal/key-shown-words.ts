@@ -29,6 +29,8 @@ export interface KeyShownWords {
   onTheMac: string;
   rotationOpen: string;
   doubtful: string;
+  /** By the name of a product, such as Intune, or null. */
+  unprovedFrom(product: string | null): string;
   otherKey: string;
   changedKey: string;
 }
@@ -65,6 +67,8 @@ export const keyShownWords: InAll<KeyShownWords> = {
     onTheMac: 'On your Mac',
     rotationOpen: 'Your Mac has begun to replace its key. If it has already done so, this one is refused: wait a minute, then choose “It was refused”.',
     doubtful: 'We are not sure that this is the key your Mac has now. If it is refused, choose “It was refused”: there may be another one.',
+    unprovedFrom: (product) =>
+      `This key came from ${product ?? 'the device management of your organisation'}, and has not been checked on this Mac yet. If it is refused, choose “It was refused”: there may be another one.`,
     otherKey: 'This is another key of the same Mac. Begin again with group 1.',
     changedKey: 'Your Mac has a new key since you last looked. This is the new one: begin again with group 1.',
   },
@@ -97,6 +101,8 @@ export const keyShownWords: InAll<KeyShownWords> = {
     rotationOpen:
       'Je Mac is begonnen zijn sleutel te vervangen. Is dat al klaar, dan wordt deze geweigerd. Wacht dan een minuut en kies ‘De sleutel is geweigerd’.',
     doubtful: 'We weten niet zeker of je Mac nu deze sleutel heeft. Wordt hij geweigerd, kies dan ‘De sleutel is geweigerd’: misschien is er nog een.',
+    unprovedFrom: (product) =>
+      `Deze sleutel komt uit ${product ?? 'het apparaatbeheer van je organisatie'} en is nog niet op deze Mac gecontroleerd. Wordt hij geweigerd, kies dan ‘De sleutel is geweigerd’: misschien is er nog een.`,
     otherKey: 'Dit is een andere sleutel van dezelfde Mac. Begin opnieuw bij groep 1.',
     changedKey: 'Je Mac heeft een nieuwe sleutel sinds je de vorige keer keek. Dit is de nieuwe: begin opnieuw bij groep 1.',
   },
@@ -130,6 +136,8 @@ export const keyShownWords: InAll<KeyShownWords> = {
       'Ihr Mac hat begonnen, seinen Schlüssel zu ersetzen. Ist das schon geschehen, wird dieser abgelehnt: Warten Sie eine Minute und wählen Sie dann „Er wurde abgelehnt“.',
     doubtful:
       'Wir sind nicht sicher, ob Ihr Mac jetzt diesen Schlüssel hat. Wird er abgelehnt, wählen Sie „Er wurde abgelehnt“: Vielleicht gibt es noch einen.',
+    unprovedFrom: (product) =>
+      `Dieser Schlüssel kam aus ${product ?? 'der Geräteverwaltung Ihrer Organisation'} und wurde auf diesem Mac noch nicht geprüft. Wird er abgelehnt, wählen Sie „Er wurde abgelehnt“: Vielleicht gibt es noch einen.`,
     otherKey: 'Dies ist ein anderer Schlüssel desselben Mac. Beginnen Sie wieder bei Gruppe 1.',
     changedKey: 'Ihr Mac hat seit dem letzten Anzeigen einen neuen Schlüssel. Dies ist der neue: Beginnen Sie wieder bei Gruppe 1.',
   },
@@ -139,7 +147,7 @@ export const keyShownWords: InAll<KeyShownWords> = {
     remains: (time) => `Encore ${time}`,
     amount: amount('fr'),
     group: (number) => `Groupe ${number} sur 6`,
-    digits: (digits) => `Chiffres : ${digits}`,
+    digits: (digits) => `Chiffres : ${digits}`,
     noDigits: 'Lettres uniquement',
     digit: 'chiffre',
     asShown: 'Saisissez des majuscules, et un trait d’union entre deux groupes. Le Mac affiche des points à la place des signes.',
@@ -149,21 +157,23 @@ export const keyShownWords: InAll<KeyShownWords> = {
     back: 'Retour',
     read: 'Lire à haute voix',
     stop: 'Arrêter la lecture',
-    headphones: 'D’autres peuvent l’entendre : mettez un casque.',
+    headphones: 'D’autres peuvent l’entendre : mettez un casque.',
     copy: 'Copier',
     copied: 'Copiée. Elle sera retirée du presse-papiers quand la clé sera masquée.',
     notCopied: 'Ce navigateur ne permet pas de la copier.',
     hide: 'Masquer maintenant',
-    layout: (name) => `Les touches telles qu’elles sont dans la fenêtre de connexion de votre Mac, avec la disposition « ${name} » :`,
+    layout: (name) => `Les touches telles qu’elles sont dans la fenêtre de connexion de votre Mac, avec la disposition « ${name} » :`,
     layoutUnknown: 'Nous ne connaissons pas la disposition du clavier dans la fenêtre de connexion de votre Mac. Elle y est affichée en haut à droite.',
-    otherKeys: (family) => `Si les touches devant vous sont marquées ${family} :`,
+    otherKeys: (family) => `Si les touches devant vous sont marquées ${family} :`,
     lookAlikes: 'Signes qui se ressemblent dans cette clé',
     onTheMac: 'Sur votre Mac',
     rotationOpen:
-      'Votre Mac a commencé à remplacer sa clé. Si c’est déjà fait, celle-ci sera refusée : attendez une minute, puis choisissez « Elle a été refusée ».',
+      'Votre Mac a commencé à remplacer sa clé. Si c’est déjà fait, celle-ci sera refusée : attendez une minute, puis choisissez « Elle a été refusée ».',
     doubtful:
-      'Nous ne sommes pas sûrs que votre Mac ait cette clé en ce moment. Si elle est refusée, choisissez « Elle a été refusée » : il y en a peut-être une autre.',
+      'Nous ne sommes pas sûrs que votre Mac ait cette clé en ce moment. Si elle est refusée, choisissez « Elle a été refusée » : il y en a peut-être une autre.',
+    unprovedFrom: (product) =>
+      `Cette clé nous a été transmise par ${product ?? 'la gestion des appareils de votre organisation'} et n’a pas encore été vérifiée sur ce Mac. Si elle est refusée, choisissez « Elle a été refusée » : il y en a peut-être une autre.`,
     otherKey: 'Voici une autre clé du même Mac. Recommencez au groupe 1.',
-    changedKey: 'Votre Mac a une nouvelle clé depuis le dernier affichage. La voici : recommencez au groupe 1.',
+    changedKey: 'Votre Mac a une nouvelle clé depuis le dernier affichage. La voici : recommencez au groupe 1.',
   },
 };

@@ -1,3 +1,4 @@
+import { type BroughtSource, productOf } from '../server/brought/sources.ts';
 import type { Episode, KeyView } from '../server/store/episodes.ts';
 import { type Html, html } from '../web/html.ts';
 import type { Page, SignedIn } from '../web/visit.ts';
@@ -26,6 +27,8 @@ export interface Shown {
   place: number | null;
   /** What has to be known of this key before it is typed. */
   notes: readonly ('rotationOpen' | 'doubtful' | 'otherKey' | 'changedKey')[];
+  /** Others had it, and nobody has asked the Mac about it yet. */
+  unprovedFrom: BroughtSource | null;
   mayHaveMoreTime: boolean;
   way: WayId | null;
   /** An earlier page of these views put the key into the clipboard: the last one takes it out. */
@@ -88,7 +91,7 @@ ${others.map(({ keys, presses }) => html`<details><summary>${it.otherKeys(keys)}
 
 /** Without a script all six tiles and a page that goes by itself; the script takes what is hidden here and adds the rest. */
 export function shownPage(visit: SignedIn, shown: Shown): Page {
-  const { groups, mac, episode, secondsLeft, place, notes, mayHaveMoreTime, way, copied } = shown;
+  const { groups, mac, episode, secondsLeft, place, notes, unprovedFrom, mayHaveMoreTime, way, copied } = shown;
   const { language } = visit;
   const words = keyWords[language];
   const it = keyShownWords[language];
@@ -107,7 +110,7 @@ export function shownPage(visit: SignedIn, shown: Shown): Page {
     scripts: ['key'],
     refresh: { seconds: secondsLeft, to: gone },
     body: html`<h1>${it.shown}</h1>
-${notes.map((note) => html`<p class="note">${it[note]}</p>`)}
+${notes.map((note) => html`<p class="note">${it[note]}</p>`)}${unprovedFrom !== null && html`<p class="note">${it.unprovedFrom(productOf(unprovedFrom))}</p>`}
 <div class="time"><p class="for-five">${it.shownWhat}</p><p class="left" aria-hidden="true" hidden></p><p class="hidden-words said" aria-live="polite"></p>
 ${mayHaveMoreTime && episode.more_time === 1 && moreTimeForm(visit, mac.macId, true, { way, copied })}</div>
 <section id="key" class="no-print secret" data-mac="${mac.macId}" data-seconds="${secondsLeft}" data-gone="${gone}" data-place="${place}" data-copied="${copied ? 'yes' : ''}" data-left="${JSON.stringify(left.map(([at, amount]) => [at, it.remains(String(amount))]))}">

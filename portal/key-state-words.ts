@@ -33,7 +33,7 @@ const fr: Said = (state, time) => {
     case 'checked':
       return html`La clé a été vérifiée sur ce Mac ${time(state.at)}.`;
     case 'checked-long-ago':
-      return html`Nous avons une clé. Dernière vérification : ${time(state.at)}.`;
+      return html`Nous avons une clé. Dernière vérification : ${time(state.at)}.`;
     case 'not-checked':
       return html`Nous avons une clé. Elle n’a pas encore été vérifiée sur ce Mac.`;
     case 'unopened':

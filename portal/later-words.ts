@@ -28,11 +28,11 @@ export const laterWords: InAll<Record<Delay['for'], readonly [before: string, af
   },
   fr: {
     grant: [
-      'Le Mac a déjà reçu sa clé au cours du dernier jour, et ne la reçoit qu’une fois par jour. Il pourra la remplacer à partir de ce moment, quand il sera en ligne : ',
+      'Le Mac a déjà reçu sa clé au cours du dernier jour, et ne la reçoit qu’une fois par jour. Il pourra la remplacer à partir de ce moment, quand il sera en ligne : ',
       '.',
     ],
-    mdm: ['La gestion des appareils remplace les clés de ce Mac ; on ne sait pas ici quand elle le fera.'],
-    'service-desk': ['Le service informatique doit d’abord examiner une alarme de ce Mac ; d’ici là, il ne remplace rien.'],
-    'other-volume': ['Le Mac a démarré depuis un autre volume ; il remplacera cette clé quand il démarrera depuis celui que la clé ouvre.'],
+    mdm: ['La gestion des appareils remplace les clés de ce Mac ; on ne sait pas ici quand elle le fera.'],
+    'service-desk': ['Le service informatique doit d’abord examiner une alarme de ce Mac ; d’ici là, il ne remplace rien.'],
+    'other-volume': ['Le Mac a démarré depuis un autre volume ; il remplacera cette clé quand il démarrera depuis celui que la clé ouvre.'],
   },
 };

@@ -212,7 +212,7 @@ const fr: LookedWords = {
   intro: 'Chaque fois qu’une clé de ce Mac a été affichée, la plus récente d’abord.',
   nobody: 'Personne n’a consulté de clé de ce Mac.',
   noMail:
-    'Aucune adresse e-mail de votre part n’est connue ici : aucun e-mail n’arrive quand une clé est affichée ou remplacée. Regardez ici, et faites ajouter votre adresse par l’assistance.',
+    'Aucune adresse e-mail de votre part n’est connue ici : aucun e-mail n’arrive quand une clé est affichée ou remplacée. Regardez ici, et faites ajouter votre adresse par l’assistance.',
   you: 'Vous',
   yourMac: 'Votre Mac lui-même',
   purposes: {
@@ -228,15 +228,15 @@ const fr: LookedWords = {
   },
   why: 'Motif',
   noReason: 'Aucun motif indiqué.',
-  notShown: 'Elle n’a pas pu être ouverte : personne ne l’a vue.',
+  notShown: 'Elle n’a pas pu être ouverte : personne ne l’a vue.',
   notMe: 'Ce n’était pas moi',
   saidNotMe: 'Vous avez dit que ce n’était pas vous.',
   older: 'Plus anciennes',
   back: 'Retour à ce Mac',
   confirm: {
-    title: (mac) => `Quelqu’un d’autre a-t-il consulté la clé de ${mac} ?`,
-    what: (shown, name) => html`Il s’agit de cette fois : ${shown}, ${name === null ? 'avec votre compte' : `par ${name}`}.`,
-    willHappen: 'Si ce n’était pas vous, voici ce qui se passe :',
+    title: (mac) => `Quelqu’un d’autre a-t-il consulté la clé de ${mac} ?`,
+    what: (shown, name) => html`Il s’agit de cette fois : ${shown}, ${name === null ? 'avec votre compte' : `par ${name}`}.`,
+    willHappen: 'Si ce n’était pas vous, voici ce qui se passe :',
     steps: {
       signedOut: 'Vous êtes déconnecté partout, sur cet appareil aussi. La personne qui a utilisé votre compte l’est également.',
       soon: 'Le Mac remplace sa clé dès qu’il est en ligne et que quelqu’un y a ouvert une session.',
@@ -244,7 +244,7 @@ const fr: LookedWords = {
       alarm: 'Votre service informatique est alerté aussitôt.',
       noMore: 'Tant qu’il n’a pas vérifié, aucune clé de ce Mac n’est affichée ici.',
     },
-    sure: 'Si vous êtes bloqué en ce moment et avez consulté la clé vous-même, ne le faites pas : votre clé serait remplacée pendant que vous la saisissez.',
+    sure: 'Si vous êtes bloqué en ce moment et avez consulté la clé vous-même, ne le faites pas : votre clé serait remplacée pendant que vous la saisissez.',
     button: (mac) => `Remplacer la clé de ${mac} et me déconnecter partout`,
     stop: 'Finalement, c’était moi',
   },
@@ -257,7 +257,7 @@ const fr: LookedWords = {
     desk: 'Votre service informatique est alerté.',
     noMore: 'Aucune clé de ce Mac n’est affichée ici tant qu’il n’a pas vérifié.',
     password: 'Quelqu’un connaît peut-être votre mot de passe. Changez-le maintenant, sur un appareil de confiance.',
-    now: 'Appelez maintenant, même en dehors des horaires si vous joignez quelqu’un :',
+    now: 'Appelez maintenant, même en dehors des horaires si vous joignez quelqu’un :',
     signIn: 'Se reconnecter',
   },
 };

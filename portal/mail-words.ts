@@ -228,24 +228,24 @@ const de: MailWords = {
 
 const fr: MailWords = {
   mac: (name, end, own) =>
-    name === null ? `${own ? 'votre Mac' : 'un Mac sans nom'} (numéro de série finissant par ${end})` : `« ${name} » (numéro de série finissant par ${end})`,
+    name === null ? `${own ? 'votre Mac' : 'un Mac sans nom'} (numéro de série finissant par ${end})` : `« ${name} » (numéro de série finissant par ${end})`,
   kinds: {
     'key-shown': ({ serialEnd, mac, shown, browser, looked, notMe, later }) => ({
       subject: `La clé de secours de votre Mac a été affichée (…${serialEnd})`,
       body: [
         `La clé de secours de votre Mac a été affichée le ${shown}${browser ? ` (${browser})` : ''}. Il s’agit de ${mac}.`,
-        `C’était vous ? Alors vous n’avez rien à faire. Le Mac remplace sa clé dès que vous y avez de nouveau accès ; un second e-mail vous dira quand c’est fait.${later ? ` ${later}` : ''}`,
-        `Ce n’était pas vous ? Ouvrez ${looked}, connectez-vous et appuyez sur « ${notMe} ». La personne qui a vu la clé est déconnectée, et le Mac la remplace dès qu’il le peut.`,
+        `C’était vous ? Alors vous n’avez rien à faire. Le Mac remplace sa clé dès que vous y avez de nouveau accès ; un second e-mail vous dira quand c’est fait.${later ? ` ${later}` : ''}`,
+        `Ce n’était pas vous ? Ouvrez ${looked}, connectez-vous et appuyez sur « ${notMe} ». La personne qui a vu la clé est déconnectée, et le Mac la remplace dès qu’il le peut.`,
       ],
     }),
     'key-replaced': ({ serialEnd, mac, shown, replaced, checked }) => ({
       subject: `Votre Mac a une nouvelle clé de secours (…${serialEnd})`,
       body: [
-        `La clé de secours a été remplacée. Il s’agit de ${mac}. Celle qui a été affichée ne l’ouvre plus ; si vous l’avez notée, jetez le papier.`,
+        `La clé de secours a été remplacée. Il s’agit de ${mac}. Celle qui a été affichée ne l’ouvre plus ; si vous l’avez notée, jetez le papier.`,
         [
-          `Affichée : ${shown}`,
-          `Remplacée : ${replaced}`,
-          checked === null ? 'Vérifiée : pas encore ; le Mac le fait de lui-même' : `Vérifiée sur le Mac : ${checked}`,
+          `Affichée : ${shown}`,
+          `Remplacée : ${replaced}`,
+          checked === null ? 'Vérifiée : pas encore ; le Mac le fait de lui-même' : `Vérifiée sur le Mac : ${checked}`,
         ],
         'Vous n’avez rien à faire.',
       ],
@@ -255,39 +255,39 @@ const fr: MailWords = {
       body: [
         `La clé de secours a été affichée pour la dernière fois le ${shown}. Il s’agit de ${mac}. Depuis, en 24 heures, il n’a pas été en ligne.`,
         'Tant qu’il ne l’est pas, il ne peut pas remplacer sa clé, et celle qui a été affichée l’ouvre encore.',
-        'Vous y avez de nouveau accès ? Connectez le Mac à un réseau et laissez votre session ouverte un quart d’heure. Le reste se fait tout seul.',
-        `Toujours bloqué, ou ce n’était pas vous ? Ouvrez ${page}.`,
+        'Vous y avez de nouveau accès ? Connectez le Mac à un réseau et laissez votre session ouverte un quart d’heure. Le reste se fait tout seul.',
+        `Toujours bloqué, ou ce n’était pas vous ? Ouvrez ${page}.`,
       ],
     }),
     'not-me': ({ serialEnd, mac, said, page, code, later }) => ({
-      subject: `Vous avez dit : ce n’était pas moi (…${serialEnd})`,
+      subject: `Vous avez dit : ce n’était pas moi (…${serialEnd})`,
       body: [
         `Le ${said}, vous avez dit que ce n’est pas vous qui avez consulté la clé de secours. Il s’agit de ${mac}.`,
-        `Vous avez été déconnecté partout. ${later ?? 'Le Mac remplace sa clé dès qu’il est en ligne et que quelqu’un y a ouvert une session.'} D’ici là, la clé qui a été vue l’ouvre encore : gardez le Mac avec vous, allumé et connecté à un réseau.`,
-        `La personne qui l’a consultée était connectée en votre nom. Changez maintenant votre mot de passe professionnel sur un autre appareil${code === null ? '' : ` et appelez l’assistance : lisez-lui ${code}`}.`,
-        `Où cela en est : ${page}`,
+        `Vous avez été déconnecté partout. ${later ?? 'Le Mac remplace sa clé dès qu’il est en ligne et que quelqu’un y a ouvert une session.'} D’ici là, la clé qui a été vue l’ouvre encore : gardez le Mac avec vous, allumé et connecté à un réseau.`,
+        `La personne qui l’a consultée était connectée en votre nom. Changez maintenant votre mot de passe professionnel sur un autre appareil${code === null ? '' : ` et appelez l’assistance : lisez-lui ${code}`}.`,
+        `Où cela en est : ${page}`,
       ],
     }),
     'not-me-desk': ({ serialEnd, mac, said, shown, person, code, later }) => ({
-      subject: `Incident : une clé de secours a été vue par quelqu’un d’autre (…${serialEnd})`,
+      subject: `Incident : une clé de secours a été vue par quelqu’un d’autre (…${serialEnd})`,
       body: [
         `${person} dit ne pas avoir consulté la clé de secours. Il s’agit de ${mac}.`,
-        [`Dit : ${said}`, `Clé affichée en dernier : ${shown}`, ...(code === null ? [] : [`Code que cette personne lit : ${code}`])],
+        [`Dit : ${said}`, `Clé affichée en dernier : ${shown}`, ...(code === null ? [] : [`Code que cette personne lit : ${code}`])],
         `Toutes ses connexions ont été fermées. Plus aucun délai ne court, et le Mac a l’ordre de remplacer sa clé. ${later ?? 'Il le fera dès qu’il sera en ligne et que quelqu’un y aura ouvert une session.'}`,
-        'Appelez cette personne à un numéro que vous connaissez. Quelqu’un a peut-être son mot de passe : faites-le changer et examinez les connexions de ce compte. Si le Mac a disparu, notez-le avec `sparekey-server standing`.',
+        'Appelez cette personne à un numéro que vous connaissez. Quelqu’un a peut-être son mot de passe : faites-le changer et examinez les connexions de ce compte. Si le Mac a disparu, notez-le avec `sparekey-server standing`.',
       ],
     }),
     'key-request': ({ serialEnd, mac, person, until, code }) => ({
       subject: `Quelqu’un demande une clé de secours (…${serialEnd})`,
       body: [
         `${person} n’a plus accès à son Mac et demande la clé de secours. Il s’agit de ${mac}. Personne n’a encore répondu.`,
-        [`Code que cette personne lit : ${code}`, `Réponse avant : ${until}`],
-        'Assurez-vous de son identité avant d’accepter : appelez à un numéro que vous connaissez. Ce que cette personne a écrit se trouve dans `sparekey-server requests`.',
+        [`Code que cette personne lit : ${code}`, `Réponse avant : ${until}`],
+        'Assurez-vous de son identité avant d’accepter : appelez à un numéro que vous connaissez. Ce que cette personne a écrit se trouve dans `sparekey-server requests`.',
         `Décidez avec \`sparekey-server approve ${code}\` ou \`sparekey-server refuse ${code}\`, chaque fois avec une raison.`,
       ],
     }),
   },
-  desk: (name, ways) => `Questions : ${name}${ways.length > 0 ? `, ${ways.join(', ')}` : ''}.`,
+  desk: (name, ways) => `Questions : ${name}${ways.length > 0 ? `, ${ways.join(', ')}` : ''}.`,
   foot: (organisation, address) =>
     `${organisation} envoie cet e-mail automatiquement. Il ne contient aucune clé, personne ne vous en demande par e-mail, et ses liens ne mènent qu’à ${address}.`,
 };

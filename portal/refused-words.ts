@@ -110,20 +110,20 @@ export const refusedWords: InAll<RefusedWords> = {
   },
   fr: {
     title: 'La clé a été refusée',
-    first: 'Le plus souvent, un seul signe est faux. Après chaque erreur, le Mac fait attendre plus longtemps. Vérifiez donc d’abord :',
-    wait: 'Le Mac affiche-t-il un délai d’attente ? Attendez qu’il soit passé. Avant, il refuse même la bonne clé.',
+    first: 'Le plus souvent, un seul signe est faux. Après chaque erreur, le Mac fait attendre plus longtemps. Vérifiez donc d’abord :',
+    wait: 'Le Mac affiche-t-il un délai d’attente ? Attendez qu’il soit passé. Avant, il refuse même la bonne clé.',
     layout: (name) =>
       name === null
-        ? 'Quelle disposition de clavier est affichée en haut à droite de l’écran du Mac ? Choisissez celle de votre clavier.'
-        : `La disposition « ${name} » est-elle affichée en haut à droite de l’écran du Mac ? Les conseils à côté de la clé valent pour celle-là.`,
-    lookAlikes: 'Lettre O ou chiffre 0, S ou 5, B ou 8 ? La page de la clé indique lesquels elle contient.',
+        ? 'Quelle disposition de clavier est affichée en haut à droite de l’écran du Mac ? Choisissez celle de votre clavier.'
+        : `La disposition « ${name} » est-elle affichée en haut à droite de l’écran du Mac ? Les conseils à côté de la clé valent pour celle-là.`,
+    lookAlikes: 'Lettre O ou chiffre 0, S ou 5, B ou 8 ? La page de la clé indique lesquels elle contient.',
     asShown: 'Six groupes, un trait d’union après chacun sauf le dernier, pas d’espaces, toutes les lettres en majuscules.',
-    caps: 'Une touche n’a pas répondu, ou deux fois ? Comptez les points : il y en a 29.',
+    caps: 'Une touche n’a pas répondu, ou deux fois ? Comptez les points : il y en a 29.',
     twice: 'Effacez tout et saisissez la clé encore une fois, lentement.',
     tryAgain: 'Afficher de nouveau la clé et essayer encore une fois',
     tryAgainWhat: 'Nous notons qu’elle a été refusée. La clé de votre Mac sera vérifiée pour cette raison.',
-    tried: 'Refusée une deuxième fois ?',
-    triedWhat: 'Il y a peut-être une autre clé : la précédente, ou une qui vient d’arriver. Cet affichage est enregistré lui aussi.',
+    tried: 'Refusée une deuxième fois ?',
+    triedWhat: 'Il y a peut-être une autre clé : la précédente, ou une qui vient d’arriver. Cet affichage est enregistré lui aussi.',
     another: 'Afficher une autre clé de ce Mac',
     toDesk: 'Vers l’assistance',
     stop: 'N’essayez plus maintenant',

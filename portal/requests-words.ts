@@ -68,7 +68,7 @@ const nl: RequestWords = {
   goodFor: (hours) =>
     hours === 1 ? 'Is er toestemming, dan heb je een uur om de sleutel te bekijken.' : `Is er toestemming, dan heb je ${hours} uur om de sleutel te bekijken.`,
   reason: 'Wat is er gebeurd?',
-  reasonHint: 'Eén zin is genoeg, zoals “Ik ben mijn wachtwoord vergeten”. Wie beslist, leest die.',
+  reasonHint: 'Eén zin is genoeg, zoals ‘Ik ben mijn wachtwoord vergeten’. Wie beslist, leest die.',
   reasonMissing: 'Schrijf in een paar woorden wat er is gebeurd. Wie beslist, heeft dat nodig.',
   ask: 'Vraag om de sleutel',
   waiting: {

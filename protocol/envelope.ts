@@ -51,9 +51,16 @@ export function isCompleteEnvelope(bytes: Uint8Array): boolean {
 }
 
 /** Seals a key to an escrow certificate: one recipient, no attributes, DER (rules 5.5). Throws where the certificate is not RSA ≥ 2048. */
-export function sealKey(key: RecoveryKey, certificateDer: Uint8Array): Buffer {
+export const sealKey = (key: RecoveryKey, certificateDer: Uint8Array): Buffer => sealerFor(certificateDer)(key);
+
+/** For many keys: to read the certificate costs more than to seal one. */
+export function sealerFor(certificateDer: Uint8Array): (key: RecoveryKey) => Buffer {
   const certificate = readCertificate(certificateDer);
   const publicKey = escrowKeyOf(certificate.publicKey);
+  return (key) => seal(key, certificate, publicKey);
+}
+
+function seal(key: RecoveryKey, certificate: ReturnType<typeof readCertificate>, publicKey: KeyObject): Buffer {
   const contentKey = randomBytes(32);
   const nonce = randomBytes(nonceBytes);
   const plain = Buffer.from(key.reveal(), 'ascii');

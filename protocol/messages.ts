@@ -6,7 +6,7 @@ import * as z from 'zod';
  *
  * 1  2026-11-22  the first: nonce, enrol, check-in, begin, deliver, grant
  *    2026-11-22  optional, so still 1: the facts `waitingFor`, `foreignChanges`, `adoption`; in an answer `answers`, `tries`
- *    2026-11-22  optional, so still 1: the facts `assignedTo`, `name`
+ *    2026-11-22  optional, so still 1: the facts `assignedTo`, `name`; in an answer `withheld`
  */
 export const protocolVersion = 1;
 /** The oldest version that may begin a rotation. */
@@ -26,11 +26,8 @@ const text = (most: number) => z.string().max(most);
 const base64 = z.base64().max(96 * 1024);
 /** ISO 8601, UTC. */
 const time = z.iso.datetime();
-/** Seconds, at most 20 years: times are reckoned back from it, and must stay dates. */
-const uptime = z
-  .number()
-  .min(0)
-  .max(20 * 366 * 86_400);
+/** Seconds, at most 20 years of 366 days: times are reckoned back from it, and must stay dates. */
+const uptime = z.number().min(0).max(632_448_000);
 
 /** macOS answers with three values: `unknown` is never read as `no`. */
 export const answer = z.enum(['yes', 'no', 'unknown']);
@@ -203,6 +200,8 @@ export const checkInReply = z.object({
   confirmed: z.strictObject({ debts: z.array(id), proofs: z.array(id), endings: z.array(id) }),
   /** All open debts of the Mac's present volume, oldest first. */
   debts: z.array(openDebt),
+  /** Why no debt is told although some may be open; null or left out: nothing is kept back. */
+  withheld: text(512).nullish(),
   /** While it is there nothing is replaced, for whatever reason. */
   hold: z.strictObject({ since: time, until: time, because: text(256) }).nullable(),
   proofOrders: z.array(z.strictObject({ id, recordId: id, envelopeIds: z.array(hex64) })),

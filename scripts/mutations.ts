@@ -48,7 +48,7 @@ const escaped = (text: string): string => text.replace(/[\\^$.*+?()[\]{}|]/g, '\
 function runTest(folder: string, { test }: Mutation): Promise<Answer> {
   const results = join(folder, 'results.json');
   rmSync(results, { force: true });
-  const jest = ['--experimental-vm-modules', '--disable-warning=ExperimentalWarning', join(folder, 'node_modules/jest/bin/jest.js')];
+  const jest = ['--disable-warning=ExperimentalWarning', join(folder, 'node_modules/jest/bin/jest.js')];
   const args = [...jest, test.file, '-t', escaped(test.name), '--json', '--outputFile', results, '--silent', '--maxWorkers', '1', '--no-cache'];
   return new Promise((resolve, reject) => {
     const child = spawn(process.execPath, args, { cwd: folder, stdio: 'ignore' });

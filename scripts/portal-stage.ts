@@ -9,6 +9,17 @@ import type { Ended, Stage } from './stage.ts';
 
 /** What a try-out needs so that people can come to the portal. */
 
+/** What people read, in lines that a terminal of 100 columns shows whole; `indent` columns before each but the first. */
+export function inLines(text: string, indent: number): string {
+  const lines = [''];
+  for (const word of text.split(' ')) {
+    const line = lines.at(-1) ?? '';
+    if (line !== '' && indent + line.length + 1 + word.length > 100) lines.push(word);
+    else lines[lines.length - 1] = line === '' ? word : `${line} ${word}`;
+  }
+  return lines.join(`\n${' '.repeat(indent)}`);
+}
+
 /** Puts the people's listener into the settings of a data folder. */
 export function addPeople(data: string, url: string, host: string, port: number): void {
   const file = join(data, 'settings.json');
@@ -83,12 +94,13 @@ export async function portalToTry(stage: Stage, withQr: boolean): Promise<string
     ${people.url}
     user name  ${name}
     password   ${password}     (made for this try-out, and said here only)
-    The browser warns: it does not know the certificate, which is of this try-out. ${lan ? 'Passkeys want a name, and this is a number: they work without --lan.' : ''}
+    The browser warns: it does not know the certificate, which is of this try-out.${lan ? '\n    Passkeys want a name, and this is a number: they work without --lan.' : ''}
 ${withQr ? `\n${qrForTerminal(people.url)}\n` : ''}
   Finn is locked out of his Mac. What happens there is played here; KEY is what the portal shows
     ${play} reset-password-with KEY finn
     ${play} login finn
-    ${play} job       (say “I am back in” on the portal, then run this; once more after ${stage.settleSeconds} s: the key is replaced)
+  Then say “I am back in” on the portal, and run this; once more after ${stage.settleSeconds} s: the key is replaced
+    ${play} job
     ${play} show
 `;
 }

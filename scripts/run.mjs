@@ -10,7 +10,7 @@ import { SetUpFailed, setUp } from './setup.mjs';
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const inRoot = (...parts) => join(root, ...parts);
 
-const jestArguments = ['--experimental-vm-modules', '--disable-warning=ExperimentalWarning', inRoot('node_modules/jest/bin/jest.js')];
+const jestArguments = ['--disable-warning=ExperimentalWarning', inRoot('node_modules/jest/bin/jest.js')];
 const biome = [inRoot('node_modules/@biomejs/biome/bin/biome'), 'check', '.'];
 const tsc = [inRoot('node_modules/typescript/bin/tsc'), '-p', '.'];
 // What runs in a browser is checked against a browser: nothing of the backend may take one of its names for its own.

@@ -39,6 +39,16 @@ export function runNode(script: string, args: readonly string[], options: { env?
   });
 }
 
+export interface MacOptions {
+  user: string;
+  serial: string;
+  escrow: 'ours' | 'foreign' | 'none';
+  custody?: string;
+  macosVersion?: string;
+  /** Of the managed settings of the agent, beside those that every Mac of the stage has. */
+  settings?: Record<string, string>;
+}
+
 export interface Stage {
   folder: string;
   /** The backend's data folder. */
@@ -59,8 +69,12 @@ export interface Stage {
   openDatabase(): DatabaseSync;
   /** Runs a command of the backend on its data folder. */
   server(...args: string[]): Promise<Ended>;
+  /** Runs one that needs no data folder. */
+  command(...args: string[]): Promise<Ended>;
   /** A new Mac, enrolled by nobody yet, with everything that an MDM would have brought. */
-  newMac(name: string, options: { user: string; serial: string; escrow: 'ours' | 'foreign' | 'none'; custody?: string }): FakeMac;
+  newMac(name: string, options: MacOptions): FakeMac;
+  /** Our escrow certificate, as an MDM would have it in the profile. */
+  escrowCertificate: string;
   /** What launchd does at its interval: runs the job to its end. */
   runJob(mac: FakeMac): Promise<Ended>;
   startJob(mac: FakeMac): ChildProcess;
@@ -150,6 +164,7 @@ export async function openStage(folder: string, options: StageOptions): Promise<
     data,
     passphraseFile,
     url: values.serverUrl,
+    escrowCertificate: values.escrowCertificate,
     people: people ? { url: peopleUrl, port: peoplePort, host: people.host, trust } : null,
     createCommand: (name) =>
       `npm run -s fake-mac -- create ${join(folder, name)} --server ${values.serverUrl} --escrow-profile ours --escrow-certificate ${join(folder, 'escrow.pem')} --trust ${join(folder, 'trust.pem')} --device-ca ${ca} --settle-seconds ${options.settleSeconds}`,
@@ -158,12 +173,14 @@ export async function openStage(folder: string, options: StageOptions): Promise<
     ...escrowFiles(data),
     openDatabase: () => new DatabaseSync(join(data, 'sparekey.sqlite'), { readOnly: true }),
     server: (...args) => server(...args, '--dir', data),
+    command: server,
     newMac: (name, it) =>
       FakeMac.create({
         root: join(folder, name),
         folder: true,
         user: it.user,
         serial: it.serial,
+        ...(it.macosVersion === undefined ? {} : { macosVersion: it.macosVersion }),
         escrowProfile: it.escrow,
         escrowCertificate: values.escrowCertificate,
         deviceCa,
@@ -176,6 +193,7 @@ export async function openStage(folder: string, options: StageOptions): Promise<
           checkInMinutes: 5,
           identityIssuer: 'Example Device CA',
           ...(it.custody ? { custody: it.custody } : {}),
+          ...it.settings,
         },
       }),
     runJob: async (mac) => {

@@ -2,7 +2,8 @@ import { appendFileSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSyn
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
-import { lanAddress, portalToTry } from './portal-stage.ts';
+import { tellFleetStory, untrueOf } from './fleet-story.ts';
+import { inLines, lanAddress, portalToTry } from './portal-stage.ts';
 import { openStage, repository, type Stage } from './stage.ts';
 import { type Measured, type Telling, tellStory } from './story.ts';
 
@@ -14,6 +15,7 @@ import { type Measured, type Telling, tellStory } from './story.ts';
 const help = `npm start                     the story, then a backend to try things on (Ctrl-C ends it)
 npm start -- --once           the story, then the end; exit 1 if anything in it was untrue
 npm start -- --once --json    the same; the last line is one JSON object
+npm start -- --existing-fleet  another story: Macs whose MDM escrows already (with --once and --json as above)
 npm start -- --lan            the portal is for this whole network: its address and QR code, for a real phone
 
   --dir DIR    where everything is kept (default: try-out; an earlier try-out there is removed)
@@ -21,15 +23,23 @@ npm start -- --lan            the portal is for this whole network: its address 
 const marker = '.sparekey-try-out';
 
 const { values } = parseArgs({
-  options: { once: { type: 'boolean' }, json: { type: 'boolean' }, lan: { type: 'boolean' }, dir: { type: 'string' }, help: { type: 'boolean', short: 'h' } },
+  options: {
+    once: { type: 'boolean' },
+    json: { type: 'boolean' },
+    lan: { type: 'boolean' },
+    'existing-fleet': { type: 'boolean' },
+    dir: { type: 'string' },
+    help: { type: 'boolean', short: 'h' },
+  },
 });
 if (values.help) {
   process.stdout.write(help);
   process.exit(0);
 }
-process.exitCode = await start(values.once === true, values.json === true, values.lan === true, values.dir);
+const wanted = { once: values.once === true, json: values.json === true, lan: values.lan === true, fleet: values['existing-fleet'] === true };
+process.exitCode = await start(wanted, values.dir);
 
-async function start(once: boolean, json: boolean, lan: boolean, dir: string | undefined): Promise<number> {
+async function start({ once, json, lan, fleet }: typeof wanted, dir: string | undefined): Promise<number> {
   const people = peoplesHost(lan);
   // With --json, stdout is for programs: what people read goes to stderr.
   const screen = json ? process.stderr : process.stdout;
@@ -37,14 +47,14 @@ async function start(once: boolean, json: boolean, lan: boolean, dir: string | u
   const file = join(folder, 'story.log');
   const note = (line: string) => appendFileSync(file, `${line}\n`);
   const interactive = !once && process.stdin.isTTY === true;
-  screen.write('Setting up a backend and the first of five Macs …\n');
+  screen.write(`Setting up a backend and the first of ${fleet ? 'six' : 'five'} Macs …\n`);
   const began = Date.now();
   const stage = await openStage(folder, { settleSeconds: 2, killSeconds: interactive ? 8 : 2, offlineCopy: true, people });
   let sentences = 0;
   const telling: Telling = {
     say: (sentence, byHand) => {
       sentences++;
-      screen.write(`\n${sentences}. ${sentence}\n`);
+      screen.write(`\n${inLines(`${sentences}. ${sentence}`, 3)}\n`);
       note(`${sentences}. ${sentence}`);
       for (const line of byHand) {
         note(`   ${line}`);
@@ -55,33 +65,55 @@ async function start(once: boolean, json: boolean, lan: boolean, dir: string | u
     mayMoveClock: once,
     killWanted: interactive ? (until) => askForKill(screen, until) : async () => true,
   };
-  let measured: Measured;
+  let told: Told;
   try {
-    measured = await tellStory(stage, telling);
+    told = await (fleet ? tellFleet(stage, telling) : tellAll(stage, telling));
   } catch (cause) {
     await stage.stop();
     screen.write(`\nThe story could not be told to its end: ${(cause as Error).message}\nMore in ${file}\n`);
     return 1;
   }
   const seconds = Math.round((Date.now() - began) / 100) / 10;
-  const untrue = Object.entries(measured).filter(([name, value]) => (name === 'plaintextFound' ? value !== 0 : value === false));
-  for (const [name, value] of untrue) screen.write(`\nUntrue: ${name} is ${value}. The log says more: ${file}\n`);
+  const { measured, untrue } = told;
+  for (const name of untrue) screen.write(`\nUntrue: ${name} is ${measured[name]}. The log says more: ${file}\n`);
   if (once) {
     await stage.stop();
     if (untrue.length === 0)
       screen.write(
-        `\nAll of it was true, in ${seconds} seconds.${measured.opensslOpensEnvelope === null ? ' (Opening an envelope with openssl was not tried: there is none here.)' : ''}\n`,
+        `\nAll of it was true, in ${seconds} seconds.${measured['opensslOpensEnvelope'] === null ? ' (Opening an envelope with openssl was not tried: there is none here.)' : ''}\n`,
       );
     if (untrue.length === 0 && dir === undefined) rmSync(folder, { recursive: true, force: true });
-    if (json) process.stdout.write(`${JSON.stringify({ ...measured, seconds, untrue: untrue.map(([name]) => name) })}\n`);
+    if (json) process.stdout.write(`${JSON.stringify({ ...measured, seconds, untrue })}\n`);
     return untrue.length === 0 ? 0 : 1;
   }
   screen.write(afterwards(stage, folder, file));
-  screen.write(await portalToTry(stage, screen === process.stdout && process.stdout.isTTY === true && lan));
+  if (!fleet) screen.write(await portalToTry(stage, screen === process.stdout && process.stdout.isTTY === true && lan));
   await endOfTrying();
   await stage.stop();
   screen.write('\nThe backend has ended. `npm start` begins a new try-out.\n');
   return untrue.length === 0 ? 0 : 1;
+}
+
+interface Told {
+  measured: Record<string, unknown>;
+  /** The names of what was not as it has to be. */
+  untrue: string[];
+}
+
+async function tellAll(stage: Stage, telling: Telling): Promise<Told> {
+  const measured: Measured = await tellStory(stage, telling);
+  const isUntrue = ([name, value]: [string, unknown]) => (name === 'plaintextFound' ? value !== 0 : value === false);
+  return {
+    measured: { ...measured },
+    untrue: Object.entries(measured)
+      .filter(isUntrue)
+      .map(([name]) => name),
+  };
+}
+
+async function tellFleet(stage: Stage, telling: Telling): Promise<Told> {
+  const measured = await tellFleetStory(stage, telling);
+  return { measured: { ...measured }, untrue: untrueOf(measured) };
 }
 
 /** Where the portal is: by a name that every browser knows as this machine, or by this machine's address in its network. */
@@ -151,7 +183,8 @@ function askForKill(screen: NodeJS.WritableStream, until: Promise<unknown>): Pro
 
 function afterwards(stage: Stage, folder: string, file: string): string {
   return `
-The backend goes on running at ${stage.url}; the lines under each sentence repeat that step by hand.
+The backend goes on running at ${stage.url}.
+The lines under each sentence repeat that step by hand.
 
   What can be done now
     npm run -s server -- status --dir ${stage.data}
@@ -160,7 +193,7 @@ The backend goes on running at ${stage.url}; the lines under each sentence repea
     npm run -s fake-mac -- ${join(folder, 'bob')} show
     npm run -s fake-mac -- --help
 
-  One more Mac (a Mac is given its key for one reason a day, so a new one is best for trying a replacement again)
+  One more Mac (a Mac is given its key for one reason a day: a new one is best for trying it again)
     ${stage.createCommand('gus')}
     npm run -s fake-mac -- ${join(folder, 'gus')} job
 

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { RecordState, Validation } from '../protocol/messages.ts';
 import { RecoveryKey } from '../protocol/recovery-key.ts';
+import { isBroughtRecord } from './brought/sources.ts';
 import type { CustodyParts } from './custody-parts.ts';
 import { type NewKeyRule, ruleForNewKey, ruleWords } from './key-rules.ts';
 import type { Tx } from './parts.ts';
@@ -19,6 +20,7 @@ import {
 } from './store/keys.ts';
 import { endProofOrders } from './store/proofs.ts';
 import { openRotationOf } from './store/rotations.ts';
+import { enrolmentForCustody } from './store/sessions.ts';
 import { waitsToBeOpened } from './unopened.ts';
 
 /** An envelope that is to be stored, with what looking into it found. */
@@ -36,7 +38,10 @@ export interface Arrived {
   rotationId: string | null;
   validated: Validation;
   madeAt: number;
-  found: RecoveryKey | { kind: 'not-tried' } | { kind: 'unreadable' | 'unopened'; cause: string };
+  /** `opened`: somebody looked into it when it came, and it is known by its fingerprint. */
+  found: RecoveryKey | { kind: 'opened'; fingerprint: string } | { kind: 'not-tried' } | { kind: 'unreadable' | 'unopened'; cause: string };
+  /** It came without a device identity: it counts for nothing until it is proved. */
+  unverified?: boolean;
 }
 
 export interface AcceptedKey {
@@ -50,14 +55,24 @@ export async function acceptKey(parts: CustodyParts, tx: Tx, at: number, arrived
   if (!(found instanceof RecoveryKey)) {
     if (found.kind === 'unreadable') return quarantine(parts, tx, at, arrived, 'no', 'K1: it cannot be read, or is no key');
     if (found.kind === 'unopened') return quarantine(parts, tx, at, arrived, 'not-tried', found.cause);
-    if (parts.canOpen) {
+    if (found.kind === 'not-tried' && parts.canOpen) {
       const record = await addRecord(parts, tx, at, arrived, 'candidate', waitsToBeOpened, 'not-tried', null);
       return { rule: 'later', recordId: record.id };
     }
   }
-  const fingerprint = found instanceof RecoveryKey ? found.fingerprint(parts.secrets.fingerprint) : null;
+  const fingerprint = found instanceof RecoveryKey ? found.fingerprint(parts.secrets.fingerprint) : found.kind === 'opened' ? found.fingerprint : null;
   const readable = fingerprint === null ? 'not-tried' : 'yes';
   const same = fingerprint === null ? await witnessed(tx, arrived) : await recordWithKey(tx, arrived.macId, arrived.volume, fingerprint);
+  if (same && same.state === 'candidate' && isBroughtRecord(same.source) && arrived.enrolmentId !== null && (await isConfirmed(tx, arrived.enrolmentId))) {
+    // What others brought says nothing against the Mac's own word: it has delivered this key as if it were the first to. One that
+    // nobody has confirmed may have an envelope from elsewhere, and is not given what is in it for having sent it after others (6.7).
+    const own = { source: arrived.source, enrolment_id: arrived.enrolmentId, rotation_id: arrived.rotationId, unverified: 0 };
+    await updateRecord(tx, same.id, own);
+    await addEnvelope(parts, tx, at, arrived, same, readable);
+    const rule = await applyRule(parts, tx, at, { ...same, ...own }, arrived.validated);
+    if (rule !== 'K3') await takeWitness(parts, tx, at, same.id, arrived);
+    return { rule, recordId: same.id };
+  }
   if (same) {
     await addEnvelope(parts, tx, at, arrived, same, readable);
     await takeWitness(parts, tx, at, same.id, arrived);
@@ -66,6 +81,8 @@ export async function acceptKey(parts: CustodyParts, tx: Tx, at: number, arrived
   const record = await addRecord(parts, tx, at, arrived, 'candidate', 'new', readable, fingerprint);
   return { rule: await applyRule(parts, tx, at, record, arrived.validated), recordId: record.id };
 }
+
+const isConfirmed = async (tx: Tx, enrolmentId: string): Promise<boolean> => (await enrolmentForCustody(tx, enrolmentId))?.confirmed === 1;
 
 async function quarantine(parts: CustodyParts, tx: Tx, at: number, arrived: Arrived, readable: 'no' | 'not-tried', because: string): Promise<AcceptedKey> {
   const record = await addRecord(parts, tx, at, arrived, 'quarantined', because, readable, null);
@@ -177,6 +194,7 @@ async function addRecord(
     first_false_run: null,
     refuted_at: null,
     legal_hold: 0,
+    unverified: arrived.unverified ? 1 : 0,
   };
   await insertRecord(tx, record);
   await addEnvelope(parts, tx, at, arrived, record, readable);

@@ -3,7 +3,7 @@ import { Problem } from '../protocol/problems.ts';
 import { audit } from './audit.ts';
 import type { CustodyParts } from './custody-parts.ts';
 import type { Tx } from './parts.ts';
-import { type Alarm, alarmById, alarmLike, insertAlarm, judge, openAlarmsOf } from './store/alarms.ts';
+import { type Alarm, alarmById, alarmLike, insertAlarm, judge, openAlarmsOf, openFleetAlarms } from './store/alarms.ts';
 import { updateMac } from './store/macs.ts';
 import { releaseUnopened } from './unopened.ts';
 
@@ -16,11 +16,14 @@ interface AlarmKind {
   stopsSelfService: boolean;
   /** One of rules 6.8: the Mac's custody is in doubt while it is open. */
   identity: boolean;
+  /** It may be about a Mac that is known by its serial number only: without a Mac of ours, each of its words is an alarm of its own. */
+  ofOthers?: boolean;
 }
 
 const identity = (says: string): AlarmKind => ({ says, stops: true, stopsSelfService: true, identity: true });
 const stopping = (says: string): AlarmKind => ({ says, stops: true, stopsSelfService: true, identity: false });
 const telling = (says: string): AlarmKind => ({ says, stops: false, stopsSelfService: false, identity: false });
+const tellingOfOthers = (says: string): AlarmKind => ({ ...telling(says), ofOthers: true });
 /** Somebody has got at the account: the key is replaced all the sooner, and the next one is not shown to whoever signs in. */
 const closing = (says: string): AlarmKind => ({ says, stops: false, stopsSelfService: true, identity: false });
 
@@ -31,7 +34,7 @@ const alarms = {
   TWO_ENROLMENTS: identity('two enrolments of this Mac are in use at once'),
   SERIAL_CONFLICT: identity('more than one Mac says it has this serial number or this hardware'),
   ROW_TAMPERED: stopping('a stored key was changed behind the back of the backend'),
-  ENVELOPE_REUSED: telling('the sealed block of one envelope came again in another'),
+  ENVELOPE_REUSED: tellingOfOthers('the sealed block of one envelope came again in another'),
   UNREADABLE_DELIVERIES: telling('this Mac delivered several envelopes that cannot be read; its further ones are kept unopened'),
   WITNESS_DIFFERS: telling('two envelopes that were taken for one key hold two'),
   SUPERSEDED_PROVED: telling('a key that had been superseded opens this Mac'),
@@ -43,6 +46,13 @@ const alarms = {
   KEY_REFUSED: telling('a person said twice that the held key of this Mac was refused'),
   VIEWS_UNUSUAL: telling('keys were asked for more often than the settings allow'),
   GRANTS_STOPPED: telling('so many Macs asked for their keys in one hour that no more are given'),
+  MDM_TWO_MACHINES: tellingOfOthers(
+    'the MDM says of another machine that it has this serial number; keys that it brings count only once the Mac itself has proved them',
+  ),
+  MDM_KEY_NOT_RETURNED: tellingOfOthers('the MDM replaced the key of this Mac, and the new key has not come'),
+  MDM_ROTATED_BY_OTHERS: tellingOfOthers('somebody else had the key of this Mac replaced through the MDM'),
+  MDM_COMMAND_SILENT: tellingOfOthers('the MDM was asked to replace the key of this Mac, and no answer has come'),
+  MDM_TASK_OVERDUE: tellingOfOthers('a key was shown that only the MDM can replace, and nobody has had it replaced in time'),
   MAIL_FAILED: telling('a mail could not be sent for a day, or its address was refused, and it was given up'),
   NO_MAIL_ADDRESS: telling('somebody was shown the key of this Mac, or a desk should hear of it, and no mail address is known'),
 } as const satisfies Record<string, AlarmKind>;
@@ -57,7 +67,7 @@ export const isOfIdentity = (alarm: Alarm): boolean => kindOf(alarm.code)?.ident
 
 /** Raises an alarm once: not while it is open, and not again with the same words after it was judged. */
 export async function raise(parts: Pick<CustodyParts, 'log'>, tx: Tx, at: number, macId: string | null, code: AlarmCode, detail: string): Promise<void> {
-  if (await alarmLike(tx, macId, code, detail)) return;
+  if (await alarmLike(tx, macId, code, detail, macId === null && kindOf(code)?.ofOthers === true)) return;
   const id = randomUUID();
   await insertAlarm(tx, { id, mac_id: macId, code, detail, opened_at: at, judged_at: null, judged_by: null, judgement: null });
   await audit(tx, { at, actor: 'server', act: 'alarm.raised', macId, details: { alarmId: id, code, detail } });
@@ -65,8 +75,8 @@ export async function raise(parts: Pick<CustodyParts, 'log'>, tx: Tx, at: number
 }
 
 /** What an alarm warned of in these words has come to its good end by itself. */
-export async function settle(tx: Tx, at: number, macId: string, code: AlarmCode, detail: string, judgement: string): Promise<void> {
-  for (const alarm of await openAlarmsOf(tx, macId)) {
+export async function settle(tx: Tx, at: number, macId: string | null, code: AlarmCode, detail: string, judgement: string): Promise<void> {
+  for (const alarm of macId === null ? await openFleetAlarms(tx) : await openAlarmsOf(tx, macId)) {
     if (alarm.code !== code || alarm.detail !== detail) continue;
     await judge(tx, alarm.id, 'server', judgement, at);
     await audit(tx, { at, actor: 'server', act: 'alarm.settled', macId, details: { alarmId: alarm.id, code, judgement } });

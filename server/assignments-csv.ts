@@ -1,5 +1,6 @@
 import { Problem } from '../protocol/problems.ts';
 import { readAccount, readUserName } from './assignments.ts';
+import { csvRows } from './formats/csv.ts';
 
 /** One line of a list of assignments, checked for its form. */
 export interface CsvLine {
@@ -18,51 +19,12 @@ const mostMistakes = 50;
 interface Row {
   line: number;
   cells: string[];
-  /** A quote that nobody closed, or text behind a closed one. */
   isBroken: boolean;
 }
 
-/** RFC 4180, and what spreadsheets make of it: a byte order mark, semicolons, either end of line. */
 function rowsOf(text: string, separator: string): Row[] {
-  const plainText = new RegExp(`[^${separator}\r\n]*`, 'y');
-  const rows: Row[] = [];
-  let line = 1;
-  let at = 0;
-  while (at < text.length) {
-    const row: Row = { line, cells: [], isBroken: false };
-    for (;;) {
-      let cell = '';
-      if (text[at] === '"') {
-        at += 1;
-        for (;;) {
-          const end = text.indexOf('"', at);
-          if (end < 0) {
-            // The lines behind it are read all the same, so that their mistakes are told too.
-            row.isBroken = true;
-            break;
-          }
-          cell += text.slice(at, end);
-          at = end + 1;
-          if (text[at] !== '"') break;
-          cell += '"';
-          at += 1;
-        }
-        line += cell.split('\n').length - 1;
-      }
-      plainText.lastIndex = at;
-      const plain = plainText.exec(text)?.[0] ?? '';
-      if (cell !== '' && plain.trim() !== '') row.isBroken = true;
-      at += plain.length;
-      row.cells.push((cell + plain).trim());
-      if (text[at] !== separator) break;
-      at += 1;
-    }
-    if (text[at] === '\r') at += 1;
-    if (text[at] === '\n') at += 1;
-    line += 1;
-    if (row.cells.some((cell) => cell !== '')) rows.push(row);
-  }
-  return rows;
+  const rows = [...csvRows(text, separator)].map(({ line, cells, broken }) => ({ line, cells: cells.map((cell) => cell.trim()), isBroken: broken !== null }));
+  return rows.filter(({ cells, isBroken }) => isBroken || cells.some((cell) => cell !== ''));
 }
 
 /** The list, or every mistake of form by its line. */

@@ -58,6 +58,42 @@ export async function wasDone(tx: Tx, macId: string, act: string, id: string): P
   return (await rows.where('details', 'like', `%${JSON.stringify(id)}%`).executeTakeFirst()) !== undefined;
 }
 
+export interface AuditLine {
+  seq: number;
+  at: number;
+  actor: string;
+  act: string;
+  macId: string | null;
+  details: Record<string, unknown>;
+}
+
+const lineOf = ({ seq, at, actor, act, mac_id: macId, details }: Row): AuditLine => ({
+  seq,
+  at,
+  actor,
+  act,
+  macId,
+  details: JSON.parse(details) as Record<string, unknown>,
+});
+
+/** Every entry of this act in whose details this id stands, oldest first. */
+export async function entriesAbout(db: Store['db'] | Tx, act: string, id: string): Promise<AuditLine[]> {
+  const rows = db.selectFrom('audit').selectAll().where('act', '=', act);
+  return (
+    await rows
+      .where('details', 'like', `%${JSON.stringify(id)}%`)
+      .orderBy('seq')
+      .execute()
+  ).map(lineOf);
+}
+
+/** What came after an entry, oldest first: for whoever follows what happens here. */
+export async function entriesAfter(db: Store['db'], seq: number, acts: readonly string[], most: number): Promise<AuditLine[]> {
+  const rows = db.selectFrom('audit').selectAll().where('seq', '>', seq);
+  const wanted = acts.length > 0 ? rows.where('act', 'in', acts) : rows;
+  return (await wanted.orderBy('seq').limit(most).execute()).map(lineOf);
+}
+
 export interface AuditVerdict {
   rows: number;
   ok: boolean;

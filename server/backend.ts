@@ -72,7 +72,7 @@ export async function openBackend(options: {
   const store = await openDatabase(paths.database, busyMilliseconds === undefined ? {} : { busyMilliseconds });
   try {
     const clock = await openClock(store, options.wallNow);
-    const custody = createCustody({ store, clock, escrowKeys, secrets, settings: settings.keys, log });
+    const custody = createCustody({ store, clock, escrowKeys, secrets, settings: settings.keys, log, taskDays: settings.coexistence?.taskDays ?? 3 });
     const tickets = createTickets({ store, clock, secrets });
     return { paths, settings, secrets, store, clock, escrowKeys, custody, tickets, log, close: () => store.close() };
   } catch (error) {

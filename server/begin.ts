@@ -8,6 +8,7 @@ import { type AllowedGrant, allowGrant, repeatedGrant, sealAllowed } from './gra
 import { presentHold } from './holds.ts';
 import { expireOrders } from './orders.ts';
 import type { Caller, Tx } from './parts.ts';
+import { waitsInRing } from './rings/move.ts';
 import { openAlarmsOf } from './store/alarms.ts';
 import { openDebtsOf } from './store/debts.ts';
 import { countBegins, insertRotation, openRotationOf, type Rotation, rotationById } from './store/rotations.ts';
@@ -57,6 +58,8 @@ async function stoppedNow(parts: CustodyParts, tx: Tx, at: number, caller: Calle
   if ((await enrolmentForCustody(tx, caller.enrolmentId))?.status !== 'active') return new Problem('ENROLMENT_REVOKED');
   const alarm = stopsTheMac(await openAlarmsOf(tx, caller.macId));
   if (alarm) return new Problem('ROTATION_ALARM', alarm.code);
+  const waits = await waitsInRing(tx, caller.macId);
+  if (waits !== null) return new Problem('ROTATION_RING', waits);
   const hold = await presentHold(parts, tx, at, caller.macId, volume);
   return hold && new Problem('ROTATION_WAIT', hold.because, { retryAfterSeconds: Math.ceil((hold.until - at) / 1000) });
 }

@@ -2,6 +2,7 @@ import type { Facts } from '../protocol/messages.ts';
 import { Problem } from '../protocol/problems.ts';
 import { raise } from './alarms.ts';
 import { audit } from './audit.ts';
+import { closeTasksByChange } from './brought/tasks.ts';
 import { type CustodyParts, day, minute, sameCase } from './custody-parts.ts';
 import { lastFacts } from './custody-state.ts';
 import type { Caller, Tx } from './parts.ts';
@@ -77,14 +78,11 @@ export async function watchForeignChanges(parts: CustodyParts, tx: Tx, at: numbe
   const payload = `escrow payload ${escrow.payload}${escrow.location === null ? '' : ` (“${plain(escrow.location).slice(0, 120)}”)`}`;
   // The Mac reckons its times by the server's, and may be some seconds off until it has heard it again.
   const before = Date.parse(lastFacts(mac)?.foreignChanges?.times.at(-1) ?? '') || 0;
-  if (Date.parse(newest ?? '') - before > minute)
-    await audit(tx, {
-      at,
-      actor: 'mac',
-      act: 'key.changed-by-other',
-      macId: mac.id,
-      details: { changedAt: newest ?? null, suspects, escrowPayload: escrow.payload },
-    });
+  if (Date.parse(newest ?? '') - before > minute) {
+    const details = { changedAt: newest ?? null, suspects, escrowPayload: escrow.payload };
+    await audit(tx, { at, actor: 'mac', act: 'key.changed-by-other', macId: mac.id, details });
+    await closeTasksByChange(tx, at, mac.serial, Date.parse(newest ?? ''));
+  }
   // Where the MDM replaces the keys and we only watch, there is one rotator.
   const wereOurs = facts.rotator === 'sparekey' && (escrow.payload !== 'foreign' || facts.escrowOwner === 'mdm');
   // What was judged is not told again because the oldest change is forgotten, or what was found is gone: only a newer change is.

@@ -2,6 +2,7 @@ import type { CheckInReply, CheckInRequest, Facts } from '../protocol/messages.t
 import { settle } from './alarms.ts';
 import { audit } from './audit.ts';
 import { type CustodyParts, minute, sameCase } from './custody-parts.ts';
+import { counts, isLiving } from './custody-state.ts';
 import { closeIfPaid, closeOne, oweRotation } from './debts.ts';
 import type { Caller, Tx } from './parts.ts';
 import { orderProof, takeProof } from './proofs.ts';
@@ -119,7 +120,8 @@ async function takeEnding(parts: CustodyParts, tx: Tx, at: number, { mac, facts 
   await endRotation(tx, mac.id, rotation.id, ending.as, ending.detail, at);
   await settle(tx, at, mac.id, 'ROTATION_SILENT', `rotation ${rotation.id}`, `the Mac ended it: ${ending.as}`);
   await audit(tx, { at, actor: 'mac', act: 'rotation.ended', macId: mac.id, details: { rotationId: rotation.id, as: ending.as, because: ending.detail } });
-  if (ending.as === 'exhausted') await updateMac(tx, mac.id, { exhausted_at: at, exhausted_volume: rotation.volume });
+  // The change of macOS's file was our own then, whoever it is sealed for: the key is lost, and not somebody else's.
+  if (ending.as === 'exhausted') await updateMac(tx, mac.id, { exhausted_at: at, exhausted_volume: rotation.volume, escrow_changed_at: null });
   if (ending.as !== 'not-changed') return;
   // The doubt that the rotation itself made ends with it, if the held key answered `true` after it was begun (2.2).
   const records = await recordsOfVolume(tx, mac.id, rotation.volume);
@@ -134,7 +136,7 @@ async function takeEnding(parts: CustodyParts, tx: Tx, at: number, { mac, facts 
 /** The flag is older than what it answers: a key that came since it was first said is not covered by repeating it, unless that key is refuted too. */
 async function takeExhausted(tx: Tx, at: number, { mac, facts }: Reported): Promise<void> {
   const first = mac.exhausted_volume !== facts.volume ? null : mac.exhausted_at;
-  const living = (await recordsOfVolume(tx, mac.id, facts.volume)).filter((record) => record.state === 'held' || record.state === 'candidate');
+  const living = (await recordsOfVolume(tx, mac.id, facts.volume)).filter((record) => isLiving(record) && counts(record));
   if (first !== null && !living.every((record) => record.refuted_at !== null)) return;
   await updateMac(tx, mac.id, { exhausted_at: at, exhausted_volume: facts.volume });
   if (first === null) await audit(tx, { at, actor: 'mac', act: 'key.exhausted', macId: mac.id, details: { volume: facts.volume } });

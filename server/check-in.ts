@@ -1,26 +1,30 @@
 import type { CheckInReply, CheckInRequest, Facts } from '../protocol/messages.ts';
+import { modeOf } from '../protocol/mode.ts';
 import { Problem } from '../protocol/problems.ts';
 import { settle, stops } from './alarms.ts';
 import { takeWordOfProfile } from './assignments.ts';
 import { audit } from './audit.ts';
+import { settleBrought } from './brought/settle.ts';
+import { isBroughtRecord } from './brought/sources.ts';
 import { movedAway, watchEnrolments, watchForeignChanges, watchOtherMacs, watchSessions } from './check-in-alarms.ts';
 import { takeReports } from './check-in-reports.ts';
 import { type CustodyParts, day, isoTime, minute, sameCase } from './custody-parts.ts';
-import { custodyNow, isFileOurs, lastFacts } from './custody-state.ts';
+import { counts, custodyNow, isFileOurs, lastFacts } from './custody-state.ts';
 import { endIfBackIn, presentHold } from './holds.ts';
 import { makeNonce } from './nonce.ts';
 import { expireOrders } from './orders.ts';
 import type { Caller, Tx } from './parts.ts';
 import { orderProof, orderScheduledProof } from './proofs.ts';
 import { answersOf, nameHeld, nameKey } from './replies.ts';
+import { settleRing, waitsInRing } from './rings/move.ts';
 import { openAlarmsOf } from './store/alarms.ts';
 import { openDebtsOf, orderById } from './store/debts.ts';
-import { envelopesAmong, envelopesOfRecord, recordsOfVolume } from './store/keys.ts';
+import { envelopesAmong, envelopesOfRecord, onlyBroughtAmong, recordsOfVolume } from './store/keys.ts';
 import { foreignAmong, type Mac, macById, noteForeignFile, updateMac } from './store/macs.ts';
 import { openProofOrdersOf, triesSince } from './store/proofs.ts';
 import { endRotation, openRotationOf, rotationDoneSince } from './store/rotations.ts';
 import { forgetOldSessions, keepSession, type Session, sessionOf, updateEnrolment } from './store/sessions.ts';
-import { readMemory, writeMemory } from './store/upkeep.ts';
+import { buildName, readMemory, writeMemory } from './store/upkeep.ts';
 
 /** After it the agent replaces nothing before a proof (gate 5). */
 const longSilence = 30 * day;
@@ -54,9 +58,11 @@ export async function checkIn(parts: CustodyParts, caller: Caller, request: Chec
     await rememberBuild(tx, facts);
     await expireOrders(tx, at);
     await orderDueProofs(parts, tx, at, mac, facts, present.escrow_changed_at);
+    await settleBrought(parts, tx, at, mac.id);
+    await settleRing(parts, tx, at, mac.id, facts);
     return answer(parts, tx, at, caller, facts.volume, request.offers, confirmed);
   });
-  parts.log.info('check-in', { macId: caller.macId, custody: reply.custody, requestId: caller.requestId });
+  parts.log.info('check-in', { macId: caller.macId, custody: reply.custody, mode: modeOf(request.facts), requestId: caller.requestId });
   return reply;
 }
 
@@ -148,7 +154,6 @@ const isOtherPayload = (before: Facts | null, { escrow }: Facts): boolean =>
   (escrow.payload === 'ours' || escrow.payload === 'foreign') &&
   (before.escrow.payload !== escrow.payload || before.escrow.location !== escrow.location);
 
-const buildName = (build: string): string => `build:${build}`;
 const parseBuild = (facts: string | null): string => (facts ? (JSON.parse(facts) as Facts).macosBuild : '');
 
 /**
@@ -164,7 +169,7 @@ async function answer(
   parts: CustodyParts,
   tx: Tx,
   at: number,
-  { macId, enrolmentId }: Caller,
+  { macId, enrolmentId, confirmed: confirmedCaller }: Caller,
   volume: string,
   offers: readonly string[],
   confirmed: CheckInReply['confirmed'],
@@ -172,11 +177,13 @@ async function answer(
   const mac = await macById(tx, macId);
   if (!mac) throw new Error('a Mac that has just checked in is not there');
   const known = new Set([...(await envelopesAmong(tx, macId, offers)), ...(await foreignAmong(tx, macId, offers))]);
+  if (confirmedCaller) for (const { id } of await onlyBroughtAmong(tx, macId, offers)) known.delete(id);
   const custody = await custodyNow(parts, tx, mac, at);
   const hold = await presentHold(parts, tx, at, macId, volume);
   const rotation = await openRotationOf(tx, macId);
   const records = await recordsOfVolume(tx, macId, volume);
-  const proofOrders = await proofOrdersFor(tx, at, macId, records);
+  const proofOrders = await proofOrdersFor(tx, at, mac, records);
+  const waits = await waitsInRing(tx, macId);
   return {
     serverTime: isoTime(at),
     macId,
@@ -187,12 +194,14 @@ async function answer(
     held: await nameHeld(tx, macId, volume),
     candidates: await Promise.all(
       records
-        .filter((record) => record.state === 'candidate')
+        .filter((record) => record.state === 'candidate' && counts(record))
         .slice(0, mostCandidates)
         .map((record) => nameKey(tx, record)),
     ),
     confirmed,
-    debts: await debtsFor(tx, macId, volume),
+    // What waits for our payload is not told: it would be refused.
+    debts: waits === null ? await debtsFor(tx, macId, volume) : [],
+    withheld: waits,
     hold: hold && { since: isoTime(hold.since), until: isoTime(hold.until), because: hold.because },
     proofOrders: proofOrders.due,
     answers: await answersOf(tx, records),
@@ -225,7 +234,7 @@ async function debtsFor(tx: Tx, macId: string, volume: string): Promise<CheckInR
 async function proofOrdersFor(
   tx: Tx,
   at: number,
-  macId: string,
+  { id: macId, escrow_changed_at: changedAt }: Mac,
   records: Awaited<ReturnType<typeof recordsOfVolume>>,
 ): Promise<{ due: CheckInReply['proofOrders']; later: number[] }> {
   const due: CheckInReply['proofOrders'] = [];
@@ -240,5 +249,9 @@ async function proofOrdersFor(
     const { recordId, envelopeIds } = await nameKey(tx, record);
     due.push({ id: order.id, recordId, envelopeIds });
   }
-  return { due, later };
+  // macOS writes its file when it makes a key: since then a key that others brought is likelier than one that was proved before.
+  const isBrought = due.some(({ recordId }) => records.some((one) => one.id === recordId && one.state === 'candidate' && isBroughtRecord(one.source)));
+  const old = records.find((one) => one.state === 'held' && (one.proved_at ?? 0) < (changedAt ?? 0))?.id;
+  const rank = ({ recordId }: { recordId: string }) => (isBrought && recordId === old ? 1 : 0);
+  return { due: due.toSorted((one, other) => rank(one) - rank(other)), later };
 }

@@ -2,9 +2,16 @@ import { Command, CommanderError } from 'commander';
 import { Problem } from '../protocol/problems.ts';
 import { addAccountCommands } from './accounts-command-line.ts';
 import { addAssignmentCommands } from './assignments-command-line.ts';
+import { addBroughtCommands } from './brought-command-line.ts';
+import { addCensusCommand } from './census-command-line.ts';
 import { confirmed, type GivenOptions, neededReason, print } from './command.ts';
+import { addConnectorCommands } from './connectors-command-line.ts';
+import { addImportCommands } from './import-command-line.ts';
 import { addLabelCommand } from './labels-command-line.ts';
+import { addLeaveCommand } from './leave-command-line.ts';
+import { addMdmCommands } from './mdm-command-line.ts';
 import { type Commands, collect, wholeNumber } from './parts-command-line.ts';
+import { addRingCommands } from './ring-command-line.ts';
 import type { MountSites } from './serve.ts';
 import { serverVersion } from './settings.ts';
 import { addTicketCommands } from './tickets-command-line.ts';
@@ -20,7 +27,11 @@ export async function commandLine(given: { argv: readonly string[]; operator: st
 
   /** A command with what it needs: `reason` brings the actor with it. */
   const add: Commands['add'] = (parent, name, description, example, ...needs) => {
-    const command = parent.command(name).description(description).option('--json', 'print the result as one line of JSON');
+    // A group without a word after it is looked at: `tasks` is `tasks list`.
+    const command = parent
+      .command(name, { isDefault: name === 'list' })
+      .description(description)
+      .option('--json', 'print the result as one line of JSON');
     if (needs.includes('folder')) command.requiredOption('--dir <folder>', 'the data folder');
     if (needs.includes('passphrase')) {
       command.option('--passphrase-file <file>', 'file with the passphrase of the escrow key, readable by its owner only');
@@ -208,6 +219,17 @@ export async function commandLine(given: { argv: readonly string[]; operator: st
   addAccountCommands({ program, add, inBackend });
   addAssignmentCommands({ program, add, inBackend });
   addLabelCommand({ program, add, inBackend });
+  addBroughtCommands({ program, add, inBackend });
+  addMdmCommands({ program, add, inBackend });
+  addConnectorCommands({ program, add, inBackend });
+  addRingCommands({ program, add, inBackend });
+  addImportCommands({ program, add, inBackend });
+  addLeaveCommand({ program, add, inBackend }, (status) => {
+    exit = status;
+  });
+  addCensusCommand({ program, add }, (result, json) => {
+    exit = print(result, json);
+  });
 
   const auditing = program.command('audit').description('the record of who did what');
   add(auditing, 'verify', 'checks the chain of the whole audit', 'audit verify', 'folder').action(async (options) => {

@@ -14,6 +14,8 @@ export interface CommandResult {
   json: unknown;
   /** Standard output. */
   text: string;
+  /** What nobody may overlook: above the result, and in red at a terminal. */
+  red?: readonly string[];
   /** Standard error, in words. */
   warnings?: readonly string[];
   /** When the result itself is bad news, such as a broken audit. */
@@ -22,13 +24,20 @@ export interface CommandResult {
 
 /** Macs say some of it: a terminal must not obey them, nor show text that runs the other way. */
 const plain = (text: string): string => text.replace(/[^\P{C}\n\t]/gu, '?');
-const escaped = (json: string): string =>
+/** JSON of which a terminal understands nothing but the letters. */
+export const printable = (json: string): string =>
   json.replace(/\p{C}/gu, (signs) => Array.from({ length: signs.length }, (_, at) => `\\u${signs.charCodeAt(at).toString(16).padStart(4, '0')}`).join(''));
+
+/** In words for everybody, and in red where there are colours. */
+export const inRed = (lines: readonly string[], colour: boolean): string =>
+  lines.map((line) => (colour ? `\u001b[1;31mWARNING: ${plain(line)}\u001b[0m\n` : `WARNING: ${plain(line)}\n`)).join('');
 
 /** Returns the exit status. */
 export function print(result: CommandResult, json: boolean | undefined): number {
+  // `NO_COLOR` and terminals without colours are known to `hasColors`.
+  if (!json && result.red?.length) process.stdout.write(inRed(result.red, process.stdout.isTTY && process.stdout.hasColors()));
   for (const warning of result.warnings ?? []) process.stderr.write(`sparekey-server: note: ${plain(warning)}\n`);
-  process.stdout.write(json ? `${escaped(JSON.stringify(result.json))}\n` : `${plain(result.text)}\n`);
+  process.stdout.write(json ? `${printable(JSON.stringify(result.json))}\n` : `${plain(result.text)}\n`);
   return result.exit ?? 0;
 }
 

@@ -22,6 +22,8 @@ export interface CustodyParts {
   /** False in a server that holds keys it can never open (2.3). */
   canOpen: boolean;
   log: Log;
+  /** Days that a person has to have a shown key replaced where only the MDM can. */
+  taskDays: number;
   /** One act with its time: all of it is stored, or nothing. */
   act<T>(work: (tx: Tx, at: number) => Promise<T>): Promise<T>;
   /** Envelope bytes as they came. */

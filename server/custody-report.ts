@@ -1,7 +1,8 @@
 import type { CustodyState, RecordState } from '../protocol/messages.ts';
 import { isProblemCode, Problem, problems } from '../protocol/problems.ts';
+import { type BroughtLine, broughtLines } from './brought/lines.ts';
 import { type CustodyParts, isoTime } from './custody-parts.ts';
-import { type CustodyRows, custodyFrom, lastFacts, rowsOf, unresolvedOf } from './custody-state.ts';
+import { type CustodyRows, counts, custodyFrom, lastFacts, rowsOf, unresolvedOf } from './custody-state.ts';
 import { deadlineHours } from './holds.ts';
 import { answerOf, type KeyAnswer } from './replies.ts';
 import { type Hold, type RotationDue, rotationDue } from './rotation-due.ts';
@@ -12,7 +13,8 @@ import { fleetRows } from './store/fleet.ts';
 import { envelopesOfRecord, recordsOfMac } from './store/keys.ts';
 import { allMacs, foreignFilesOf, type Mac, macById, macsWithSerial } from './store/macs.ts';
 import { openProofOrdersOf } from './store/proofs.ts';
-import { rotationsOf } from './store/rotations.ts';
+import { type Rotation, rotationsOf } from './store/rotations.ts';
+import { type MdmCopy, mdmCopyOf, openTaskFor } from './store/tasks.ts';
 
 export interface MacCustody {
   state: CustodyState;
@@ -165,6 +167,8 @@ interface KeyLine {
   state: RecordState;
   because: string;
   source: string;
+  /** False: it came without a device identity and has not been proved; it counts for nothing yet. */
+  verified: boolean;
   receivedAt: string;
   provedAt: string | null;
   disclosedAt: string | null;
@@ -186,6 +190,10 @@ export interface MacReport extends FleetLine {
   /** C6: under the MDM's payload we replaced the key; whatever copy the MDM has is dead until it has asked the Mac again. */
   mdmCopyOldSince: string | null;
   openAlarms: { id: string; code: string; detail: string; since: string }[];
+  /** Keys that others had for this serial number, but for the withdrawn. */
+  brought: BroughtLine[];
+  /** What a person has to do at the MDM. */
+  task: { id: string; because: string; since: string; dueAt: string } | null;
   /** Where somebody else changed the key in the last 14 days, by the Mac's word (C2). */
   changedByOthers: { times: string[]; suspects: string[] } | null;
   disclosures: { at: string; actor: string; person: string | null; reason: string; shown: boolean }[];
@@ -193,6 +201,17 @@ export interface MacReport extends FleetLine {
   /** Envelopes that are somebody else's: never keys here. */
   foreign: { digest: string; recipient: string | null; lastSeenAt: string }[];
   unreadableDeliveries: number;
+}
+
+/** A rotation of before copies were noted speaks for itself. */
+function copyOldSince(copy: MdmCopy | undefined, lastDone: Rotation | undefined): string | null {
+  if (copy) return copy.refreshed_at === null ? isoTime(copy.old_since) : null;
+  return lastDone?.escrow_payload === 'foreign' ? isoTime(lastDone.begun_at) : null;
+}
+
+async function taskLine(db: CustodyParts['store']['db'], serial: string): Promise<MacReport['task']> {
+  const task = await openTaskFor(db, serial);
+  return task ? { id: task.id, because: task.because, since: isoTime(task.opened_at), dueAt: isoTime(task.due_at) } : null;
 }
 
 const timeOrNull = (time: number | null): string | null => (time === null ? null : isoTime(time));
@@ -209,6 +228,7 @@ export async function macReport(parts: CustodyParts, macId: string): Promise<Mac
       state: record.state,
       because: record.state_because,
       source: record.source,
+      verified: counts(record),
       receivedAt: isoTime(record.received_at),
       provedAt: timeOrNull(record.proved_at),
       disclosedAt: timeOrNull(record.disclosed_at),
@@ -244,7 +264,9 @@ export async function macReport(parts: CustodyParts, macId: string): Promise<Mac
       endedBecause,
       escrowPayload,
     })),
-    mdmCopyOldSince: lastDone?.escrow_payload === 'foreign' ? isoTime(lastDone.begun_at) : null,
+    mdmCopyOldSince: copyOldSince(await mdmCopyOf(db, macId), lastDone),
+    brought: await broughtLines(db, mac),
+    task: await taskLine(db, mac.serial),
     changedByOthers: facts?.foreignChanges ?? null,
     disclosures: (await disclosuresOf(db, macId)).map(({ at, actor, person, reason, shown }) => ({
       at: isoTime(at),

@@ -20,6 +20,8 @@ export interface CustodyFacts {
   candidates: readonly KeyRecord[];
   /** The installed payload or the last escrow file is somebody else's. */
   foreign: boolean;
+  /** The last escrow file itself is: whoever changed the key last has it, if the file is of that change. */
+  fileForeign: boolean;
   /** R9 was reported for this volume. */
   exhaustedAt: number | null;
   openRotation: { begunAt: number } | null;
@@ -49,7 +51,9 @@ function judgeCustody(found: CustodyFacts, now: number): CustodyNow {
   }
   const { exhaustedAt, escrowChangedAt } = found;
   if (exhaustedAt !== null && !living.some((record) => record.received_at > exhaustedAt || (record.proved_at ?? 0) > exhaustedAt))
-    return says('lost', `the Mac said on ${isoTime(exhaustedAt)} that no known key opens it any more`);
+    return found.fileForeign && escrowChangedAt !== null && living.every((record) => (record.proved_at ?? 0) < escrowChangedAt)
+      ? says('foreign', `the Mac said on ${isoTime(exhaustedAt)} that no key that is here opens it any more, and its newest one is sealed for somebody else`)
+      : says('lost', `the Mac said on ${isoTime(exhaustedAt)} that no known key opens it any more`);
 
   if (candidates.length > 0) return says('doubtful', held ? 'another key than the held one may be valid' : 'a key is here that has not been proved');
   if (held?.refuted_at) return says('doubtful', 'the Mac answered twice that the held key does not open it');
@@ -97,6 +101,8 @@ export interface CustodyRows {
 }
 
 export const isLiving = (record: KeyRecord): boolean => record.state === 'held' || record.state === 'candidate';
+/** One that came without a device identity counts for nothing, and against nothing, until it was proved. */
+export const counts = (record: Pick<KeyRecord, 'unverified'>): boolean => record.unverified === 0;
 const unresolvedId = (mac: Mac): string | null => {
   const agent = agentRotationOf(mac);
   return agent?.state === 'unresolved' ? agent.id : null;
@@ -108,7 +114,7 @@ export const unresolvedOf = async (db: Kysely<Tables>, mac: Mac): Promise<Rotati
 
 export async function rowsOf(db: Kysely<Tables>, mac: Mac): Promise<CustodyRows> {
   const volume = mac.present_volume;
-  const living = volume === null ? [] : (await recordsOfVolume(db, mac.id, volume)).filter(isLiving);
+  const living = volume === null ? [] : (await recordsOfVolume(db, mac.id, volume)).filter((record) => isLiving(record) && counts(record));
   const held = living.find((record) => record.state === 'held');
   const file = lastFacts(mac)?.escrow.file;
   return {
@@ -132,6 +138,7 @@ function factsFrom(parts: Pick<CustodyParts, 'certificates' | 'secrets'>, mac: M
     heldTampered: held !== null && !heldEnvelopes.every((row) => isRowWhole(parts.secrets, held, row)),
     candidates: living.filter((record) => record.state === 'candidate'),
     foreign: facts?.escrow.payload === 'foreign' || (file !== null && !isFileOurs(parts, file)),
+    fileForeign: file !== null && !isFileOurs(parts, file),
     exhaustedAt: mac.exhausted_volume === volume ? mac.exhausted_at : null,
     openRotation: open && open.volume === volume ? { begunAt: open.begun_at } : null,
     unresolved: unresolvedId(mac) !== null && (unresolved === undefined || unresolved.state === 'begun' || unresolved.state === 'not-known'),

@@ -4,8 +4,17 @@ import type { RecoveryKey } from '../protocol/recovery-key.ts';
 import { type Judgement, judgeAlarm, raise } from './alarms.ts';
 import { audit } from './audit.ts';
 import { begin } from './begin.ts';
+import { bringAll } from './brought/bring.ts';
+import type { Bringing, Brought } from './brought/bringing.ts';
+import { type BroughtDisclosed, type BroughtDisclosing, discloseBrought } from './brought/disclose.ts';
+import { type Imported, type Importing, importExport } from './brought/import.ts';
+import { settleBrought } from './brought/settle.ts';
+import { closeTaskByPerson } from './brought/tasks.ts';
+import { type Withdrawal, withdrawRun } from './brought/withdraw.ts';
 import { checkIn } from './check-in.ts';
 import type { ServerClock } from './clock.ts';
+import { type ConnectorsCustody, createConnectors } from './connectors/connectors.ts';
+import { type CryptCustody, createCrypt } from './crypt/crypt.ts';
 import type { CustodyParts, NotOpened } from './custody-parts.ts';
 import { custodyOf, type Fleet, findMac, fleet, type MacCustody, type MacReport, macReport } from './custody-report.ts';
 import { type Delivered, deliver } from './delivery.ts';
@@ -13,11 +22,13 @@ import { type Disclosed, type Disclosing, disclose } from './disclosures.ts';
 import { grant } from './grants.ts';
 import { endHoldIn, type HoldEnding } from './holds.ts';
 import { type Log, silentLog } from './log.ts';
+import { createMdm, type MdmCustody } from './mdm/mdm.ts';
 import { type OpenedLater, openLater } from './open-later.ts';
 import { orderProofs, orderRotation, type ProofOrdered, type RotationOrdered } from './orders.ts';
 import { backIn, type NotMe, type NotMeDone, notMe, type OwnerSays } from './owner-says.ts';
 import type { Caller, CustodySettings, EscrowKeys, ServerSecrets, Store, Tx } from './parts.ts';
 import { noteRefusal, type Refusal } from './refusals.ts';
+import { createRings, type Rings } from './rings/rings.ts';
 import { isRowWhole } from './row-mac.ts';
 import { envelopesOfRecord, recordById } from './store/keys.ts';
 import { enrolmentForCustody, updateEnrolment } from './store/sessions.ts';
@@ -44,7 +55,23 @@ export interface Custody {
   backIn(said: OwnerSays): Promise<{ holdEnded: boolean }>;
   notMe(said: NotMe): Promise<NotMeDone>;
   judgeAlarm(judgement: Judgement): Promise<void>;
+  /** The MDM as a witness of keys and as a hand. */
+  mdm: MdmCustody;
+  /** What is read out of other products' APIs, and what they are asked to do. */
+  connectors: ConnectorsCustody;
+  /** What Crypt's clients say. */
+  crypt: CryptCustody;
+  /** Macs on their way from the MDM's escrow payload to ours. */
+  rings: Rings;
+  /** Keys that others had, at most 500 in one act: what became of each, in their order. */
+  bring(bringing: readonly Bringing[]): Promise<Brought[]>;
+  withdrawRun(withdrawal: Withdrawal): Promise<{ withdrawn: number; kept: number }>;
+  /** A key for which there is no record: of a Mac that never enrolled, or has none of its own here. */
+  discloseBrought(disclosing: BroughtDisclosing): Promise<BroughtDisclosed>;
+  closeTask(closing: { taskId: string; actor: string; reason: string }): Promise<void>;
   confirmEnrolment(confirmation: { enrolmentId: string; actor: string; reason: string }): Promise<void>;
+  /** Keys out of an export, some lines in each act. */
+  importExport(importing: Importing): Promise<Imported>;
 
   findMac(serialOrId: string): Promise<string>;
   custodyOf(macId: string): Promise<MacCustody>;
@@ -63,15 +90,17 @@ export interface CustodyNeeds {
   secrets: ServerSecrets;
   settings: CustodySettings;
   log?: Log;
+  taskDays?: number;
 }
 
-export function createCustody({ store, clock, escrowKeys, secrets, settings, log = silentLog }: CustodyNeeds): Custody {
+export function createCustody({ store, clock, escrowKeys, secrets, settings, log = silentLog, taskDays = 3 }: CustodyNeeds): Custody {
   const parts: CustodyParts = {
     store,
     clock,
     secrets,
     settings,
     log,
+    taskDays,
     certificates: escrowKeys.certificates,
     canOpen: escrowKeys.canOpen,
     act: (work) => store.write(async (tx) => work(tx, await clock.persist(tx))),
@@ -92,7 +121,16 @@ export function createCustody({ store, clock, escrowKeys, secrets, settings, log
     backIn: (said) => backIn(parts, said),
     notMe: (said) => notMe(parts, said),
     judgeAlarm: (judgement) => judgeAlarm(parts, judgement),
+    mdm: createMdm(parts, oneByOne),
+    rings: createRings(parts),
+    crypt: createCrypt(parts),
+    connectors: createConnectors(parts),
+    bring: (bringing) => bringAll(parts, bringing),
+    withdrawRun: (withdrawal) => withdrawRun(parts, withdrawal),
+    discloseBrought: (disclosing) => discloseBrought(parts, disclosing),
+    closeTask: (closing) => closeTaskByPerson(parts, closing),
     confirmEnrolment: (confirmation) => confirmEnrolment(parts, confirmation),
+    importExport: (importing) => importExport(parts, importing),
     findMac: (serialOrId) => findMac(parts, serialOrId),
     custodyOf: (macId) => custodyOf(parts, macId),
     fleet: () => fleet(parts),
@@ -159,5 +197,6 @@ async function confirmEnrolment(parts: CustodyParts, { enrolmentId, actor, reaso
     if (enrolment.status !== 'active') throw new Problem('ENROLMENT_REVOKED', `it is ${enrolment.status}`);
     await updateEnrolment(tx, enrolmentId, { confirmed: 1 });
     await audit(tx, { at, actor, act: 'enrolment.confirmed', macId: enrolment.mac_id, details: { enrolmentId, reason } });
+    await settleBrought(parts, tx, at, enrolment.mac_id);
   });
 }

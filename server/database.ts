@@ -5,12 +5,13 @@ import { Kysely, SqliteDialect, sql } from 'kysely';
 import { Problem } from '../protocol/problems.ts';
 import { up as first } from './migrations/0001-first.ts';
 import { up as people } from './migrations/0002-people.ts';
+import { up as coexistence } from './migrations/0003-coexistence.ts';
 import type { Store } from './parts.ts';
 import { unwritable } from './private-files.ts';
 import type { Tables } from './tables.ts';
 
 /** In order; the database's `user_version` says how many of them it has. None is ever changed once it has shipped. */
-const migrations: readonly ((db: Kysely<unknown>) => Promise<void>)[] = [first, people];
+const migrations: readonly ((db: Kysely<unknown>) => Promise<void>)[] = [first, people, coexistence];
 
 export interface DatabaseOptions {
   /** How long an act waits for another process, such as a command, to end its own. */
@@ -55,19 +56,34 @@ function named<T>(ask: () => T): T {
   }
 }
 
+/** Our own texts are a few hundred; how many values a list has, and what a search asks for, makes more of them. */
+const mostStatements = 500;
+
 /** node:sqlite as Kysely's SqliteDialect wants a database to be. */
 function adapt(database: DatabaseSync) {
+  const values = (parameters: readonly unknown[]) => parameters as SQLInputValue[];
+  function prepared(text: string) {
+    const statement = named(() => database.prepare(text));
+    return {
+      reader: statement.columns().length > 0,
+      all: (parameters: readonly unknown[]) => named(() => statement.all(...values(parameters))),
+      run: (parameters: readonly unknown[]) => named(() => statement.run(...values(parameters))),
+      // A statement of its own: it is under way for as long as its rows are read.
+      iterate: (parameters: readonly unknown[]) => database.prepare(text).iterate(...values(parameters)),
+    };
+  }
+  // To prepare costs more than most of them take to run. SQLite prepares one anew by itself when the tables have changed.
+  const known = new Map<string, ReturnType<typeof prepared>>();
   return {
     close: () => database.close(),
-    prepare(text: string) {
-      const statement = named(() => database.prepare(exactly(text, database)));
-      const values = (parameters: readonly unknown[]) => parameters as SQLInputValue[];
-      return {
-        reader: statement.columns().length > 0,
-        all: (parameters: readonly unknown[]) => named(() => statement.all(...values(parameters))),
-        run: (parameters: readonly unknown[]) => named(() => statement.run(...values(parameters))),
-        iterate: (parameters: readonly unknown[]) => statement.iterate(...values(parameters)),
-      };
+    prepare(given: string) {
+      const text = exactly(given, database);
+      const statement = known.get(text) ?? prepared(text);
+      // The one that was not asked for the longest goes first.
+      known.delete(text);
+      known.set(text, statement);
+      if (known.size > mostStatements) known.delete(known.keys().next().value ?? text);
+      return statement;
     },
   };
 }

@@ -8,12 +8,13 @@ import type { RecoveryKey } from '../protocol/recovery-key.ts';
 import { acceptKey } from './accept-key.ts';
 import { raise, settle } from './alarms.ts';
 import { audit } from './audit.ts';
+import { settleBrought } from './brought/settle.ts';
 import { movedAway } from './check-in-alarms.ts';
 import { type CustodyParts, day, isoTime, sameCase } from './custody-parts.ts';
 import type { Caller, EscrowCertificate, Tx } from './parts.ts';
 import { nameHeld } from './replies.ts';
 import { openAlarmsOf } from './store/alarms.ts';
-import { countUnreadable, envelopeOfMac, keyBlocksAmong, recordById } from './store/keys.ts';
+import { countUnreadable, envelopeOfMac, keyBlocksAmong, onlyBroughtAmong, recordById } from './store/keys.ts';
 import { macById, noteForeignFile, updateMac } from './store/macs.ts';
 import { openRotationOf } from './store/rotations.ts';
 import type { Tables } from './tables.ts';
@@ -29,6 +30,8 @@ const nobody = '0'.repeat(64);
 /** What came of looking at an envelope, before anything is stored. */
 type Outcome =
   | { kind: 'key'; key: RecoveryKey }
+  /** Others brought this very envelope, and it was opened then. */
+  | { kind: 'opened'; fingerprint: string }
   | { kind: 'not-tried' }
   /** The cause is for the audit only. */
   | { kind: 'unreadable'; cause: string }
@@ -57,15 +60,22 @@ export async function deliver(parts: CustodyParts, caller: Caller, envelopeId: s
   if (sameCase(request.hardwareUuid) !== sameCase(caller.hardwareUuid)) throw await movedAway(parts, caller, request.hardwareUuid, 'a delivery');
 
   const known = await receiptOf(parts.store.db, caller, envelopeId);
-  if (known) return again(caller, known);
+  const brought = known && (await broughtBefore(parts.store.db, caller, envelopeId));
+  if (known && !brought) return again(caller, known);
 
   const looked = look(parts, bytes);
   if (looked === 'foreign') throw await refuseForeign(parts, caller, envelopeId, bytes);
-  const outcome = await tryToOpen(parts, caller, envelopeId, looked);
+  const outcome: Outcome = brought ? { kind: 'opened', fingerprint: brought } : await tryToOpen(parts, caller, envelopeId, looked);
   const delivered: Delivered | Problem = await parts.act((tx, at) => store(parts, tx, at, caller, envelopeId, request, looked, outcome));
   if (delivered instanceof Problem) throw delivered;
   if (delivered.status === 201 && delivered.receipt.readable === 'no') await sleep(answerSlotMs - ((performance.now() - start) % answerSlotMs));
   return delivered;
+}
+
+/** Whether only others brought this envelope, and its key waits for a proof: then the Mac's own delivery of it is taken as the first. */
+async function broughtBefore(db: Kysely<Tables>, caller: Caller, envelopeId: string): Promise<string | null> {
+  if (caller.standing !== 'active' || !caller.confirmed) return null;
+  return (await onlyBroughtAmong(db, caller.macId, [envelopeId]))[0]?.fingerprint ?? null;
 }
 
 /** Known: nothing is written, and what came with it this time is ignored. */
@@ -125,7 +135,8 @@ async function store(
 ): Promise<Delivered | Problem> {
   // The loser of a race reads the winner's row.
   const known = await receiptOf(tx, caller, envelopeId);
-  if (known) return again(caller, known);
+  const isBrought = tried.kind === 'opened' && (await broughtBefore(tx, caller, envelopeId)) === tried.fingerprint;
+  if (known && !isBrought) return again(caller, known);
   const open = await openRotationOf(tx, caller.macId);
   if (caller.standing === 'revoked-late' && !(open && open.enrolment_id === caller.enrolmentId && open.id === request.rotationId))
     return new Problem('ENROLMENT_REVOKED');
@@ -165,6 +176,7 @@ async function store(
       ...('cause' in outcome ? { cause: outcome.cause } : {}),
     },
   });
+  await settleBrought(parts, tx, at, caller.macId);
   if (outcome.kind === 'unreadable') await countUnreadableDelivery(parts, tx, at, caller.macId, reused ? envelopeId : null);
   if (request.rotationId !== null && request.rotationId === open?.id)
     await settle(tx, at, caller.macId, 'ROTATION_SILENT', `rotation ${open.id}`, 'an envelope of it came');

@@ -103,7 +103,7 @@ export function createDeviceIdentity(parts: DeviceIdentityParts) {
   }
 
   /** A valid, unrevoked certificate of a device CA: the proof `tls` of an enrolment. Null where there is none. */
-  async function deviceCertificate(tx: Tx, presented: Presented | null): Promise<Presented | null> {
+  async function deviceCertificate(tx: Tx | Store['db'], presented: Presented | null): Promise<Presented | null> {
     if (!presented || issuerOf(presented) !== 'device') return null;
     if (await isCertificateRevoked(tx, revocationDigest(presented.leaf))) throw new Problem('CERTIFICATE_REVOKED');
     return { ...presented, others: othersOf(presented) };

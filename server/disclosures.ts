@@ -3,11 +3,14 @@ import type { CustodyState } from '../protocol/messages.ts';
 import { Problem } from '../protocol/problems.ts';
 import type { RecoveryKey } from '../protocol/recovery-key.ts';
 import { audit } from './audit.ts';
+import { type BroughtSource, isBroughtRecord, sourceOfRecord } from './brought/sources.ts';
+import { onlyByMdm, openTask } from './brought/tasks.ts';
 import { type CustodyParts, sameCase } from './custody-parts.ts';
-import { custodyNow } from './custody-state.ts';
+import { counts, custodyNow, lastFacts } from './custody-state.ts';
 import { oweRotation } from './debts.ts';
 import { presentHold } from './holds.ts';
 import type { Tx } from './parts.ts';
+import { updateBroughtOfRecord } from './store/brought.ts';
 import { insertDisclosure, markNotShown } from './store/disclosures.ts';
 import { type KeyRecord, recordsOfVolume, updateRecord } from './store/keys.ts';
 import { type Mac, macById } from './store/macs.ts';
@@ -52,15 +55,26 @@ export interface Disclosed {
   rotationOpen: boolean;
   /** How many more keys could be offered if this one is refused. */
   others: number;
+  /** Others had it, and nobody has asked this Mac about it yet. */
+  unprovedFrom: BroughtSource | null;
 }
 
-/** Rules 2.5: in doubt the candidates, newest first, then the held key; and after all of them were refused the newest superseded one. */
-function offered(records: readonly KeyRecord[], refused: readonly string[]): KeyRecord[] {
-  const open = (state: KeyRecord['state']) => records.filter((record) => record.state === state && !refused.includes(record.id));
-  const living = [...open('candidate'), ...open('held')];
+/**
+ * Rules 2.5: in doubt the candidates, newest first, then the held key; and after all of them were refused the newest superseded
+ * one. What others brought is a guess: it comes after the held key, unless that one was refuted, or the key was changed since.
+ */
+function offered(records: readonly KeyRecord[], refused: readonly string[], changedAt: number | null): KeyRecord[] {
+  const open = (state: KeyRecord['state']) => records.filter((record) => record.state === state && counts(record) && !refused.includes(record.id));
+  const isOld = (held: KeyRecord) => held.refuted_at !== null || (held.proved_at !== null && held.proved_at < (changedAt ?? 0));
+  const brought = open('candidate').filter((record) => isBroughtRecord(record.source));
+  const own = open('candidate').filter((record) => !isBroughtRecord(record.source));
+  const held = open('held');
+  const living = held.some(isOld) ? [...own, ...brought, ...held] : [...own, ...held, ...brought];
   const wasRefused = records.some((record) => (record.state === 'held' || record.state === 'candidate') && refused.includes(record.id));
   const newest = records
-    .filter((record) => record.state === 'superseded' && (record.opened === 1 || record.fingerprint === null))
+    .filter((record) => record.state === 'superseded' && counts(record) && (record.opened === 1 || record.fingerprint === null))
+    // A guess that the Mac refused is none any more.
+    .filter((record) => !(isBroughtRecord(record.source) && record.refuted_at !== null))
     .toSorted((a, b) => b.state_at - a.state_at || b.received_at - a.received_at)
     .slice(0, 1)
     // Once that one was refused too there is no next: whoever goes through the history makes the Mac wait for hours.
@@ -78,14 +92,15 @@ export async function disclose(parts: CustodyParts, disclosing: Disclosing): Pro
     if (!mac) throw new Problem('MAC_UNKNOWN');
     const volume = wanted === undefined ? mac.present_volume : sameCase(wanted);
     const records = volume === null ? [] : await recordsOfVolume(tx, macId, volume);
-    const open = offered(records, refused);
+    const open = offered(records, refused, volume === mac.present_volume ? mac.escrow_changed_at : null);
     const record = disclosing.recordId === undefined ? open[0] : open.find(({ id }) => id === disclosing.recordId);
     if (!record) throw new Problem('KEY_UNKNOWN', wanted === undefined ? (await custodyNow(parts, tx, mac, at)).because : 'none of that volume');
     const disclosureId = await write(parts, tx, at, mac, record, { actor, reason, person: person ?? null, refused });
     await disclosing.after?.(tx, at, { disclosureId, recordId: record.id, volume: record.volume });
     const custody = await custodyNow(parts, tx, mac, at);
     const rotationOpen = (await openRotationOf(tx, macId)) !== undefined;
-    return { recordId: record.id, disclosureId, volume: record.volume, at, custody: custody.state, rotationOpen, others: open.length - 1 };
+    const unprovedFrom = record.proved_at === null ? sourceOfRecord(record.source) : null;
+    return { recordId: record.id, disclosureId, volume: record.volume, at, custody: custody.state, rotationOpen, others: open.length - 1, unprovedFrom };
   });
 
   const key = await parts.openRecord(shown.recordId);
@@ -135,5 +150,8 @@ async function write(
     details: { disclosureId: id, recordId: record.id, volume, state: record.state, reason, person, refused },
   });
   await oweRotation(tx, at, { id, macId: mac.id, volume, because: 'disclosed', recordId: record.id, actor: 'server' });
+  await updateBroughtOfRecord(tx, record.id, { disclosed_at: at });
+  const notOurs = onlyByMdm(lastFacts(mac));
+  if (notOurs !== null) await openTask(parts, tx, at, { serial: mac.serial, macId: mac.id, because: `its key was shown, and ${notOurs}` });
   return id;
 }

@@ -5,7 +5,7 @@ import { Problem } from '../protocol/problems.ts';
 import { raise, stopsTheMac } from './alarms.ts';
 import { audit } from './audit.ts';
 import { type CustodyParts, day, hour, minute, sameCase } from './custody-parts.ts';
-import { isLiving, lastFacts } from './custody-state.ts';
+import { counts, isLiving, lastFacts } from './custody-state.ts';
 import { oweRotation } from './debts.ts';
 import { presentHold } from './holds.ts';
 import { readNonce } from './nonce.ts';
@@ -35,6 +35,7 @@ export interface AllowedGrant {
 }
 
 const refused = (detail: string): Problem => new Problem('GRANT_REFUSED', detail);
+const notVerified = 'this key came without a device identity, and has to be proved first';
 const keyDigestOf = (request: GrantRequest): string => createHash('sha256').update(`${request.publicKey.x} ${request.publicKey.y}`).digest('hex');
 
 /** The grant that this very request was given before, if it is a repeat. */
@@ -53,6 +54,7 @@ export async function repeatedGrant(parts: CustodyParts, tx: Tx, at: number, cal
   const mac = await macById(tx, caller.macId);
   const record = await recordById(tx, before.record_id);
   if (!mac || !record || !isLiving(record)) return refused('there is no such key to give');
+  if (!counts(record) && request.purpose !== 'prove') return refused(notVerified);
   const problem = (await isStillActive(tx, caller)) ?? (await mustWait(parts, tx, at, mac, record, request));
   if (problem) return problem;
   await audit(tx, { at, actor: 'mac', act: 'grant.repeated', macId: caller.macId, details: { grantId: before.id } });
@@ -75,6 +77,7 @@ export async function allowGrant(
   const record = await recordById(tx, request.recordId);
   if (!mac) return refused('this Mac is not known');
   if (!record || record.mac_id !== mac.id || !isLiving(record)) return refused('there is no such key to give');
+  if (!counts(record) && request.purpose !== 'prove') return refused(notVerified);
   const problem =
     mayAsk(parts, at, caller, request, mac, record) ??
     (await isStillActive(tx, caller)) ??

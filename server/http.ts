@@ -48,7 +48,6 @@ function problemBody(problem: Problem, requestId: string): ProblemBody {
 
 /** Fastify's own refusals, in our words; its messages may quote what was sent and are never passed on. */
 const ofFramework: Record<string, [ProblemCode, string]> = {
-  FST_ERR_CTP_BODY_TOO_LARGE: ['BODY_TOO_LARGE', `more than ${messageLimits.bodyBytes} bytes`],
   FST_ERR_CTP_INVALID_MEDIA_TYPE: ['MESSAGE_INVALID', 'the content type is not application/json'],
   FST_ERR_CTP_INVALID_CONTENT_LENGTH: ['MESSAGE_INVALID', 'the content length is not the length of the message'],
   FST_ERR_BAD_URL: ['NOT_FOUND', 'the address cannot be read'],
@@ -64,9 +63,11 @@ const traceOf = (error: unknown): string =>
         .join(' | ')
     : typeof error;
 
-function asProblem(error: unknown): Problem {
+function asProblem(error: unknown, bodyBytes: number = messageLimits.bodyBytes): Problem {
   if (error instanceof Problem) return error;
-  const known = ofFramework[(error as { code?: string } | null)?.code ?? ''];
+  const { code = '' } = (error ?? {}) as { code?: string };
+  if (code === 'FST_ERR_CTP_BODY_TOO_LARGE') return new Problem('BODY_TOO_LARGE', `more than ${bodyBytes} bytes`);
+  const known = ofFramework[code];
   return known ? new Problem(known[0], known[1]) : new Problem('SERVER_BUG', undefined, { cause: error });
 }
 
@@ -212,7 +213,7 @@ export function buildHttp(options: { tls: TlsFiles; limits: ConnectionLimits; lo
     if (stopping) reply.header('connection', 'close');
   });
   app.setErrorHandler((error, request, reply) => {
-    const problem = asProblem(error);
+    const problem = asProblem(error, request.routeOptions.bodyLimit);
     const ids = { requestId: request.id, code: problem.code };
     if (problem.code === 'SERVER_BUG')
       log.error('request-failed', { ...ids, name: error instanceof Error ? error.name : typeof error, at: traceOf(problem.cause ?? error) });

@@ -5,6 +5,7 @@ import type { Backend } from './backend.ts';
 import { revocationDigest } from './certificate-names.ts';
 import { readPem } from './certificates.ts';
 import { type CommandResult, table, when } from './command.ts';
+import { ringOfMac } from './rings/commands.ts';
 import { changeEnrolment, type EnrolmentRow, enrolmentById, enrolmentsOf, revocationsSince, revokeCertificate } from './store/enrolments.ts';
 import { macById } from './store/macs.ts';
 import { disabledSince } from './store/people.ts';
@@ -27,7 +28,9 @@ export async function rotate(backend: Backend, act: Act & { withoutLogin: boolea
   const { withoutLogin, overrideHold, actor, reason } = act;
   const order = await backend.custody.orderRotation({ macId: mac.id, actor, reason, withoutLogin, overrideHold });
   const expiresAt = new Date(order.expiresAt).toISOString();
+  const ring = await ringOfMac(backend, mac.id);
   return {
+    ...(ring?.state === 'waiting' ? { warnings: [`it waits for our escrow payload (ring ${ring.ring}); \`sparekey-server ring drop\` ends that`] } : {}),
     json: { serial: mac.serial, macId: mac.id, orderId: order.orderId, expiresAt, withoutLogin, overrideHold },
     text: `${mac.serial} will replace its recovery key after its next check-in; the order ${order.orderId} ends on ${expiresAt}\nlook with: sparekey-server status ${mac.serial}`,
   };

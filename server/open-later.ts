@@ -5,6 +5,8 @@ import type { RecoveryKey } from '../protocol/recovery-key.ts';
 import { applyRule, takeWitness } from './accept-key.ts';
 import { raise } from './alarms.ts';
 import { audit } from './audit.ts';
+import { openBrought } from './brought/open-brought.ts';
+import { settleBrought } from './brought/settle.ts';
 import type { CustodyParts } from './custody-parts.ts';
 import type { Tx } from './parts.ts';
 import { isRowWhole, rowMac } from './row-mac.ts';
@@ -46,7 +48,10 @@ export async function openLater(parts: CustodyParts): Promise<OpenedLater> {
     const opened = await parts.openBytes(envelope.bytes);
     if (opened === 'no-opener') return { ...result, waiting: waiting.length - result.opened - result.unreadable };
     try {
-      await parts.act((tx, at) => apply(parts, tx, at, envelope, opened));
+      await parts.act(async (tx, at) => {
+        await apply(parts, tx, at, envelope, opened);
+        await settleBrought(parts, tx, at, envelope.mac_id);
+      });
     } catch (error) {
       if (error instanceof Problem) throw error;
       // One that cannot be applied does not keep the others waiting.
@@ -57,7 +62,8 @@ export async function openLater(parts: CustodyParts): Promise<OpenedLater> {
     if (opened === 'unreadable') result.unreadable += 1;
     else result.opened += 1;
   }
-  return result;
+  const brought = await openBrought(parts);
+  return { opened: result.opened + brought.opened, unreadable: result.unreadable + brought.unreadable, waiting: result.waiting + brought.waiting };
 }
 
 async function apply(parts: CustodyParts, tx: Tx, at: number, { mac_id: macId, id }: EnvelopeRow, opened: RecoveryKey | 'unreadable'): Promise<void> {

@@ -1,7 +1,8 @@
-import { closeSync, fstatSync, openSync, readFileSync, readSync } from 'node:fs';
+import { closeSync, fstatSync, openSync, readFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { Writable } from 'node:stream';
 import { Problem } from '../protocol/problems.ts';
+import { readNext } from './descriptors.ts';
 
 export interface PassphraseSource {
   passphraseFile?: string | undefined;
@@ -41,7 +42,7 @@ function fromDescriptor(fd: number): string {
   const chunk = Buffer.alloc(mostBytes);
   try {
     for (let total = 0; total < mostBytes; ) {
-      const count = readSync(fd, chunk, 0, chunk.length, null);
+      const count = readNext(fd, chunk);
       if (count === 0) break;
       chunks.push(Buffer.from(chunk.subarray(0, count)));
       total += count;

@@ -1,9 +1,8 @@
-import { createPrivateKey, X509Certificate } from 'node:crypto';
-import { readFileSync, statSync } from 'node:fs';
+import { createPrivateKey } from 'node:crypto';
 import { Problem } from '../protocol/problems.ts';
-import { readPem } from './certificates.ts';
 import { readLogo } from './logo.ts';
 import type { PeopleSettings } from './people-settings.ts';
+import { settingFiles, withoutLeftOut } from './setting-files.ts';
 import type { ServerSettings } from './settings.ts';
 
 /**
@@ -13,36 +12,7 @@ import type { ServerSettings } from './settings.ts';
 export function checkPeople(people: PeopleSettings, settings: Pick<ServerSettings, 'listen' | 'serverUrl'>, leftOut: readonly string[] = []): void {
   const found: string[] = [];
 
-  /** The file's text; what keeps it from being read is noted. */
-  function read(where: string, file: string, kind: 'secret' | 'plain'): string | null {
-    try {
-      const stat = statSync(file);
-      if (!stat.isFile()) found.push(`${where}: ${file} is no file`);
-      else if (kind === 'secret' && (stat.mode & 0o077) !== 0) found.push(`${where}: others can read ${file} (chmod 600)`);
-      else return readFileSync(file, 'utf8');
-    } catch (error) {
-      found.push(`${where}: ${file} cannot be read (${(error as NodeJS.ErrnoException).code ?? 'unknown'})`);
-    }
-    return null;
-  }
-  const secret = (where: string, file: string | null): void => {
-    const text = file === null ? null : read(where, file, 'secret');
-    if (text !== null && text.trim() === '') found.push(`${where}: ${file} is empty`);
-  };
-  /** The first certificate in it. */
-  function certificates(where: string, file: string | null): X509Certificate | null {
-    const text = file === null ? null : read(where, file, 'plain');
-    if (text === null) return null;
-    try {
-      const [first] = readPem(text).map((der) => new X509Certificate(der));
-      if (first) return first;
-    } catch {
-      // Said below, as for a file without any.
-    }
-    found.push(`${where}: ${file} is no PEM file with certificates`);
-    return null;
-  }
-
+  const { read, secret, certificates } = settingFiles(found);
   const { tls, signIn, mail, brand, selfService } = people;
   if (people.listen.port === settings.listen.port && (people.listen.host ?? settings.listen.host ?? '') === (settings.listen.host ?? people.listen.host ?? ''))
     found.push('people.listen.port: is the port of the listener for Macs');
@@ -88,8 +58,6 @@ export function checkPeople(people: PeopleSettings, settings: Pick<ServerSetting
       found.push(error.detail ?? error.message);
     }
   }
-  const wrong = found.filter((mistake) => !leftOut.some((setting) => setting === settingOf(mistake) || setting.startsWith(`${settingOf(mistake)}.`)));
+  const wrong = withoutLeftOut(found, leftOut);
   if (wrong.length > 0) throw new Problem('SERVER_SETTINGS_INVALID', wrong.join('; '));
 }
-
-const settingOf = (mistake: string): string => mistake.slice(0, mistake.indexOf(':'));

@@ -100,8 +100,9 @@ export const peopleSettings = z.strictObject({
       /** Sign-in by password and passkey of accounts made here. Emergency accounts work in any case, by passkey. */
       localAccounts: z.boolean().default(true),
       providers: z.array(provider).max(8).default([]),
-      sessionHours: whole(1, 24).default(8),
-      idleMinutes: whole(5, 240).default(30),
+      // The least: a sign-in outlives the hour in which somebody who types slowly gets five more minutes (WCAG 2.2.1).
+      sessionHours: whole(2, 24).default(8),
+      idleMinutes: whole(10, 240).default(30),
       /** How recent a sign-in has to be for a key, and how long an episode lasts. */
       freshMinutes: whole(5, 60).default(15),
     })

@@ -2,9 +2,12 @@ import { createHash, randomUUID } from 'node:crypto';
 import type { Validation } from '../protocol/messages.ts';
 import { raise, settle } from './alarms.ts';
 import { audit } from './audit.ts';
+import { isBroughtRecord } from './brought/sources.ts';
+import { closeTasksByProof, markCopyOld } from './brought/tasks.ts';
 import { type CustodyParts, day, hour, minute } from './custody-parts.ts';
 import { closeDebtsFor } from './debts.ts';
 import type { Tx } from './parts.ts';
+import { updateBroughtOfRecord } from './store/brought.ts';
 import { envelopesOfRecord, type KeyRecord, recordById, recordsOfVolume, setRecordState, updateRecord } from './store/keys.ts';
 import {
   changeProofOrder,
@@ -60,14 +63,24 @@ export async function orderProof(
 /** The first hour from now in which no more proofs are due than half of what the fleet may be granted. */
 async function hoursAhead(parts: CustodyParts, tx: Tx, at: number): Promise<number> {
   const perHour = Math.max(1, Math.floor(parts.settings.grantsPerHour / 2));
+  const taken = hoursTaken.get(tx) ?? (await readHoursTaken(tx, at));
+  hoursTaken.set(tx, taken);
+  let ahead = 0;
+  while ((taken.get(ahead) ?? 0) >= perHour) ahead += 1;
+  taken.set(ahead, (taken.get(ahead) ?? 0) + 1);
+  return ahead;
+}
+
+/** Read once in an act and counted on in it: an import orders hundreds of proofs at once. */
+const hoursTaken = new WeakMap<Tx, Map<number, number>>();
+
+async function readHoursTaken(tx: Tx, at: number): Promise<Map<number, number>> {
   const taken = new Map<number, number>();
   for (const time of await openProofTimes(tx, at - hour, at + 366 * day)) {
     const ahead = Math.ceil((time - at) / hour);
     taken.set(ahead, (taken.get(ahead) ?? 0) + 1);
   }
-  let ahead = 0;
-  while ((taken.get(ahead) ?? 0) >= perHour) ahead += 1;
-  return ahead;
+  return taken;
 }
 
 /**
@@ -103,13 +116,14 @@ export async function becameHeld(parts: CustodyParts, tx: Tx, at: number, record
   const rotations = (await envelopesOfRecord(tx, record.id)).map((envelope) => envelope.rotation_id);
   const itsRotation = record.rotation_id ?? rotations.find((id) => id !== null) ?? null;
   await closeDebtsFor(tx, at, record, itsRotation);
+  await closeTasksByProof(tx, at, record);
   if (!open || open.volume !== record.volume || !(record.rotation_id === open.id || rotations.includes(open.id))) return;
   await endRotation(tx, record.mac_id, open.id, 'done', how, at);
   await settle(tx, at, record.mac_id, 'ROTATION_SILENT', `rotation ${open.id}`, 'the rotation is done');
   await audit(tx, { at, actor: 'mac', act: 'rotation.ended', macId: record.mac_id, details: { rotationId: open.id, as: 'done', because: how } });
   if (open.escrow_payload !== 'foreign') return;
   // C6: what the MDM has is dead until it asks the Mac again. The event is for whoever can make it ask: a sync, an inventory, a refetch.
-  await audit(tx, { at, actor: 'server', act: 'mdm.copy-old', macId: record.mac_id, details: { rotationId: open.id, since: open.begun_at } });
+  await markCopyOld(tx, at, record.mac_id, { id: open.id, begunAt: open.begun_at });
   parts.log.warn('mdm-copy-old', { macId: record.mac_id, rotationId: open.id });
 }
 
@@ -133,6 +147,7 @@ export async function provedTrue(parts: CustodyParts, tx: Tx, at: number, record
       state_because: 'K7: superseded, and macOS said true to it',
       proved_at: answeredAt,
       proved_by: by,
+      unverified: 0,
     });
     await raise(parts, tx, at, record.mac_id, 'SUPERSEDED_PROVED', `record ${record.id}, proved by ${by}`);
     await orderProof(parts, tx, at, record, 'a superseded key was said to be valid');
@@ -150,7 +165,8 @@ export async function provedTrue(parts: CustodyParts, tx: Tx, at: number, record
   }
   const known = record.state === 'held' ? {} : { state: 'held' as const, state_at: at, state_because: 'K7: macOS said true to it' };
   const newest = answeredAt >= (record.proved_at ?? 0) ? { proved_at: answeredAt, proved_by: by } : {};
-  await updateRecord(tx, record.id, { ...known, ...newest, first_false_at: null, first_false_run: null, refuted_at: null });
+  await updateRecord(tx, record.id, { ...known, ...newest, first_false_at: null, first_false_run: null, refuted_at: null, unverified: 0 });
+  await updateBroughtOfRecord(tx, record.id, { state: 'known', state_at: at, state_because: 'macOS said true to it' });
   await endProofOrders(tx, record.id, at, answeredAt);
   await audit(tx, {
     at,
@@ -162,7 +178,10 @@ export async function provedTrue(parts: CustodyParts, tx: Tx, at: number, record
   await becameHeld(parts, tx, at, { ...record, ...known }, 'K7');
 }
 
-/** K8: noted on the record, which stays as it is. */
+/**
+ * K8: noted on the record, which stays as it is. One that only others brought is superseded by it: its place is for the next
+ * of them, and the Mac is in doubt about nothing that it ever said itself (docs/decisions/0027).
+ */
 async function provedFalse(parts: CustodyParts, tx: Tx, at: number, record: KeyRecord, answeredAt: number, run: string): Promise<void> {
   if (record.refuted_at !== null || (record.proved_at !== null && answeredAt < record.proved_at)) return;
   if (record.first_false_at === null) {
@@ -180,6 +199,11 @@ async function provedFalse(parts: CustodyParts, tx: Tx, at: number, record: KeyR
     macId: record.mac_id,
     details: { recordId: record.id, first: record.first_false_at, second: answeredAt },
   });
+  if (isBroughtRecord(record.source) && (await envelopesOfRecord(tx, record.id)).every((envelope) => envelope.enrolment_id === null)) {
+    const because = 'K8: others brought it, and the Mac answered twice that it does not open it';
+    await setRecordState(tx, record.id, 'superseded', because, at);
+    await updateBroughtOfRecord(tx, record.id, { state: 'refuted', state_at: at, state_because: 'the Mac answered twice that this key does not open it' });
+  }
   // While the wrong one stays a candidate, only a `true` of another key ends the doubt.
   const held = (await recordsOfVolume(tx, record.mac_id, record.volume)).find((other) => other.state === 'held' && other.id !== record.id);
   if (held && held.refuted_at === null) await orderProof(parts, tx, at, held, 'another key of this Mac was refuted');

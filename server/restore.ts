@@ -9,6 +9,7 @@ import { openClock, type ServerClock } from './clock.ts';
 import { readGiven } from './init.ts';
 import type { Store, Tx } from './parts.ts';
 import { makePrivateFolder, refuseExisting, syncFolder } from './private-files.ts';
+import { noteMaybeShown } from './store/brought.ts';
 import { debtById, insertDebt } from './store/debts.ts';
 import { changeEnrolment, enrolmentById, revokeCertificate } from './store/enrolments.ts';
 import { openRequests, updateRequest } from './store/key-requests.ts';
@@ -87,6 +88,7 @@ export async function restore(options: {
         const revoked = list ? await applyRevocations(tx, list, at) : nobody;
         const sessionsEnded = await endWhatPeopleHad(tx, at, options.actor);
         const keys = await usableKeysBefore(tx, at);
+        const brought = await noteMaybeShown(tx, at);
         await writeMemory(tx, markName, JSON.stringify({ at, days: options.spreadDays }));
         const gapHours = Math.round(((at - Date.parse(described.madeAt)) / 3_600_000) * 10) / 10;
         const details = {
@@ -96,6 +98,7 @@ export async function restore(options: {
           ...revoked,
           sessionsEnded,
           keysToReplace: keys.length,
+          brought,
           spreadDays: options.spreadDays,
         };
         await audit(tx, { at, actor: options.actor, act: 'server.restored', details });

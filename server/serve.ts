@@ -3,6 +3,7 @@ import { Problem } from '../protocol/problems.ts';
 import { readAuthority, readDeviceCas, readTlsIdentity, renewTlsCertificate } from './authorities.ts';
 import { type Backend, collectMistakes, openBackend } from './backend.ts';
 import { pem } from './certificates.ts';
+import { checkCoexistence } from './coexistence-check.ts';
 import { existingFolder, tooOpen } from './data-folder.ts';
 import { addDeviceApi } from './device-api.ts';
 import { createDeviceIdentity } from './device-identity.ts';
@@ -10,6 +11,7 @@ import { createEnrolment } from './enrolment.ts';
 import { buildHttp, type HttpApp } from './http.ts';
 import { connectionLimits, type Rate, type RateName } from './limits.ts';
 import type { Log } from './log.ts';
+import { mountNeighbours, type Neighbours } from './neighbours.ts';
 import { checkPeople } from './people-check.ts';
 import type { PeopleSettings } from './people-settings.ts';
 import { tryWriting } from './private-files.ts';
@@ -48,6 +50,8 @@ export interface Serving {
   port: number;
   /** The listener for people, where there is one. */
   people: { url: string; port: number } | null;
+  /** The port of the listener for other systems, where there is one. */
+  neighboursPort: number | null;
   backend: Backend;
   /** Looks at the listener's own certificate, as it is done once a day: true where it was time for another. */
   renewCertificate(): boolean;
@@ -84,6 +88,9 @@ export function mistakesOf(dir: string, canOpen: boolean): ReturnType<typeof col
     if (rest?.people) checkPeople(rest.people, rest, wrong);
   });
   mistakes.attempt(() => {
+    if (rest?.coexistence) checkCoexistence(rest.coexistence, rest, wrong);
+  });
+  mistakes.attempt(() => {
     // Rules 7.6: it could promise grants and never give one.
     if (rest && !canOpen && rest.keys.grants !== 'never')
       throw new Problem('SERVER_SETTINGS_INVALID', 'keys.grants: must be "never" in a server that was started with --sealed');
@@ -100,6 +107,7 @@ export async function serve(options: ServeOptions): Promise<Serving> {
   const { paths, settings, store, clock, secrets, custody } = backend;
   const timers = createTimers(log);
   const listeners: HttpApp[] = [];
+  let neighbours: Neighbours | null = null;
   try {
     const agentCa = readAuthority(paths.agentCa);
     const deviceCas = readDeviceCas(paths.deviceCas);
@@ -143,6 +151,26 @@ export async function serve(options: ServeOptions): Promise<Serving> {
       log.info('sites-started', { url: settingsOfPeople.url, port: peoplePort });
     }
 
+    let neighboursPort: number | null = null;
+    if (settings.coexistence) {
+      const { certificate, key } = tls;
+      neighbours = mountNeighbours({
+        backend,
+        settings: settings.coexistence,
+        tls: { certificate, key, oldest: '1.2' },
+        deviceCas,
+        identity,
+        limits: settings.limits,
+        log,
+        every: timers.every,
+      });
+      if (neighbours.http) {
+        listeners.push(neighbours.http);
+        neighboursPort = await neighbours.listen();
+        log.info('neighbours-started', { port: neighboursPort });
+      }
+    }
+
     timers.every(30 * second, 'custody', async () => void (await custody.sweepTimers()));
     timers.every(minute, 'opener', async () => void (await custody.openLater()));
     timers.every(10 * minute, 'restore', async () => void (await spreadRestoreDebts(store, clock)));
@@ -151,6 +179,7 @@ export async function serve(options: ServeOptions): Promise<Serving> {
     const renewCertificate = (): boolean => {
       const fresh = settings.tls.ownCertificate ? renewTlsCertificate(paths, clock.now()) : null;
       if (fresh) http.useCertificate(fresh.certificate, fresh.key);
+      if (fresh) neighbours?.http?.useCertificate(fresh.certificate, fresh.key);
       if (fresh && !settingsOfPeople?.tls) people?.useCertificate(fresh.certificate, fresh.key);
       const days = Math.floor(((fresh ?? readTlsIdentity(paths.tls)).notAfter - clock.now()) / day);
       if (days <= (warnAtDays[0] ?? 0)) log.warn('certificate-expiring', { days });
@@ -169,6 +198,7 @@ export async function serve(options: ServeOptions): Promise<Serving> {
     return {
       url: settings.serverUrl,
       port,
+      neighboursPort,
       people: settingsOfPeople && people ? { url: settingsOfPeople.url, port: peoplePort } : null,
       backend,
       renewCertificate,
@@ -177,6 +207,7 @@ export async function serve(options: ServeOptions): Promise<Serving> {
           log.info('server-stopping');
           // First the requests, then the timers, then the database beneath both.
           await Promise.all(listeners.map((listener) => listener.stop()));
+          neighbours?.close();
           await timers.stop();
           await backend.close();
           log.info('server-stopped');
@@ -187,6 +218,7 @@ export async function serve(options: ServeOptions): Promise<Serving> {
   } catch (error) {
     // A backend without its sites is not one that serves half: Macs would be answered from a closed database.
     await Promise.all(listeners.map((listener) => listener.stop(0)));
+    neighbours?.close();
     await timers.stop();
     await backend.close();
     throw error;

@@ -1,8 +1,10 @@
 import { X509Certificate } from 'node:crypto';
 import { isIP } from 'node:net';
 import { createAccounts } from './accounts.ts';
+import { readDeviceCas } from './authorities.ts';
 import { type Backend, openBackend } from './backend.ts';
 import { type CommandResult, when } from './command.ts';
+import { cryptNotes, cryptWarnings } from './crypt/warnings.ts';
 import type { PeopleSettings } from './people-settings.ts';
 import { readPublic } from './private-files.ts';
 import { mistakesOf } from './serve.ts';
@@ -25,10 +27,14 @@ export async function settingsCheck({ dir, sealed }: { dir: string; sealed: bool
   }
   const backend = await openBackend({ dir, passphrase: null });
   try {
-    const { people } = backend.settings;
-    const notes = people ? await notesOn(people, backend) : ['people: left out, so there is no portal (docs/portal.md)'];
+    const { people, coexistence } = backend.settings;
+    const notes = [
+      ...(people ? await notesOn(people, backend) : ['people: left out, so there is no portal (docs/portal.md)']),
+      ...cryptNotes(coexistence, readDeviceCas(backend.paths.deviceCas).length),
+    ];
+    const red = cryptWarnings(coexistence);
     const said = notes.length === 0 ? 'no mistakes' : `no mistakes; to be thought of:\n${notes.map((note) => `  ${note}`).join('\n')}`;
-    return { json: { ok: true, mistakes, notes }, text: said };
+    return { json: { ok: true, mistakes, notes, ...(red.length > 0 ? { warnings: red } : {}) }, text: said, red };
   } finally {
     await backend.close();
   }

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { z } from 'zod';
 import { Problem } from '../protocol/problems.ts';
+import { coexistenceSettings } from './coexistence-settings.ts';
 import { connectionLimits } from './limits.ts';
 import { httpsOrigin, peopleSettings, whole } from './people-settings.ts';
 import { readPrivate } from './private-files.ts';
@@ -63,6 +64,8 @@ const settings = z.strictObject({
     .prefault({}),
   /** The sites for people: portal and console. */
   people: peopleSettings.nullable().default(null),
+  /** What other systems may say to this backend, and what it asks of them. */
+  coexistence: coexistenceSettings.nullable().default(null),
   logLevel: z.enum(['error', 'warn', 'info']).default('info'),
 });
 export type ServerSettings = z.infer<typeof settings>;

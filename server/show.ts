@@ -1,7 +1,10 @@
+import { Problem } from '../protocol/problems.ts';
 import type { Backend } from './backend.ts';
-import type { CommandResult } from './command.ts';
+import { isBroughtSource, sourceNames } from './brought/sources.ts';
+import { type CommandResult, when } from './command.ts';
 import { whichMac } from './mac-commands.ts';
-import { sayAnswer } from './status-command.ts';
+import { sayAnswer, sayOrigin } from './status-command.ts';
+import { broughtFor } from './store/brought.ts';
 
 interface Showing {
   mac: string;
@@ -16,7 +19,7 @@ interface Showing {
 /** A Mac with two systems has two keys, and which one it started from last is not always the one that asks. */
 async function otherVolumes(backend: Backend, macId: string, asked: string | undefined): Promise<string[]> {
   const { keys, volume: present } = await backend.custody.macReport(macId);
-  const usable = keys.filter(({ state }) => state === 'held' || state === 'candidate').map(({ volume }) => volume);
+  const usable = keys.filter(({ state, verified }) => verified && (state === 'held' || state === 'candidate')).map(({ volume }) => volume);
   return [...new Set(usable)].filter((volume) => volume !== (asked?.toUpperCase() ?? present));
 }
 
@@ -25,17 +28,62 @@ async function otherVolumes(backend: Backend, macId: string, asked: string | und
  * it is shown, and followed by a replacement. The only place of the backend where a key becomes text.
  */
 export async function show(backend: Backend, options: Showing): Promise<CommandResult> {
+  try {
+    return await showRecord(backend, options);
+  } catch (error) {
+    // No Mac of this name, or none of its keys: others may have brought one.
+    const isNone = error instanceof Problem && (error.code === 'MAC_UNKNOWN' || error.code === 'KEY_UNKNOWN');
+    const shown = isNone && options.volume === undefined ? await showBrought(backend, options, error) : null;
+    if (!shown) throw error;
+    return shown;
+  }
+}
+
+/** Null where nobody brought one. */
+async function showBrought(backend: Backend, { mac, actor, reason, refused }: Showing, error: Problem): Promise<CommandResult | null> {
+  const serial = error.code === 'MAC_UNKNOWN' ? mac.trim().toUpperCase() : (await whichMac(backend, mac)).serial;
+  if ((await broughtFor(backend.store.db, serial)).length === 0) return null;
+  const shown = await backend.custody.discloseBrought({ serial, actor, reason, refused });
+  const madeAt = shown.madeAt === null ? null : when(shown.madeAt);
+  const source = isBroughtSource(shown.source) ? sourceNames[shown.source] : shown.source;
+  const key = shown.key.reveal();
+  const warnings = [
+    `this key came from ${source} on ${when(shown.broughtAt)}${madeAt === null ? '' : `, which says that it was made on ${madeAt}`}; it was never proved on the Mac`,
+    `this was written into the audit; only the MDM can replace this key: have that done until ${when(shown.dueAt)}`,
+    ...(shown.others > 0 ? [`${shown.others} more key(s) were brought for it: if this one is refused, ask again with --refused ${shown.keyId}`] : []),
+  ];
+  const { keyId, others } = shown;
+  return {
+    json: {
+      serial,
+      macId: null,
+      recordId: null,
+      broughtKeyId: keyId,
+      recoveryKey: key,
+      source: shown.source,
+      madeAt,
+      provedAt: null,
+      others,
+      replaceUntil: when(shown.dueAt),
+    },
+    text: key,
+    warnings,
+  };
+}
+
+async function showRecord(backend: Backend, options: Showing): Promise<CommandResult> {
   const { custody } = backend;
   const { person, volume, actor, reason, refused } = options;
   const mac = await whichMac(backend, options.mac);
   const others = await otherVolumes(backend, mac.id, volume);
   const shown = await custody.disclose({ macId: mac.id, actor, reason, refused, ...(person ? { person } : {}), ...(volume ? { volume } : {}) });
-  const { because, keys } = await custody.macReport(mac.id);
+  const { because, keys, task } = await custody.macReport(mac.id);
   const shownKey = keys.find((one) => one.recordId === shown.recordId);
   const key = shown.key.reveal();
   const warnings = [
     'this was written into the audit; the key will be replaced when its person is back in, or when the hold has ended',
-    ...(shownKey ? [`of this key: ${sayAnswer(shownKey)}`] : []),
+    ...(shownKey ? [`of this key${sayOrigin(shownKey)}: ${sayAnswer(shownKey)}`] : []),
+    ...(task ? [`only the MDM can replace this key: have that done until ${task.dueAt} (task ${task.id})`] : []),
     ...(shown.rotationOpen ? ['this Mac is just replacing its key: if this one is refused, look again in a minute'] : []),
     ...(shown.custody === 'held' ? [] : [`custody is ${shown.custody}: ${because}`]),
     ...(shown.others > 0 ? [`there are ${shown.others} more key(s) for this Mac: if this one is refused, ask again with --refused ${shown.recordId}`] : []),

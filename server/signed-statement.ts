@@ -108,7 +108,7 @@ function checkSigner(signerInfo: Asn1, certificates: Certificate[], type: string
   return { signer: signer.der, digest };
 }
 
-function signerName(element: Asn1): string {
+export function signerName(element: Asn1): string {
   if (element.kind === '[0]') return keyIdName(octetsOf(element));
   const fields = new Fields(element, 'sequence');
   const name = issuerSerialName(derOf(fields.next('sequence')), serialOf(fields.next('integer')));
@@ -116,13 +116,13 @@ function signerName(element: Asn1): string {
   return name;
 }
 
-function namesOf(certificate: Certificate): string[] {
+export function namesOf(certificate: Certificate): string[] {
   const keyId = keyIdOf(certificate);
   return [issuerSerialName(certificate.issuer, certificate.serial), ...(keyId ? [keyIdName(keyId)] : [])];
 }
 
 /** RFC 5652, 5.4: what is signed is the attributes as a SET OF in DER, whatever tag and order they were sent with. */
-function signedAttributes(attributes: Asn1, type: string, contentDigest: Buffer): Buffer {
+export function signedAttributes(attributes: Asn1, type: string, contentDigest: Buffer): Buffer {
   const values = new Map<string, Asn1>();
   for (const attribute of attributes.children) {
     const fields = new Fields(attribute, 'sequence');

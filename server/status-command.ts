@@ -1,9 +1,17 @@
+import { type Mode, modeOf, sayMode } from '../protocol/mode.ts';
 import type { Backend } from './backend.ts';
+import { sayBrought } from './brought/commands.ts';
+import { sourceNames, sourceOfRecord } from './brought/sources.ts';
 import { type CommandResult, oneLine, table, when } from './command.ts';
+import { stoppedConnectors } from './connectors/commands.ts';
+import { cryptWarnings } from './crypt/warnings.ts';
 import type { FleetLine, MacReport } from './custody-report.ts';
+import { lastFacts } from './custody-state.ts';
 import { whichMac } from './mac-commands.ts';
+import { ringOfMac, sayRings } from './rings/commands.ts';
 import { peopleOfMac, sayPeople } from './status-people.ts';
 import { enrolmentsOf } from './store/enrolments.ts';
+import { macById } from './store/macs.ts';
 import { readMemory } from './store/upkeep.ts';
 
 /** The fleet in a few lines, or one Mac in a few sentences. */
@@ -15,6 +23,8 @@ async function fleetStatus(backend: Backend): Promise<CommandResult> {
   const fleet = await backend.custody.fleet();
   const backup = await readMemory(backend.store.db, 'last-backup');
   const lastBackupAt = backup === null ? null : when(Number(backup));
+  const brought = await sayBrought(backend);
+  const stopped = await stoppedConnectors(backend);
   const counted = Object.entries(fleet.counts)
     .filter(([, count]) => count > 0)
     .map(([state, count]) => `${count} ${state}`);
@@ -28,10 +38,26 @@ async function fleetStatus(backend: Backend): Promise<CommandResult> {
   const text = [
     `${fleet.macs.length} Mac(s)${counted.length > 0 ? `: ${counted.join(', ')}` : ''}; ${fleet.alarms.length} open alarm(s)`,
     lastBackupAt === null ? 'there is no backup yet' : `last backup: ${lastBackupAt}`,
+    ...brought.lines,
+    ...stopped.map(({ name, problem }) => `connector ${name} stands still: ${problem}`),
+    ...(await sayRings(backend)),
     ...(rows.length > 0 ? ['', table(['serial', 'custody', 'last seen', 'alarms', 'id'], rows)] : []),
     ...sayKeyless(fleet.macs),
   ].join('\n');
-  return { json: { serverUrl: backend.settings.serverUrl, lastBackupAt, ...fleet, macs: fleet.macs.map(nested) }, text };
+  const red = cryptWarnings(backend.settings.coexistence);
+  return {
+    json: {
+      ...(red.length > 0 ? { warnings: red } : {}),
+      serverUrl: backend.settings.serverUrl,
+      lastBackupAt,
+      ...fleet,
+      macs: fleet.macs.map(nested),
+      brought: { ...brought.counts, tasks: brought.tasks, oldCopies: brought.oldCopies },
+      ...(stopped.length > 0 ? { stoppedConnectors: stopped } : {}),
+    },
+    text,
+    red,
+  };
 }
 
 /** Custody as one thing, as the agent's own `status --json` has it. */
@@ -56,9 +82,23 @@ async function macStatus(backend: Backend, name: string): Promise<CommandResult>
     because: enrolment.status_because,
   }));
   const people = await peopleOfMac(backend, mac.id);
-  const text = [...sentences(report, enrolments), ...sayPeople(people)].map(oneLine).join('\n');
-  return { json: { ...nested(report), enrolments, ...people }, text };
+  const ring = await ringOfMac(backend, mac.id);
+  const lived = await livingOf(backend, mac.id);
+  const text = [...sentences(report, enrolments), ...(lived ? [`mode ${lived.says}`] : []), ...(ring ? [sayRing(ring)] : []), ...sayPeople(people)]
+    .map(oneLine)
+    .join('\n');
+  return { json: { ...nested(report), enrolments, ...people, mode: lived, ring }, text };
 }
+
+/** How this Mac lives beside an MDM, by what it said last; null: it has said nothing. */
+async function livingOf(backend: Backend, macId: string): Promise<{ mode: Mode; says: string } | null> {
+  const mac = await macById(backend.store.db, macId);
+  const facts = mac && lastFacts(mac);
+  return facts ? { mode: modeOf(facts), says: sayMode(facts) } : null;
+}
+
+const sayRing = ({ ring, state, since, because }: NonNullable<Awaited<ReturnType<typeof ringOfMac>>>): string =>
+  `ring ${ring}: ${state} since ${since}: ${because}${state === 'waiting' ? '; nothing is replaced before' : ''}`;
 
 function sentences(
   report: MacReport,
@@ -78,13 +118,24 @@ function sentences(
     ...(report.openRotation ? [`replacing its key since ${report.openRotation.begunAt}`] : []),
     ...report.openAlarms.map(({ id, code, detail }) => `alarm ${id}: ${code}: ${detail}`),
     ...sayOthers(report),
-    ...report.keys.map((key) => `key ${key.recordId}: ${key.state}, ${key.because}, received ${key.receivedAt}, ${sayAnswer(key)}`),
+    ...report.keys.map(
+      (key) =>
+        `key ${key.recordId}: ${key.state}${key.verified ? '' : ', unverified'}, ${key.because}, received ${key.receivedAt}${sayOrigin(key)}, ${sayAnswer(key)}`,
+    ),
+    ...report.brought.map((key) => `brought by ${key.source} on ${key.broughtAt}${key.madeAt ? `, made ${key.madeAt}` : ''}: ${key.state}: ${key.because}`),
+    ...(report.task ? [`task ${report.task.id}, due ${report.task.dueAt}: ${report.task.because}`] : []),
     ...report.proofOrders.map(
       (order) =>
         `a proof of key ${order.recordId} is due since ${order.since}${order.notBefore > order.since ? `, not before ${order.notBefore}` : ''}: ${order.because}`,
     ),
     ...report.disclosures.map((shown) => `${shown.shown ? 'shown' : 'asked for and not shown'} ${shown.at} by ${shown.actor}: ${shown.reason}`),
   ];
+}
+
+/** Whose word it is that it is this Mac's. */
+export function sayOrigin({ source }: Pick<MacReport['keys'][number], 'source'>): string {
+  const brought = sourceOfRecord(source);
+  return brought === null ? '' : ` from ${sourceNames[brought]}`;
 }
 
 /** The dated answer of macOS, in its three values. */

@@ -1,8 +1,9 @@
 import type { CustodyState, RecordState } from '../protocol/messages.ts';
+import type { CoexistenceTables } from './coexistence-tables.ts';
 import type { PeopleTables } from './people-tables.ts';
 
 /** The rows as they lie in the database; the meaning of each column is said in migrations/. Times are server milliseconds; flags are 0 or 1. */
-export interface Tables extends PeopleTables {
+export interface Tables extends PeopleTables, CoexistenceTables {
   memory: { name: string; value: string };
   mac: {
     id: string;
@@ -88,6 +89,7 @@ export interface Tables extends PeopleTables {
     first_false_run: string | null;
     refuted_at: number | null;
     legal_hold: number;
+    unverified: number;
   };
   envelope: {
     id: string;

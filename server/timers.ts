@@ -1,11 +1,14 @@
 import { raise, stopsTheMac } from './alarms.ts';
 import { audit } from './audit.ts';
+import { settleBrought } from './brought/settle.ts';
+import { alarmOverdueTasks } from './brought/tasks.ts';
 import { type CustodyParts, day } from './custody-parts.ts';
 import { rotationDoubtAfter } from './custody-state.ts';
 import { presentHold } from './holds.ts';
 import { expireOrders } from './orders.ts';
 import type { Tx } from './parts.ts';
 import { openAlarmsOf } from './store/alarms.ts';
+import { updateBroughtOfRecord } from './store/brought.ts';
 import { grantedDebtsOpenSince } from './store/debts.ts';
 import { volumesOnHold } from './store/disclosures.ts';
 import { forgetSpentNonces } from './store/enrolments.ts';
@@ -26,7 +29,8 @@ export async function sweepTimers(parts: CustodyParts): Promise<void> {
       await updateEnrolment(tx, enrolment.id, { status: 'replaced', status_because: because, status_at: at, replaced_after: null });
       await audit(tx, { at, actor: 'server', act: 'enrolment.replaced', macId: enrolment.mac_id, details: { enrolmentId: enrolment.id, because } });
     }
-    if (parts.settings.confirmProvedSerials) await confirmHeirs(tx, at);
+    if (parts.settings.confirmProvedSerials) await confirmHeirs(parts, tx, at);
+    await alarmOverdueTasks(parts, tx, at);
     await forgetSpentNonces(tx, at);
   });
   parts.log.info('timers-ran');
@@ -36,12 +40,13 @@ export async function sweepTimers(parts: CustodyParts): Promise<void> {
  * Rules 6.7, as policy: a Mac whose serial its certificate proves was set up again, and nothing was heard of the enrolment
  * before it for a day. Had that one been alive, it would have stayed, with an alarm; one that an admin revoked has no heirs.
  */
-async function confirmHeirs(tx: Tx, at: number): Promise<void> {
+async function confirmHeirs(parts: CustodyParts, tx: Tx, at: number): Promise<void> {
   for (const enrolment of await enrolmentsToConfirm(tx)) {
     if (stopsTheMac(await openAlarmsOf(tx, enrolment.mac_id))) continue;
     await updateEnrolment(tx, enrolment.id, { confirmed: 1 });
     const because = 'its certificate proves the serial number, and no other enrolment of this Mac is left';
     await audit(tx, { at, actor: 'server', act: 'enrolment.confirmed', macId: enrolment.mac_id, details: { enrolmentId: enrolment.id, because } });
+    await settleBrought(parts, tx, at, enrolment.mac_id);
   }
 }
 
@@ -53,6 +58,7 @@ export async function retire(parts: CustodyParts): Promise<{ destroyed: number }
     for (const record of due) {
       if (stopsTheMac(await openAlarmsOf(tx, record.mac_id))) continue;
       await removeEnvelopeBytes(tx, record.id);
+      await updateBroughtOfRecord(tx, record.id, { bytes: null });
       await setRecordState(tx, record.id, 'destroyed', 'K9: superseded for the retention time, and a later key was proved', at);
       await audit(tx, { at, actor: 'server', act: 'key.destroyed', macId: record.mac_id, details: { recordId: record.id, volume: record.volume } });
       destroyed += 1;

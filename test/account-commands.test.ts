@@ -12,7 +12,7 @@ import { type GivenServer, givenServer } from './given-server.ts';
 let server: GivenServer;
 beforeAll(async () => {
   server = await givenServer();
-}, 30_000);
+});
 afterAll(() => void jest.restoreAllMocks());
 
 /** As `main.ts` does it, without a process for each. */
@@ -73,7 +73,7 @@ test('account add prints a code once, a third emergency account is noted, and no
   const again = await account('add', 'bob');
   expect(again.code).toBe(64);
   expect(again.stderr).toContain('ACCOUNT_EXISTS');
-}, 60_000);
+});
 
 test('account disable asks, ends sessions and says how many; enable, reset and list follow; all of it is in the audit', async () => {
   expect((await account('disable', 'bob', '--reason', 'left')).stderr).toContain('add --yes');
@@ -97,4 +97,4 @@ test('account disable asks, ends sessions and says how many; enable, reset and l
     expect(JSON.stringify(acts)).not.toContain(reset.json.code);
     expect(await verifyAudit(store)).toMatchObject({ ok: true });
   });
-}, 60_000);
+});

@@ -1,9 +1,10 @@
-import { type ChildProcess, spawn } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
 import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { bundleAgent } from '../scripts/bundle.ts';
 import { pem } from '../server/certificates.ts';
+import { runCommand, type Session } from './commands.ts';
 import { FakeMac } from './fake-mac/fake-mac.ts';
 import { defaultJob } from './fake-mac/install.ts';
 import { deviceCa, type GivenServer, givenServer } from './given-server.ts';
@@ -19,39 +20,8 @@ const password = 'Grüße & <Bärte> "42"';
 const wrong = 'not that one at all';
 const state = '/var/db/io.sparekey.agent';
 
-interface Session {
-  out: string;
-  err: string;
-  exit: number | null;
-}
-
-const started = new Set<ChildProcess>();
-afterAll(() => {
-  for (const child of started) child.kill('SIGKILL');
-});
-
-function run(command: string, args: readonly string[], input: string | null, type: (shown: string, child: ChildProcess) => void = () => {}): Promise<Session> {
-  return new Promise((resolve, reject) => {
-    const child = spawn(command, [...args], { env: { PATH: '/usr/bin:/bin' }, stdio: ['pipe', 'pipe', 'pipe'] });
-    started.add(child);
-    const session = { out: '', err: '' };
-    child.stdout.on('data', (data) => {
-      session.out += data;
-      type(session.out, child);
-    });
-    child.stderr.on('data', (data) => {
-      session.err += data;
-    });
-    child.stdin.on('error', () => {});
-    if (input !== null) child.stdin.end(input);
-    child.on('error', reject);
-    child.on('close', (exit) => {
-      started.delete(child);
-
-      resolve({ ...session, exit });
-    });
-  });
-}
+const run = (command: string, args: readonly string[], input: string | null, type?: (shown: string, child: ChildProcess) => void): Promise<Session> =>
+  runCommand(command, args, { input, onOut: type });
 
 let server: GivenServer;
 let bundle: string;
@@ -99,7 +69,7 @@ const custodyOf = async (mac: FakeMac): Promise<string> => {
 beforeAll(async () => {
   server = await givenServer();
   bundle = (await bundleAgent()).file;
-}, 60_000);
+});
 describe('sudo sparekey adopt, as it ships', () => {
   // Before the folders go.
   afterAll(() => {
@@ -128,34 +98,30 @@ describe('sudo sparekey adopt, as it ships', () => {
     expect(findKeys([password, wrong], files)).toEqual([]);
     const again = await sparekey(mac, ['adopt', '--password-stdin'], `${password}\n`);
     expect([again.exit, again.out]).toEqual([0, expect.stringContaining('no password is needed')]);
-  }, 60_000);
+  });
 
   // `script` of util-linux is a terminal; a bare machine has none.
   const terminal = ['/usr/bin/script', '/bin/script'].find((path) => existsSync(path));
-  (terminal ? test : test.skip)(
-    'in a dialog, where a wrong one is told, and then at a terminal: what is typed is not shown',
-    async () => {
-      const mac = await keyless(true);
-      mac.answerDialogs(`type:${wrong}`, 'cancel');
-      expect((await sparekey(mac, ['check-in'], '')).exit).toBe(0);
-      expect(mac.state.dialogs.shown.map(({ by, uid, text }) => [by, uid, text.includes('That was not the password')])).toEqual([
-        ['osascript', 501, false],
-        ['osascript', 501, true],
-      ]);
-      expect(mac.state.leaks).toEqual([]);
-      const before = mac.recoveryKey;
-      const command = [process.execPath, bundle, 'adopt', '--root', mac.root].map((word) => `'${word}'`).join(' ');
-      let typed = false;
-      const { out, exit } = await run(terminal ?? '', ['-qec', command, '/dev/null'], null, (shown, child) => {
-        if (typed || !shown.includes('Password of ada: ')) return;
-        typed = true;
-        child.stdin?.write(`${password}\r`);
-      });
-      expect([exit, out]).toEqual([0, expect.stringContaining('macOS made a new recovery key')]);
-      expect(out).not.toContain(password);
-      expect(mac.recoveryKey).not.toBe(before);
-      expect(findKeys([password, wrong], [...filesUnder(mac.path('/var')), ...filesUnder(mac.path('/Library'))])).toEqual([]);
-    },
-    60_000,
-  );
+  (terminal ? test : test.skip)('in a dialog, where a wrong one is told, and then at a terminal: what is typed is not shown', async () => {
+    const mac = await keyless(true);
+    mac.answerDialogs(`type:${wrong}`, 'cancel');
+    expect((await sparekey(mac, ['check-in'], '')).exit).toBe(0);
+    expect(mac.state.dialogs.shown.map(({ by, uid, text }) => [by, uid, text.includes('That was not the password')])).toEqual([
+      ['osascript', 501, false],
+      ['osascript', 501, true],
+    ]);
+    expect(mac.state.leaks).toEqual([]);
+    const before = mac.recoveryKey;
+    const command = [process.execPath, bundle, 'adopt', '--root', mac.root].map((word) => `'${word}'`).join(' ');
+    let typed = false;
+    const { out, exit } = await run(terminal ?? '', ['-qec', command, '/dev/null'], null, (shown, child) => {
+      if (typed || !shown.includes('Password of ada: ')) return;
+      typed = true;
+      child.stdin?.write(`${password}\r`);
+    });
+    expect([exit, out]).toEqual([0, expect.stringContaining('macOS made a new recovery key')]);
+    expect(out).not.toContain(password);
+    expect(mac.recoveryKey).not.toBe(before);
+    expect(findKeys([password, wrong], [...filesUnder(mac.path('/var')), ...filesUnder(mac.path('/Library'))])).toEqual([]);
+  });
 });

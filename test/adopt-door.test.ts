@@ -14,6 +14,7 @@ import { passwordDoor, paths } from '../agent/paths.ts';
 import { makeFolders, removeLeftDoors } from '../agent/requests.ts';
 import { FakeMac } from './fake-mac/fake-mac.ts';
 import { scratch } from './scratch.ts';
+import { until } from './waiting.ts';
 
 /*
  * The way of a password from a terminal to the job: what is shown, what is not, and who can come in.
@@ -45,7 +46,7 @@ async function given() {
 }
 
 const soon = async (isSo: () => boolean): Promise<void> => {
-  for (let waited = 0; !isSo() && waited < 5000; waited += 20) await new Promise((done) => setTimeout(done, 20));
+  await until(isSo);
   expect(isSo()).toBe(true);
 };
 
@@ -212,4 +213,4 @@ test('the other door of the fake Mac asks in the same dialogs', async () => {
   } finally {
     mac.dispose();
   }
-}, 20_000);
+});

@@ -1,4 +1,4 @@
-import { type ChildProcess, spawn } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
@@ -11,6 +11,7 @@ import { Problem } from '../protocol/problems.ts';
 import { bundleAgent } from '../scripts/bundle.ts';
 import { pem } from '../server/certificates.ts';
 import { answering } from './answering-runner.ts';
+import { runCommand, type Session } from './commands.ts';
 import { FakeMac } from './fake-mac/fake-mac.ts';
 import { defaultJob } from './fake-mac/install.ts';
 import { deviceCa, type GivenServer, givenServer } from './given-server.ts';
@@ -19,45 +20,13 @@ import { scratch } from './scratch.ts';
 const sources = join(import.meta.dirname, '..', 'agent', 'main.ts');
 const recoveryKeyShape = /[A-Z0-9]{4}(-[A-Z0-9]{4}){5}/;
 
-interface Session {
-  out: string;
-  err: string;
-  exit: number | null;
-}
-
-const started = new Set<ChildProcess>();
-afterAll(() => {
-  for (const child of started) child.kill('SIGKILL');
-});
-
-/** What a terminal shows of one command. */
-function run(
+async function run(
   args: readonly string[],
-  more: { program?: string; env?: NodeJS.ProcessEnv; uid?: number; onErr?: (text: string, child: ChildProcess) => void } = {},
+  { program = sources, ...how }: { program?: string; env?: NodeJS.ProcessEnv; uid?: number; onErr?: (text: string, child: ChildProcess) => void } = {},
 ): Promise<Session> {
-  return new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, [more.program ?? sources, ...args], {
-      env: { PATH: '/usr/bin:/bin', ...more.env },
-      stdio: ['ignore', 'pipe', 'pipe'],
-      ...(more.uid === undefined ? {} : { uid: more.uid, gid: more.uid }),
-    });
-    started.add(child);
-    let out = '';
-    let err = '';
-    child.stdout.on('data', (data) => {
-      out += data;
-    });
-    child.stderr.on('data', (data) => {
-      err += data;
-      more.onErr?.(err, child);
-    });
-    child.on('error', reject);
-    child.on('close', (exit) => {
-      started.delete(child);
-      expect(`${out}${err}`).not.toMatch(recoveryKeyShape);
-      resolve({ out, err, exit });
-    });
-  });
+  const session = await runCommand(process.execPath, [program, ...args], how);
+  expect(`${session.out}${session.err}`).not.toMatch(recoveryKeyShape);
+  return session;
 }
 
 const said = (says: string, fix: string, code: string): string => `sparekey: error: ${says}\nsparekey: fix: ${fix}\nsparekey: ${code}; more: docs/errors.md\n`;
@@ -309,7 +278,7 @@ describe('the bundle that ships, on a fake Mac with its backend', () => {
       problems: [],
     });
     expect((await sparekey('status', '--quiet')).out.split('\n')).toEqual([json.says, '']);
-  }, 60_000);
+  });
 
   test('doctor looks at the same Mac and finds nothing that fails; what is printed is what --json has', async () => {
     const [words, json] = await Promise.all([sparekey('doctor'), sparekey('doctor', '--json')]);
@@ -340,7 +309,7 @@ describe('the bundle that ships, on a fake Mac with its backend', () => {
     const signs: Record<string, string> = { ok: '[+]', warning: '[!]', 'cannot tell': '[?]' };
     const lines = words.out.split('\n').filter((line) => line.startsWith('['));
     expect(lines.map((line) => line.split(/ +/).slice(0, 2).join(' '))).toEqual(found.map(({ name, verdict }) => `${signs[verdict]} ${name}`));
-  }, 60_000);
+  });
 
   test('rotate is done by the job: the key is another one, and it is held', async () => {
     const before = mac.recoveryKey;
@@ -355,7 +324,7 @@ describe('the bundle that ships, on a fake Mac with its backend', () => {
     expect(mac.recoveryKey).not.toBe(before);
     const { custody } = server.serving.backend;
     expect((await custody.custodyOf(await custody.findMac(mac.state.serial))).state).toBe('held');
-  }, 60_000);
+  });
 
   test('a server that is not trusted is named as such by doctor, which then exits 77', async () => {
     const other = FakeMac.create({
@@ -382,5 +351,5 @@ describe('the bundle that ships, on a fake Mac with its backend', () => {
     } finally {
       other.dispose();
     }
-  }, 60_000);
+  });
 });

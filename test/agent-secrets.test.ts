@@ -91,7 +91,8 @@ describe('the keychain', () => {
     expect(await keptKeys(secrets).read(account)).toBe('cannot-tell');
     expect(await keptKeys(secrets).write(account, key)).toBe(false);
     expect(await keptKeys(secrets).roundTrip('probe')).toBe(false);
-    expect(performance.now() - began).toBeLessThan(2000);
+    // Without its time it would hang.
+    expect(performance.now() - began).toBeLessThan(20_000);
   });
 
   test('an addon that cannot be loaded is a keychain that cannot tell', async () => {

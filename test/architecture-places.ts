@@ -7,9 +7,9 @@ const sqlPlaces = /^server\/(store\/[^/]+|database|migrations\/[^/]+|clock|audit
 export const places: readonly Rule[] = [
   onlyIn(
     'reveal() only where a key has to be seen',
-    'whoever can see a key in plain must be found by reading five places',
+    'whoever can see a key in plain must be found by reading six places',
     /\.reveal\b/,
-    /^(agent\/mac\/fdesetup\.ts|agent\/secrets\.ts|protocol\/[^/]+\.ts|server\/show\.ts|portal\/key-page\.ts)$/,
+    /^(agent\/mac\/fdesetup\.ts|agent\/secrets\.ts|protocol\/[^/]+\.ts|server\/show\.ts|server\/mdm\/nanomdm\.ts|portal\/key-page\.ts)$/,
     { path: 'agent/rotate.ts', text: 'export const a = (key) => key.reveal();' },
   ),
   onlyIn(
@@ -50,7 +50,7 @@ export const places: readonly Rule[] = [
     path: 'agent/identity.ts',
     text: "const { getPassword } = await import('keytar');\ngetPassword;",
   }),
-  importedOnlyIn('axios', 'time limits, trust and problem replies are decided in one place', isPackage('axios'), /^agent\/server\.ts$/, {
+  importedOnlyIn('axios', 'time limits, trust and problem replies are decided in one place', isPackage('axios'), /^(agent\/server|server\/outbound)\.ts$/, {
     path: 'agent/check-in.ts',
     text: "import axios from 'axios';\naxios;",
   }),
@@ -83,7 +83,7 @@ export const places: readonly Rule[] = [
     'fastify',
     'routes and their limits are in the files that build the listeners',
     isPackage('fastify'),
-    /^(server\/(http|device-api|main|device-[a-z-]+|[a-z-]+-routes)|web\/(site|forms|assets))\.ts$/,
+    /^(server\/(http|device-api|main|device-[a-z-]+|([a-z]+\/)?[a-z-]+-routes)|web\/(site|forms|assets))\.ts$/,
     {
       path: 'server/custody.ts',
       text: "import fastify from 'fastify';\nfastify();",
@@ -118,9 +118,9 @@ export const places: readonly Rule[] = [
   ),
   onlyIn(
     'envelopes are opened in one place',
-    'only custody opens an envelope; `init` tries the new pair once before it is used',
+    'only custody opens an envelope; `init` tries the new pair once before it is used, and what a Mac seals for one MDM command has a key of its own',
     /\bopenEnvelope\b/,
-    /^(protocol\/envelope|server\/(escrow-keys|init))\.ts$/,
+    /^(protocol\/envelope|server\/(escrow-keys|init|mdm\/reply-key))\.ts$/,
     { path: 'server/device-api.ts', text: "import { openEnvelope } from '../protocol/envelope.ts';\nopenEnvelope();" },
   ),
   onlyIn('SQL only in the store', 'each statement is found by its question, and no route can reach the tables', sql, sqlPlaces, {

@@ -5,7 +5,7 @@ import { all, isOurs, packageOf, type Read, type Rule, target } from './architec
 const folders: Record<string, { ours: readonly string[]; packages: readonly string[] } | null> = {
   protocol: { ours: ['protocol'], packages: ['asn1js', 'jose', 'zod'] },
   agent: { ours: ['agent', 'protocol'], packages: ['axios', 'commander', 'keytar', 'plist', 'winston', 'zod'] },
-  server: { ours: ['server', 'protocol'], packages: ['asn1js', 'commander', 'fastify', 'kysely', 'uqr', 'winston', 'zod'] },
+  server: { ours: ['server', 'protocol'], packages: ['asn1js', 'axios', 'commander', 'fastify', 'kysely', 'uqr', 'winston', 'zod'] },
   web: {
     ours: ['web', 'server', 'protocol'],
     packages: ['@simplewebauthn/server', 'fastify', 'nodemailer', 'openid-client', 'zod'],
@@ -40,7 +40,7 @@ const kebab = /^[a-z0-9]+(-[a-z0-9]+)*(\.test|\.config)?\.(ts|mjs)$/;
 const mostLines = 300;
 const mostTestLines = 700;
 const longFiles: Record<string, { lines: number; because: string }> = {
-  'protocol/problems.ts': { lines: 500, because: 'one table: every failure once' },
+  'protocol/problems.ts': { lines: 560, because: 'one table: every failure once' },
   'server/migrations/0001-first.ts': { lines: 400, because: 'a migration is one file for ever: all tables of the first version' },
   'agent/journal.ts': { lines: 350, because: 'the form of the journal, and every check that a file is one of ours' },
   'agent/resolve.ts': { lines: 350, because: 'the rows R0 to R13 in their order, of which the first that fits applies' },
@@ -115,7 +115,9 @@ const structure: readonly Rule[] = [
     broken: (sources) =>
       sources
         .filter(
-          (source) => !/\.config\.ts$|^test\/jest-(strip-types|environment)\.mjs$/.test(source.path) && /\bexport default\b|\bas default\b/.test(source.code),
+          (source) =>
+            !/\.config\.ts$|^test\/jest-(environment|runtime|setup|strip-types)\.mjs$/.test(source.path) &&
+            /\bexport default\b|\bas default\b/.test(source.code),
         )
         .map((source) => source.path),
     planted: [{ path: 'agent/a.ts', text: 'export default 1;' }],

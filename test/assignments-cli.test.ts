@@ -5,11 +5,10 @@ import { Problem } from '../protocol/problems.ts';
 import { assignCommand, assignCsvCommand, assignmentsCommand, standingCommand, unassignCommand } from '../server/assignments-commands.ts';
 import { readAssignmentsCsv } from '../server/assignments-csv.ts';
 import { type Backend, openBackend } from '../server/backend.ts';
-import { initialise } from '../server/init.ts';
 import { helpCodeCommand } from '../server/requests-commands.ts';
 import { addMac } from '../server/store/enrolments.ts';
 import { helpCode } from '../web/help-codes.ts';
-import { passphrase } from './given-server.ts';
+import { makeDataFolder } from './made-backend.ts';
 import { endServers, runServer } from './run-server.ts';
 import { scratch } from './scratch.ts';
 
@@ -19,25 +18,13 @@ const serials = ['C02ASSIGN001', 'C02ASSIGN002', 'C02ASSIGN003', 'C02TWICE0001',
 beforeAll(async () => {
   const folder = scratch('sparekey-assign');
   dir = join(folder, 'data');
-  await initialise({
-    dir,
-    names: ['127.0.0.1'],
-    organisation: 'Example',
-    devicesPort: 8443,
-    passphrase,
-    copy: null,
-    deviceCaFiles: [],
-    ownTls: null,
-    admin: 'olivia',
-    escrowKeyBits: 2048,
-    say: () => {},
-  });
+  await makeDataFolder(dir, 8443, { admin: 'olivia' });
   backend = await openBackend({ dir, passphrase: null });
   await backend.store.write(async (tx) => {
     for (const [at, serial] of serials.entries())
       await addMac(tx, { serial, serialProved: !serial.includes('TWICE'), subject: null, hardwareUuid: `H${at}`, at });
   });
-}, 30_000);
+});
 afterAll(async () => {
   await backend.close();
   endServers();
@@ -201,7 +188,7 @@ describe('the commands', () => {
     expect([noPeople?.code, noPeople?.stderr]).toEqual([64, expect.stringContaining('this backend has no sites for people')]);
     const help = await runServer(['assign', '--help']);
     expect(help.stdout).toContain('sparekey-server assign C02XK1ZJJGH5 ada@example.org --account ada --reason "handed out today" --dir /var/lib/sparekey');
-  }, 30_000);
+  });
 });
 
 test('a code that is read out on the telephone is found, however it is written down, with what its person met', async () => {

@@ -26,7 +26,6 @@ import type { Answer, Identity } from './tls-client.ts';
  * refused comes again and is taken.
  */
 
-jest.setTimeout(30_000);
 afterAll(endServers);
 
 /** One backend for all: making keys is what takes time. */
@@ -225,7 +224,8 @@ describe('a database that another process holds', () => {
     // The event loop is not asleep: this is asked, and answered, while that one waits.
     const began = performance.now();
     for (let turn = 0; turn < 5; turn += 1) expect((await put(other.identity, before)).status).toBe(200);
-    expect(performance.now() - began).toBeLessThan(2000);
+    // It would be ten seconds, the time after which that one gives up.
+    expect(performance.now() - began).toBeLessThan(8000);
     expect(answered).toBe(false);
     letGo();
     expect((await waiting).status).toBe(201);
@@ -243,7 +243,8 @@ describe('a database that another process holds', () => {
       given.client.ask('/v1/check-in', { identity: one.identity, body: checkInBody(one.mac) }),
     ]);
     for (const answer of answers) expect([answer.status, answer.body.code, answer.body.detail]).toEqual([503, 'STORE_FAILED', 'the database is busy']);
-    expect(performance.now() - began).toBeLessThan(6000);
+    // Where nothing is set it is ten seconds.
+    expect(performance.now() - began).toBeLessThan(9000);
     letGo();
     for (const each of sent) expect((await put(one.identity, each)).status).toBe(201);
     await whole();
@@ -288,7 +289,7 @@ describe('certificates are renewed under load', () => {
   async function load(identityOf: () => Identity, mac: TestMac, until: () => boolean, agent?: Agent): Promise<{ receipts: string[]; refused: Set<string> }> {
     const receipts: string[] = [];
     const refused = new Set<string>();
-    while (!until()) {
+    while (!until() || receipts.length < 2) {
       const sent = delivery(given, mac, { source: 'agent' });
       for (;;) {
         const answer = await put(identityOf(), sent, agent);

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { beforeAll, describe, expect, test } from '@jest/globals';
 import { sealKey } from '../protocol/envelope.ts';
 import { Problem } from '../protocol/problems.ts';
+import { RecoveryKey } from '../protocol/recovery-key.ts';
 import { verifyAudit } from '../server/audit.ts';
 import { openBackend } from '../server/backend.ts';
 import { backUp, unpackBackup, verifyBackup } from '../server/backup.ts';
@@ -105,6 +106,9 @@ describe('a restore (rules 8.5)', () => {
 
   test('is recorded, takes the revocations, refuses what it does not know, and gets lost deliveries back', async () => {
     const stolen = await enrolAndDeliver(newMac());
+    const key = RecoveryKey.parse('AAAA-BBBB-CCCC-DDDD-EEEE-FFFF');
+    const imported = { serial: 'C02WAITS0001', key, source: 'intune', trust: 'admin', runId: null, madeAt: null, actor: 'ada' } as const;
+    await given.serving.backend.custody.bring([imported]);
     const early = join(folder, 'early.tar');
     await backUp({ dir: given.dir, file: early, actor: 'ada' });
     // In the gap: one Mac is revoked, one enrols and delivers, one delivers a new key.
@@ -128,6 +132,12 @@ describe('a restore (rules 8.5)', () => {
       expect((await ask(again.identity, late.mac, [late.id])).body.wanted).toEqual([late.id]);
       expect((await given.client.ask(`/v1/keys/${late.id}`, { method: 'PUT', identity: again.identity, body: late.request })).body.state).toBe('held');
       expect(await verifyAudit(serving.backend.store)).toMatchObject({ ok: true });
+      // A key that others brought is there, and whether somebody was shown it in the gap is not known.
+      expect(await serving.backend.store.db.selectFrom('brought_key').selectAll().execute()).toMatchObject([
+        { serial: 'C02WAITS0001', state: 'waiting', disclosed_at: expect.any(Number) },
+      ]);
+      const shown = await serving.backend.custody.discloseBrought({ serial: 'C02WAITS0001', actor: 'ada', reason: 'locked out' });
+      expect(key && shown.key.equals(key)).toBe(true);
       const acts = await serving.backend.store.db.selectFrom('audit').select(['act', 'details']).where('act', '=', 'server.restored').execute();
       expect(JSON.parse(acts[0]?.details ?? '{}')).toMatchObject({ withRevocations: true, keysToReplace: 2 });
     } finally {

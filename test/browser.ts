@@ -1,6 +1,6 @@
 import { createHash, X509Certificate } from 'node:crypto';
-import { existsSync, mkdirSync, readdirSync } from 'node:fs';
-import { homedir } from 'node:os';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { homedir, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { connect } from 'node:tls';
 import { AxeBuilder } from '@axe-core/playwright';
@@ -77,25 +77,34 @@ function keyOf(port: number): Promise<string> {
   });
 }
 
-/**
- * `url`: the portal's address, whose name leads to 127.0.0.1 here. `elsewhere`: origins of sign-in providers.
- * `keepPages`: pages that were left are kept whole for the back button, as people's browsers do and playwright does not.
- */
-export async function openBrowser(options: { url: string; elsewhere?: readonly string[]; keepPages?: boolean }): Promise<OpenBrowser> {
+/** `moreArgs`: of Chromium's command line. */
+async function launchOptions(url: string, moreArgs: readonly string[] = []) {
   const executablePath = findChromium();
   if (executablePath === null) throw new Error(noChromium);
-  const { hostname, origin, port } = new URL(options.url);
+  const { hostname, port } = new URL(url);
   const numeric = /^[\d.]+$/.test(hostname);
-  const browser = await chromium.launch({
+  return {
     executablePath,
     chromiumSandbox: process.getuid?.() !== 0,
-    ...(options.keepPages ? { ignoreDefaultArgs: ['--disable-back-forward-cache'] } : {}),
     args: [
       `--ignore-certificate-errors-spki-list=${await keyOf(Number(port || 443))}`,
       ...(numeric ? [] : [`--host-resolver-rules=MAP ${hostname} 127.0.0.1`]),
       '--disable-gpu',
       '--disable-dev-shm-usage',
+      ...moreArgs,
     ],
+  };
+}
+
+/**
+ * `url`: the portal's address, whose name leads to 127.0.0.1 here. `elsewhere`: origins of sign-in providers.
+ * `keepPages`: pages that were left are kept whole for the back button, as people's browsers do and playwright does not.
+ */
+export async function openBrowser(options: { url: string; elsewhere?: readonly string[]; keepPages?: boolean }): Promise<OpenBrowser> {
+  const { origin } = new URL(options.url);
+  const browser = await chromium.launch({
+    ...(await launchOptions(options.url)),
+    ...(options.keepPages ? { ignoreDefaultArgs: ['--disable-back-forward-cache'] } : {}),
   });
   const allowed = new Set([origin, ...(options.elsewhere ?? [])]);
 
@@ -131,6 +140,53 @@ export async function openBrowser(options: { url: string; elsewhere?: readonly s
   return { browser, visit, close: () => browser.close() };
 }
 
+/**
+ * A Chromium whose tabs are duplicated, closed and opened again by its own means, which only an extension reaches, and an
+ * extension only a browser with a profile of its own.
+ */
+export async function openTabs(url: string) {
+  const folder = mkdtempSync(join(tmpdir(), 'sparekey-tabs-'));
+  const extension = join(folder, 'extension');
+  mkdirSync(extension);
+  const manifest = { manifest_version: 3, name: 'tabs', version: '1', permissions: ['tabs', 'sessions'], background: { service_worker: 'tabs.js' } };
+  writeFileSync(join(extension, 'manifest.json'), JSON.stringify(manifest));
+  writeFileSync(join(extension, 'tabs.js'), '');
+  const context = await chromium.launchPersistentContext(join(folder, 'profile'), {
+    ...(await launchOptions(url, [`--load-extension=${extension}`, `--disable-extensions-except=${extension}`])),
+    ignoreDefaultArgs: ['--disable-extensions', '--disable-back-forward-cache'],
+    baseURL: url,
+  });
+  context.setDefaultTimeout(10_000);
+  const complaints: string[] = [];
+  context.on('page', (page) => listen(page, new Set([url]), url, complaints));
+  const worker = context.serviceWorkers()[0] ?? (await context.waitForEvent('serviceworker'));
+  /** Runs in the extension; the page that comes is ready. */
+  async function comes(script: string): Promise<Page> {
+    const coming = context.waitForEvent('page');
+    await worker.evaluate(script);
+    const page = await coming;
+    await page.waitForLoadState('load').catch(() => undefined);
+    await page.waitForFunction("document.readyState === 'complete' && location.href !== 'about:blank'");
+    return page;
+  }
+  const tabOf = (page: Page): string => `chrome.tabs.query({}).then((tabs) => tabs.find(({ url }) => url === ${JSON.stringify(page.url())}).id)`;
+  return {
+    context,
+    complaints,
+    duplicate: (page: Page) => comes(`${tabOf(page)}.then((id) => chrome.tabs.duplicate(id))`),
+    /** As its button does; the browser goes on with another tab. */
+    async close(page: Page): Promise<void> {
+      await context.newPage();
+      await worker.evaluate(`${tabOf(page)}.then((id) => chrome.tabs.remove(id))`);
+    },
+    reopen: () => comes('chrome.sessions.restore()'),
+    async end(): Promise<void> {
+      await context.close();
+      rmSync(folder, { recursive: true, force: true });
+    },
+  };
+}
+
 const scriptless = new WeakSet<BrowserContext>();
 
 function listen(page: Page, allowed: ReadonlySet<string>, origin: string, complaints: string[]): void {
@@ -161,14 +217,18 @@ function listen(page: Page, allowed: ReadonlySet<string>, origin: string, compla
 
 const standards = ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22a', 'wcag22aa', 'best-practice'];
 
+/** What depends on colours and sizes, and may differ where the same page is only drawn differently. */
+const ofDrawing = ['color-contrast', 'link-in-text-block', 'target-size'];
+
 /** What axe-core has against the page as it is now: one line each. Empty is the only good answer. */
-export async function axeViolations(page: Page): Promise<string[]> {
-  return scriptless.has(page.context()) ? axeOnCopy(page) : axeOn(page);
+export async function axeViolations(page: Page, about: 'all' | 'drawing' = 'all'): Promise<string[]> {
+  return scriptless.has(page.context()) ? axeOnCopy(page) : axeOn(page, about);
 }
 
-async function axeOn(page: Page): Promise<string[]> {
+async function axeOn(page: Page, about: 'all' | 'drawing' = 'all'): Promise<string[]> {
   // One frame: the simple way of axe, which opens no page of its own.
-  const { violations } = await new AxeBuilder({ page }).withTags(standards).setLegacyMode().analyze();
+  const axe = new AxeBuilder({ page }).setLegacyMode();
+  const { violations } = await (about === 'all' ? axe.withTags(standards) : axe.withRules(ofDrawing)).analyze();
   return violations.flatMap(({ id, help, nodes }) =>
     nodes.map(({ target, html, any }) => `${id}: ${help}: ${target.join(' ')}: ${any[0]?.message ?? html.slice(0, 120)}`),
   );
@@ -212,6 +272,52 @@ export const tooSmall = (page: Page): Promise<string[]> =>
       .map((one) => one.tagName.toLowerCase() + ' “' + (one.textContent || one.name).trim().slice(0, 30) + '” ' + one.getBoundingClientRect().height);
   })()`);
 
+/** Text of which a part is cut off, and text that lies on other text: one line each. What is hidden from sight is left out. */
+export const crowded = (page: Page): Promise<string[]> =>
+  page.evaluate(`(() => {
+    const found = [];
+    const seen = (one) => one.checkVisibility({ visibilityProperty: true, opacityProperty: true }) && !one.closest('.hidden-words, .skip');
+    const short = (text) => '“' + text.trim().replace(/\\s+/g, ' ').slice(0, 40) + '”';
+    for (const one of document.querySelectorAll('body *')) {
+      const clips = /hidden|clip|auto|scroll/.test(getComputedStyle(one).overflow) && one.tagName !== 'TEXTAREA' && one.tagName !== 'INPUT';
+      if (clips && seen(one) && (one.scrollWidth > one.clientWidth + 1 || one.scrollHeight > one.clientHeight + 1))
+        found.push('cut off: ' + one.tagName.toLowerCase() + ' ' + short(one.textContent));
+    }
+    const lines = [];
+    const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+    for (let text = texts.nextNode(); text; text = texts.nextNode()) {
+      if (text.data.trim() === '' || !seen(text.parentElement)) continue;
+      const range = document.createRange();
+      range.selectNodeContents(text);
+      for (const { left, right, top, bottom } of range.getClientRects())
+        if (right - left > 1) lines.push({ left, right, top: top + scrollY, bottom: bottom + scrollY, text, layer: text.parentElement.closest('.languages form') });
+    }
+    const room = document.documentElement.clientWidth;
+    for (const { left, right, text } of lines) if (left < -1 || right > room + 1) found.push('cut off: ' + short(text.data));
+    lines.sort((a, b) => a.top - b.top);
+    lines.forEach((one, at) => {
+      for (let next = at + 1; next < lines.length && lines[next].top < one.bottom; next++) {
+        const two = lines[next];
+        const across = Math.min(one.right, two.right) - Math.max(one.left, two.left);
+        // A line may reach a little into the next one: letters do not fill it.
+        const down = Math.min(one.bottom, two.bottom) - two.top;
+        const least = Math.min(one.bottom - one.top, two.bottom - two.top) / 4;
+        if (across > 2 && down > least && one.layer === two.layer) found.push(short(one.text.data) + ' lies on ' + short(two.text.data));
+      }
+    });
+    return [...new Set(found)].slice(0, 5);
+  })()`);
+
+/** What moves: animations that run, and transitions that would. For whoever has asked their system for less of it. */
+export const moving = (page: Page): Promise<string[]> =>
+  page.evaluate(`(() => {
+    const long = (times) => times.split(',').some((time) => parseFloat(time) * (/ms$/.test(time.trim()) ? 1 : 1000) > 10);
+    const all = [...document.querySelectorAll('*')].flatMap((one) => ['', '::before', '::after'].map((part) => [one, part, getComputedStyle(one, part || null)]));
+    const would = all.filter(([, , style]) => long(style.transitionDuration) || long(style.animationDuration) || style.scrollBehavior === 'smooth');
+    const runs = document.getAnimations().filter((one) => one.playState === 'running' && one.effect?.getComputedTiming().activeDuration > 10);
+    return [...would.map(([one, part]) => one.tagName.toLowerCase() + '.' + one.className + part), ...runs.map(() => 'an animation runs')].slice(0, 5);
+  })()`);
+
 /** Every place of the browser in which something of a page may stay, as one text. */
 export async function leftBehind(page: Page): Promise<string> {
   const inPage = await withScripts(page, () =>
@@ -222,6 +328,29 @@ export async function leftBehind(page: Page): Promise<string> {
   );
   const cookies = await page.context().cookies();
   return [inPage, JSON.stringify(cookies)].join('\n');
+}
+
+/** What a screen reader is given, in its order: one line each, `heading 2: Group 1 of 6`, `text: A Alfa`. */
+export async function heardOn(page: Page): Promise<string[]> {
+  const session = await page.context().newCDPSession(page);
+  const { nodes } = await session.send('Accessibility.getFullAXTree');
+  await session.detach();
+  const byId = new Map(nodes.map((node) => [node.nodeId, node]));
+  const linesOf = (id: string): string[] => {
+    const node = byId.get(id);
+    if (!node) return [];
+    const role = String(node.role?.value);
+    const level = role === 'heading' ? ` ${node.properties?.find(({ name }) => name === 'level')?.value.value}` : '';
+    const own = node.ignored || role === 'InlineTextBox' ? [] : [`${role === 'StaticText' ? 'text' : role}${level}: ${node.name?.value ?? ''}`];
+    return [...own, ...(node.childIds ?? []).flatMap(linesOf)];
+  };
+  return linesOf(nodes[0]?.nodeId ?? '');
+}
+
+/** A browser that is driven says to each page that it has the focus; from now on only the one in front has it. */
+export async function mayLoseFocus(page: Page): Promise<void> {
+  const session = await page.context().newCDPSession(page);
+  for (const enabled of [true, false]) await session.send('Emulation.setFocusEmulationEnabled', { enabled });
 }
 
 const timekeepers = new WeakMap<Page, CDPSession>();

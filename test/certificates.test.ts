@@ -14,6 +14,7 @@ import {
   verifyChain,
 } from '../server/certificates.ts';
 import { openssl, testWithOpenssl, tryOpenssl } from './openssl.ts';
+import { cpuTime } from './waiting.ts';
 
 const at = new Date('2026-11-22T12:00:00Z');
 const day = 24 * 3_600_000;
@@ -284,9 +285,9 @@ describe('whose certificate it is', () => {
     // Ten CAs with one name, one key each, that issued each other: far fewer than all ways are tried.
     const twins: Made[] = [];
     for (let i = 0; i < 10; i += 1) twins.push(await make('twin', twins[0] ?? null, { extensions: [isCa(), signsCertificates] }));
-    const before = performance.now();
+    const before = cpuTime();
     expect(await judge(leafOf(twins[0] as Made), twins)).toBe('unknown-ca');
-    expect(performance.now() - before).toBeLessThan(2000);
+    expect(cpuTime() - before).toBeLessThan(2000);
   });
 
   test('a critical extension that nobody here knows', async () => {

@@ -27,7 +27,7 @@ beforeAll(async () => {
     state.darkWake = true;
   });
   kept = mac.path(paths.compiled);
-}, 60_000);
+});
 afterAll(() => mac.dispose());
 
 /** As launchd starts it, or as a person does. */

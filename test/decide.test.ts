@@ -1,43 +1,21 @@
 import { describe, expect, test } from '@jest/globals';
-import { type Decision, decide, type Situation } from '../agent/decide.ts';
+import { type Decision, decide, type Situation, whyNotByPassword } from '../agent/decide.ts';
 import type { CheckInReply, Facts, OpenDebt, RotationReason } from '../protocol/messages.ts';
+import { calmFacts } from './calm-facts.ts';
 
 const day = 24 * 60 * 60 * 1000;
 const now = Date.parse('2026-11-22T12:00:00Z');
 const recipient = 'a'.repeat(64);
 
-const facts: Facts = {
-  agentVersion: '0.1.0',
-  runtimeVersion: 'v26.10.0',
-  runtimeSigned: true,
-  serial: 'C02TEST00001',
-  hardwareUuid: '5B0E6D0A-0000-4000-8000-000000000001',
-  volume: '5B0E6D0A-0000-4000-8000-000000000002',
-  macosVersion: '26.1',
-  macosBuild: '25B78',
-  fileVault: { state: 'on', hasRecoveryKey: 'yes' },
-  usingRecoveryKey: 'no',
-  unlockedBy: 'user',
-  boot: '5B0E6D0A-0000-4000-8000-000000000003',
-  uptimeSeconds: 4000,
-  firstRunUptimeSeconds: 60,
-  consoleUser: 'ada',
-  consoleUserHasSecureToken: 'yes',
-  settledUser: 'ada',
-  secureTokenUsers: 1,
-  passwordChangedAt: null,
-  darkWake: 'no',
-  power: { source: 'mains', percent: null },
-  escrow: { payload: 'ours', location: 'Example IT', file: { digest: 'b'.repeat(64), recipient: null, ours: true } },
-  settings: { managed: true, unmanagedSince: null, digest: 'c'.repeat(64) },
-  custodyMode: 'server',
-  escrowOwner: 'auto',
-  rotator: 'sparekey',
-  capability: 'unknown',
-  identityWay: 'profile',
-  keyboardLayout: null,
-  language: null,
-};
+const facts: Facts = calmFacts(
+  {
+    serial: 'C02TEST00001',
+    hardwareUuid: '5B0E6D0A-0000-4000-8000-000000000001',
+    volume: '5B0E6D0A-0000-4000-8000-000000000002',
+    boot: '5B0E6D0A-0000-4000-8000-000000000003',
+  },
+  { escrow: { payload: 'ours', location: 'Example IT', file: { digest: 'b'.repeat(64), recipient: null, ours: true } } },
+);
 
 const debt = (because: RotationReason, more: Partial<OpenDebt> = {}): OpenDebt => ({
   id: `debt-${because}`,
@@ -179,6 +157,37 @@ describe('what stops every rotation', () => {
   test('under the payload of the MDM we rotate where the settings name the MDM as escrow owner and us as rotator (M2)', () => {
     const m2 = { ...escrow({ payload: 'foreign', file: foreignFile }), escrowOwner: 'mdm' as const };
     expect(decide(situation({ reply: disclosed }, m2)).do).toBe('rotate');
+  });
+});
+
+describe('the first change under our payload', () => {
+  const came = { payloadChangedAt: now - 2 * day };
+  const old = escrow({ file: foreignFile });
+  test('macOS 15, gate 5: an order is that change: macOS’s file is still sealed to the payload before ours', () => {
+    expect(decide(situation({ reply: owing('ordered'), ...came }, old)).do).toBe('rotate');
+    // Agent and payload came together: there was no other that this Mac has seen.
+    expect(decide(situation({ reply: owing('ordered') }, old)).do).toBe('rotate');
+  });
+
+  test.each<[string, Partial<Situation>, Partial<Facts>]>([
+    ['nobody ordered it', { reply: owing('disclosed') }, old],
+    ['somebody has ever changed it, and our payload is the one that was first seen', { payloadChangedAt: null, foreignChanges: [now - 300 * day] }, old],
+    ['somebody has changed the key since our payload came', { foreignChanges: [now - day] }, old],
+    ['the settings name the MDM as owner', {}, { ...old, escrowOwner: 'mdm' }],
+    ['the settings name the MDM as rotator', {}, { ...old, rotator: 'mdm' }],
+    ['the payload is somebody else’s', {}, escrow({ payload: 'foreign', file: foreignFile })],
+    ['there are two payloads', {}, escrow({ payload: 'several', file: foreignFile })],
+  ])('gate 5, C3: is not made where %s', (_, more, factsMore) => {
+    expect(decide(situation({ reply: owing('ordered'), ...came, ...more }, factsMore)).do).toBe('nothing');
+  });
+
+  test('what the backend keeps back is said, and proofs go on', () => {
+    const withheld = 'ring pilot: its payload is still somebody else’s';
+    expect(says(decide(situation({ reply: reply({ withheld }) })))).toBe(withheld);
+    const proofOrders = [{ id: 'p', recordId: 'r1', envelopeIds: ['b'.repeat(64)] }];
+    expect(decide(situation({ reply: reply({ withheld, proofOrders }) })).do).toBe('prove');
+    // Nobody is asked for a password that `begin` would refuse.
+    expect(whyNotByPassword(situation(), reply({ withheld })).other).toBe(withheld);
   });
 });
 

@@ -5,6 +5,7 @@ import { sealKey } from '../protocol/envelope.ts';
 import type { CheckInRequest, DeliveryRequest } from '../protocol/messages.ts';
 import { RecoveryKey } from '../protocol/recovery-key.ts';
 import { issueDeviceCertificate, makeCa, pem } from '../server/certificates.ts';
+import { calmFacts } from './calm-facts.ts';
 import { signTo } from './sign-statement.ts';
 import type { Client, Identity } from './tls-client.ts';
 
@@ -95,41 +96,8 @@ export async function enrol(given: Reached, mac: TestMac, how: EnrolWith) {
   return { answer, identity, pair, enrolmentId: answer.body?.enrolmentId as string, request };
 }
 
-export function factsOf(mac: TestMac, more: Partial<CheckInRequest['facts']> = {}): CheckInRequest['facts'] {
-  return {
-    agentVersion: '0.1.0',
-    runtimeVersion: process.version,
-    runtimeSigned: true,
-    serial: mac.serial,
-    hardwareUuid: mac.hardwareUuid,
-    volume: mac.volume,
-    macosVersion: '26.1',
-    macosBuild: '25B78',
-    fileVault: { state: 'on', hasRecoveryKey: 'yes' },
-    usingRecoveryKey: 'no',
-    unlockedBy: 'user',
-    boot: mac.boot,
-    uptimeSeconds: 3600,
-    firstRunUptimeSeconds: 60,
-    consoleUser: 'ada',
-    consoleUserHasSecureToken: 'yes',
-    settledUser: 'ada',
-    secureTokenUsers: 1,
-    passwordChangedAt: null,
-    darkWake: 'no',
-    power: { source: 'mains', percent: null },
-    escrow: { payload: 'ours', location: null, file: null },
-    settings: { managed: true, unmanagedSince: null, digest: '0'.repeat(64) },
-    custodyMode: 'server',
-    escrowOwner: 'auto',
-    rotator: 'sparekey',
-    capability: 'unknown',
-    identityWay: 'profile',
-    keyboardLayout: null,
-    language: null,
-    ...more,
-  };
-}
+export const factsOf = ({ serial, hardwareUuid, volume, boot }: TestMac, more: Partial<CheckInRequest['facts']> = {}): CheckInRequest['facts'] =>
+  calmFacts({ serial, hardwareUuid, volume, boot }, more);
 
 export const checkInBody = (mac: TestMac, more: Partial<CheckInRequest> = {}): CheckInRequest => ({
   facts: factsOf(mac),

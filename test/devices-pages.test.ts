@@ -1,5 +1,8 @@
 import { randomUUID } from 'node:crypto';
 import { describe, expect, test } from '@jest/globals';
+import { afterwardsWords } from '../portal/afterwards-words.ts';
+import { mountPortal } from '../portal/portal.ts';
+import type { MountSites, SitesGround } from '../server/serve.ts';
 import { type Given, givenPortal } from './given-portal.ts';
 import type { PortalClient } from './portal-client.ts';
 
@@ -15,12 +18,31 @@ const people = {
   },
   selfService: { groups: [{ group: 'night', contact: { name: 'the night shift', phone: '020 99' } }] },
 };
+let ground: SitesGround | null = null;
+const much = { perMinute: 1e6, burst: 1e6 };
+const mountSites: MountSites = (its) => {
+  ground = its;
+  return mountPortal(its, { sent: much, helpCodes: much });
+};
+/** What settings.json says of it, for as long as this takes. */
+async function withSettings(change: Partial<SitesGround['settings']>, work: () => Promise<void>): Promise<void> {
+  const settings = ground?.settings;
+  if (!settings) throw new Error('there is no portal');
+  const before = { ...settings };
+  Object.assign(settings, change);
+  try {
+    await work();
+  } finally {
+    Object.assign(settings, before);
+  }
+}
+
 const minute = 60;
 const hour = 60 * minute;
 
 /** `checked`: the Mac was given its key for that, and is given none to replace it on the same day (rules 7.3). */
 const place = async ({ groups = [], checked = false }: { groups?: string[]; checked?: boolean } = {}) => {
-  const it = await givenPortal({ people });
+  const it = await givenPortal({ people, mountSites });
   await it.settle();
   if (checked) await it.checkIn();
   const ada = await it.portal.person(undefined, { displayName: 'Ada', groups });
@@ -69,6 +91,20 @@ describe('devices', () => {
     const token = (await bob.client.get('/macs')).forms.find(({ action }) => action === '/sign-out')?.fields['token'] ?? '';
     for (const more of ['/back-in', '/not-me']) expect((await bob.client.post(here + more, { token })).status).toBeGreaterThanOrEqual(400);
     expect((await it.portal.client().get(here)).content).not.toContain(serialEnd);
+  });
+
+  test('at the foot stand the privacy statement and the documentation for IT professionals, where the organisation names them', async () => {
+    const { it, ada } = await place();
+    const nobody = it.portal.client();
+    const pages = async () => [await nobody.get('/sign-in'), await ada.client.get('/macs')].map(({ text }) => /<footer.*<\/footer>/s.exec(text)?.[0] ?? '');
+    expect((await pages()).join('')).not.toMatch(/Privacy|IT professionals/);
+    const brand = { accent: null, logoFile: null, privacyPage: 'https://example.org/privacy', adminPage: 'https://example.org/it' };
+    await withSettings({ brand }, async () => {
+      for (const foot of await pages()) {
+        expect(foot).toContain('<a href="https://example.org/privacy">Privacy</a>');
+        expect(foot).toContain('<a href="https://example.org/it">For IT professionals</a>');
+      }
+    });
   });
 
   test('thirty Macs are one light page, the last used first', async () => {
@@ -185,10 +221,14 @@ describe('devices', () => {
       await make(it);
       const [english, nederlands] = [it.portal.client(), await dutch(it, ada)];
       await it.portal.signIn(english, ada.userName);
-      expect([name, (await english.get(here)).content]).toEqual([name, expect.stringMatching(en)]);
+      const there = await english.get(here);
+      expect([name, there.content]).toEqual([name, expect.stringMatching(en)]);
       const dutchPage = await nederlands.get(here);
       expect([name, dutchPage.content]).toEqual([name, expect.stringMatching(nl)]);
-      expect((await english.get('/macs')).status).toBe(200);
+      // In the list too: a Mac without a button says why.
+      const list = await english.get('/macs');
+      const [, why] = /<h2>The key of this Mac is not shown here<\/h2>\s*<p><strong>(.*?)<\/strong>/.exec(there.text) ?? [];
+      expect([name, list.text.includes(why ?? `href="${here}/unlock"`)]).toEqual([name, true]);
       await undo(it);
     }
     expect(it.backend.clock.now()).toBeGreaterThan(before);
@@ -296,7 +336,20 @@ describe('afterwards', () => {
     expect(await it.heldKey()).toBe(it.mac.recoveryKey);
     const done = await ada.client.get(`${here}/afterwards`);
     expect(done.content).toMatch(/Key shown .*New password .*Key replaced \d\d:\d\d .*New key checked on the Mac \d\d:\d\d .*All is done\./);
+    // While it could still matter it was there.
+    expect([waiting, said, done].map((page) => page.content.includes('Connect to a network Wi-Fi or'))).toEqual([true, true, false]);
     expect(done.text).not.toMatch(/look-again\.js/);
+  });
+
+  test('what to do about passwords is said by what the accounts of the organisation’s Macs are', async () => {
+    const { ada, here } = await place();
+    await getKey(ada, here);
+    const { text } = afterwardsWords.en.passwords;
+    for (const accounts of ['local', 'mobile', 'platform-sso', 'smart-card'] as const)
+      await withSettings({ macAccounts: accounts }, async () => {
+        const { content } = await ada.client.get(`${here}/afterwards`);
+        expect(Object.entries(text).flatMap(([of, lines]) => (lines.every((line) => content.includes(line)) ? [of] : []))).toEqual([accounts]);
+      });
   });
 
   test('nothing heard for a day is said, with whom to call', async () => {

@@ -18,6 +18,7 @@ import { limits, recipient as recipientSchema } from '../protocol/messages.ts';
 import { RecoveryKey } from '../protocol/recovery-key.ts';
 import { makeEscrowCertificate, pem, readPem } from '../server/certificates.ts';
 import { openssl, testWithOpenssl } from './openssl.ts';
+import { cpuTime } from './waiting.ts';
 
 const at = new Date('2026-11-22T12:00:00Z');
 const words = 'ABCD-EFGH-JKLM-NPQR-TUVW-XYZ2';
@@ -378,7 +379,7 @@ describe('what is no envelope', () => {
   const nested = (byte: string, depth: number) => Buffer.from(byte.repeat(depth), 'hex');
 
   test('nothing, garbage, too much, too deep', () => {
-    const before = performance.now();
+    const before = cpuTime();
     for (const bytes of [
       Buffer.alloc(0),
       Buffer.from('not CMS'),
@@ -394,7 +395,7 @@ describe('what is no envelope', () => {
     ])
       unreadable(bytes);
     // Generous, for busy machines: quadratic work on 16 KiB would take far longer.
-    expect(performance.now() - before).toBeLessThan(5000);
+    expect(cpuTime() - before).toBeLessThan(5000);
   });
 
   test('the limit is the one of the protocol', () => {
@@ -447,22 +448,18 @@ describe('one byte changed', () => {
     const outcomes = new Set<string>();
     for (const mutated of mutations(sealKey(key, ours.der))) outcomes.add(open(mutated));
     expect([...outcomes].toSorted()).toEqual([words, 'unreadable'].toSorted());
-  }, 60_000);
+  });
 
-  testWithOpenssl(
-    "macOS's form: never an exception; only its unauthenticated initial vector and contents can spell another key",
-    () => {
-      const bytes = withOpenssl(['-des3', '-stream', 'certificate.pem']);
-      const { encryptedKey } = readEnvelope(bytes).recipients[0] ?? {};
-      const beyondTheBlock = bytes.indexOf(encryptedKey ?? '') + 256;
-      expect(beyondTheBlock).toBeGreaterThan(256);
-      for (const mutated of mutations(bytes)) {
-        const differs = mutated.findIndex((byte, i) => byte !== bytes[i]);
-        const outcome = open(mutated);
-        if (differs < beyondTheBlock) expect([words, 'unreadable']).toContain(outcome);
-        else expect(outcome).toMatch(/^(unreadable|[A-Z0-9]{4}(-[A-Z0-9]{4}){5})$/);
-      }
-    },
-    60_000,
-  );
+  testWithOpenssl("macOS's form: never an exception; only its unauthenticated initial vector and contents can spell another key", () => {
+    const bytes = withOpenssl(['-des3', '-stream', 'certificate.pem']);
+    const { encryptedKey } = readEnvelope(bytes).recipients[0] ?? {};
+    const beyondTheBlock = bytes.indexOf(encryptedKey ?? '') + 256;
+    expect(beyondTheBlock).toBeGreaterThan(256);
+    for (const mutated of mutations(bytes)) {
+      const differs = mutated.findIndex((byte, i) => byte !== bytes[i]);
+      const outcome = open(mutated);
+      if (differs < beyondTheBlock) expect([words, 'unreadable']).toContain(outcome);
+      else expect(outcome).toMatch(/^(unreadable|[A-Z0-9]{4}(-[A-Z0-9]{4}){5})$/);
+    }
+  });
 });

@@ -44,20 +44,21 @@ describe('one time of being locked out', () => {
 });
 
 describe('how often', () => {
-  test('a person has a limit for a day: beyond it no key, an alarm that stops nothing, and words; the next day it goes on', async () => {
+  test('a person has a limit for a day: beyond it no key but for more time, an alarm that stops nothing, and words; the next day it goes on', async () => {
     const it = await given({ looks: { localAddress: '127.0.0.14' } });
     let shown = await it.getKey(it.person, because);
     for (let views = 1; views < 5; views += 1) shown = await it.person.client.submit(shown, `${it.key}/more-time`);
     expect(it.mac.unlocksWith(keyOn(shown) ?? '')).toBe(true);
     const gone = await it.person.client.get(`${it.key}?gone=1`);
-    for (const form of [`${it.key}/more-time`, `${it.key}/again`]) {
-      const over = await it.person.client.submit(gone, form);
-      expect(over.status).toBe(429);
-      expect(keyOn(over)).toBeNull();
-      expect(over.content).toContain('You were shown a key 5 times within a day.');
-      expect(over.content).toContain('+31 20 555 0100');
-    }
+    const over = await it.person.client.submit(gone, `${it.key}/again`);
+    expect(over.status).toBe(429);
+    expect(keyOn(over)).toBeNull();
+    expect(over.content).toContain('You were shown a key 5 times within a day.');
+    expect(over.content).toContain('+31 20 555 0100');
     expect(await it.disclosures()).toHaveLength(5);
+    // Counted, and not refused: whoever types slowly is not stopped in the middle of it (WCAG 2.2.1).
+    expect(keyOn(await it.person.client.submit(gone, `${it.key}/more-time`))).not.toBeNull();
+    expect(await it.disclosures()).toHaveLength(6);
     expect(await it.alarms()).toEqual(['VIEWS_UNUSUAL']);
     // The words of an alarm are in the log too: people are there by their ids.
     const alarm = await it.store.db.selectFrom('alarm').select('detail').where('code', '=', 'VIEWS_UNUSUAL').where('mac_id', '=', it.id).executeTakeFirst();

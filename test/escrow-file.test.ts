@@ -231,8 +231,8 @@ describe('whose it is', () => {
     }
     expect(it.mac.recoveryKey).toBe(theirs);
     expect(await it.heldKey()).toBe(before);
-    // R13, R9: refused twice, and nobody of ours has another; an import or their own payload's owner does.
-    expect(['doubtful', 'lost']).toContain((await it.custodyOf()).state);
+    // R13, R9: refused twice, and nobody of ours has another; the owner of that payload does, so it is not lost.
+    expect((await it.custodyOf()).state).toBe('foreign');
     expect(it.journal().foreignChanges).toHaveLength(1);
     expect(it.mac.state.wrongKeys.ever).toBeLessThanOrEqual(3);
   });

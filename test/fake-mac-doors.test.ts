@@ -2,16 +2,14 @@ import { execFileSync, spawn } from 'node:child_process';
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
-import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { change, escrow, keyIn, openFile, opens, ours, plist, trueKey } from './fake-mac/asking.ts';
 import { makeDeviceCa } from './fake-mac/certificates.ts';
 import { FakeMac } from './fake-mac/fake-mac.ts';
 import { readBinaryPlist } from './fake-mac/property-list.ts';
 import { askedBeforehand } from './fake-mac/render.ts';
+import { until as waitUntil } from './waiting.ts';
 
-// Real processes on a busy machine.
-jest.setTimeout(30_000);
 const temporary = mkdtempSync(join(tmpdir(), 'fake-mac-test-'));
 afterAll(() => rmSync(temporary, { recursive: true, force: true }));
 
@@ -34,7 +32,7 @@ describe('the door of real executables', () => {
       child.stdin.end(options.input ?? '');
     });
   const until = async (what: () => boolean): Promise<void> => {
-    for (const end = Date.now() + 8000; !what() && Date.now() < end; ) await sleep(20);
+    await waitUntil(what);
     expect(what()).toBe(true);
   };
 

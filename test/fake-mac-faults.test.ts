@@ -3,14 +3,12 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, describe, expect, jest, test } from '@jest/globals';
+import { afterAll, describe, expect, test } from '@jest/globals';
 import { change, fdesetup, given, keyIn, ours, plist, says, trueKey } from './fake-mac/asking.ts';
 import { makeDeviceCa } from './fake-mac/certificates.ts';
 import { FakeMac } from './fake-mac/fake-mac.ts';
 import { testWithOpenssl } from './openssl.ts';
 
-// Real processes on a busy machine.
-jest.setTimeout(30_000);
 const temporary = mkdtempSync(join(tmpdir(), 'fake-mac-test-'));
 afterAll(() => rmSync(temporary, { recursive: true, force: true }));
 

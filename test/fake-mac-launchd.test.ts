@@ -2,13 +2,11 @@ import { spawn } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
-import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { FakeMac } from './fake-mac/fake-mac.ts';
 import { alive } from './fake-mac/state-file.ts';
+import { until } from './waiting.ts';
 
-// Real processes on a busy machine.
-jest.setTimeout(30_000);
 const temporary = mkdtempSync(join(tmpdir(), 'fake-mac-test-'));
 afterAll(() => rmSync(temporary, { recursive: true, force: true }));
 
@@ -26,7 +24,8 @@ appendFileSync(root + '/runs', process.pid + '\\n');
 console.log('hello from the job');
 const queue = root + '/var/db/io.sparekey.agent/queue';
 if (existsSync(queue)) for (const name of readdirSync(queue).slice(0, 1)) rmSync(queue + '/' + name);
-await new Promise((done) => setTimeout(done, existsSync(root + '/slow') ? 1500 : 50));
+do await new Promise((done) => setTimeout(done, 50));
+while (existsSync(root + '/slow'));
 process.exit(existsSync(root + '/exit-75') ? 75 : 0);`;
   let mac: FakeMac;
   const job = (extra: string) =>
@@ -49,7 +48,7 @@ process.exit(existsSync(root + '/exit-75') ? 75 : 0);`;
     JSON.parse(readFileSync(mac.path('/seen.json'), 'utf8')) as { argv: string[]; env: Record<string, string>; inGroup: number; ownSession: number };
   const runs = () => (existsSync(mac.path('/runs')) ? readFileSync(mac.path('/runs'), 'utf8').trim().split('\n').length : 0);
   const idle = async (): Promise<void> => {
-    for (const end = Date.now() + 8000; mac.state.jobs[label]?.supervisor != null && Date.now() < end; ) await sleep(20);
+    await until(() => mac.state.jobs[label]?.supervisor == null);
   };
   const make = (name: string, extra = ''): FakeMac => {
     const folder = mkdtempSync(join(temporary, `${name}-`));
@@ -82,7 +81,7 @@ process.exit(existsSync(root + '/exit-75') ? 75 : 0);`;
   test('ends what is left of the job’s process group, and not what has a session of its own', async () => {
     await cli(mac.root, 'job');
     const { inGroup, ownSession } = seen();
-    await sleep(50);
+    await until(() => !alive(inGroup));
     expect([alive(inGroup), alive(ownSession)]).toEqual([false, true]);
   });
   test('leaves the group alone where the job says AbandonProcessGroup', async () => {
@@ -97,12 +96,12 @@ process.exit(existsSync(root + '/exit-75') ? 75 : 0);`;
     writeFileSync(mac.path('/slow'), '');
     const before = runs();
     expect(await launchctl('kickstart', `system/${label}`)).toEqual({ code: 0, said: '' });
-    for (const end = Date.now() + 8000; runs() === before && Date.now() < end; ) await sleep(20);
+    await until(() => runs() > before);
     expect(await launchctl('kickstart', `system/${label}`)).toEqual({ code: 0, said: '' });
     expect((await launchctl('print', `system/${label}`)).said).toContain('\tstate = running\n');
     expect(await cli(mac.root, 'job')).toEqual({ code: 75, said: 'fake-mac: the job runs already\n' });
-    await idle();
     rmSync(mac.path('/slow'));
+    await idle();
     expect(runs()).toBe(before + 1);
   });
   test('a queue folder that is not empty keeps the job alive', async () => {
@@ -111,7 +110,7 @@ process.exit(existsSync(root + '/exit-75') ? 75 : 0);`;
     for (const name of ['a', 'b']) writeFileSync(mac.path(`/var/db/io.sparekey.agent/queue/${name}`), '');
     const before = runs();
     await launchctl('kickstart', `system/${label}`);
-    for (const end = Date.now() + 8000; runs() < before + 2 && Date.now() < end; ) await sleep(20);
+    await until(() => runs() >= before + 2);
     await idle();
     expect([runs() - before, readdirSync(mac.path('/var/db/io.sparekey.agent/queue'))]).toEqual([2, []]);
   });

@@ -2,7 +2,7 @@ import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, describe, expect, jest, test } from '@jest/globals';
+import { afterAll, describe, expect, test } from '@jest/globals';
 import { change, escrow, fdesetup, given, keyIn, openFile, opens, ours, plist, says, trueKey } from './fake-mac/asking.ts';
 import { derToPem, makeDeviceCa, pemToDer } from './fake-mac/certificates.ts';
 import { type EscrowCipher, escrowCiphers, makeEscrowFile } from './fake-mac/escrow-file.ts';
@@ -10,8 +10,6 @@ import { FakeMac } from './fake-mac/fake-mac.ts';
 import { readBinaryPlist } from './fake-mac/property-list.ts';
 import { openssl, testWithOpenssl } from './openssl.ts';
 
-// Real processes on a busy machine.
-jest.setTimeout(30_000);
 const temporary = mkdtempSync(join(tmpdir(), 'fake-mac-test-'));
 afterAll(() => rmSync(temporary, { recursive: true, force: true }));
 

@@ -18,6 +18,7 @@ import { Password } from '../agent/password.ts';
 import { RecoveryKey } from '../protocol/recovery-key.ts';
 import { answering } from './answering-runner.ts';
 import { scratch } from './scratch.ts';
+import { cpuTime, until } from './waiting.ts';
 
 const text = 'LVU9-OZ58-EEO2-O28G-JOBF-Q8M7';
 const key = RecoveryKey.parse(text) as RecoveryKey;
@@ -293,12 +294,12 @@ describe('what a change wrote', () => {
   });
 
   test('huge, deep and endless outputs are read in bounded time', () => {
-    const began = performance.now();
+    const began = cpuTime();
     expect(read(plist(`<key>a</key>${'<array>'.repeat(20_000)}`))).toBeNull();
     expect(read(`<?xml version="1.0"?>${'<!-- '.repeat(50_000)}`)).toBeNull();
     expect(read('&'.repeat(20_000_000))).toBeNull();
     expect(read(`${model}${' '.repeat(2_000_000)}`)).toEqual({ key: text, whole: false });
-    expect(performance.now() - began).toBeLessThan(2000);
+    expect(cpuTime() - began).toBeLessThan(2000);
   });
 
   test('whatever it is: an answer, no crash', () => {
@@ -362,11 +363,12 @@ describe('commands that misbehave', () => {
     program(root, '/usr/bin/hang', 'echo so far; sleep 60 & echo $! > "$(dirname "$0")/child"; wait');
     const began = performance.now();
     const result = await realRunner(root).run({ program: '/usr/bin/hang', args: [], timeoutSeconds: 0.5 });
-    expect(performance.now() - began).toBeLessThan(3000);
+    // It would be a minute.
+    expect(performance.now() - began).toBeLessThan(20_000);
     expect(result).toMatchObject({ code: null, failed: 'timeout' });
     expect(result.stdout.toString()).toBe('so far\n');
     const child = Number(readFileSync(join(root, '/usr/bin/child'), 'utf8'));
-    await new Promise((resolve) => setTimeout(resolve, 100));
+    await until(() => !isAlive(child));
     expect(isAlive(child)).toBe(false);
   });
 

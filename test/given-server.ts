@@ -1,15 +1,15 @@
 import { readFileSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { afterAll } from '@jest/globals';
 import type { DeliveryRequest } from '../protocol/messages.ts';
 import { pem } from '../server/certificates.ts';
 import { folderPaths } from '../server/data-folder.ts';
-import { initialise } from '../server/init.ts';
 import type { Rate, RateName } from '../server/limits.ts';
 import { silentLog } from '../server/log.ts';
 import { type Serving, serve } from '../server/serve.ts';
 import { deviceCa, sealedDelivery, type TestMac } from './device-calls.ts';
+import { makeDataFolder, passphrase } from './made-backend.ts';
+import { freePort } from './ports.ts';
 import { scratch } from './scratch.ts';
 import { type Client, clientOf } from './tls-client.ts';
 
@@ -26,19 +26,12 @@ export {
   type TestMac,
 } from './device-calls.ts';
 
-export const passphrase = 'correct horse battery staple';
+export { freePort, passphrase };
+
 const running: Serving[] = [];
 afterAll(async () => {
   for (const serving of running.splice(0)) await serving.stop();
 });
-
-export async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const address = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  return typeof address === 'object' && address ? address.port : 0;
-}
 
 export interface GivenServer {
   serving: Serving;
@@ -58,19 +51,7 @@ export async function givenServer(
   const port = await freePort();
   const caFile = join(folder, 'device-ca.pem');
   writeFileSync(caFile, typeof options.deviceCas === 'string' ? options.deviceCas : pem('CERTIFICATE', deviceCa.certificateDer));
-  await initialise({
-    dir,
-    names: ['127.0.0.1', 'localhost'],
-    organisation: 'Example',
-    devicesPort: port,
-    passphrase,
-    copy: null,
-    deviceCaFiles: (options.deviceCas ?? true) ? [caFile] : [],
-    ownTls: null,
-    admin: 'ada',
-    escrowKeyBits: 2048,
-    say: () => {},
-  });
+  await makeDataFolder(dir, port, { names: ['127.0.0.1', 'localhost'], deviceCaFiles: (options.deviceCas ?? true) ? [caFile] : [] });
   const paths = folderPaths(dir);
   const settings = JSON.parse(readFileSync(paths.settings, 'utf8'));
   writeFileSync(paths.settings, JSON.stringify({ ...settings, listen: { port, host: '127.0.0.1' }, ...options.settings }));

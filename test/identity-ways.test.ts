@@ -12,6 +12,7 @@ import { restore } from '../server/restore.ts';
 import { identityFiles } from './fake-mac/fake-mac.ts';
 import { systemKeychain } from './fake-mac/state.ts';
 import { type GivenOptions, given } from './given.ts';
+import { agrees, codes, type Given } from './given-parts.ts';
 import { openssl, testWithOpenssl } from './openssl.ts';
 import { scratch } from './scratch.ts';
 
@@ -22,15 +23,6 @@ import { scratch } from './scratch.ts';
 
 const state = '/var/db/io.sparekey.agent';
 const day = 24 * 3600;
-
-type Given = Awaited<ReturnType<typeof given>>;
-
-const codes = (it: Given): string[] => it.status().problems.map((one) => one.code);
-
-async function agrees(it: Given): Promise<void> {
-  expect(await it.heldKey()).toBe(it.mac.recoveryKey);
-  expect(await it.custodyOf()).toMatchObject({ state: 'held' });
-}
 
 /** From enrolment over a settled session to a rotation with a grant. */
 async function wholeStory(options: GivenOptions): Promise<Given> {

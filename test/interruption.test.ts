@@ -56,7 +56,7 @@ describe('the agent is killed', () => {
     expect(early.mac.recoveryKey).toBe(early.before);
     expect(await rotationState(early)).toBe('not-changed');
     await agrees(early);
-  }, 20_000);
+  });
 
   test('R6: after the intent and before fdesetup: macOS says that the old key is valid', async () => {
     const it = await owing();
@@ -304,7 +304,7 @@ describe('wherever the agent dies in a rotation', () => {
     }
     expect(report).toEqual([]);
     expect(last - first).toBeGreaterThan(25);
-  }, 120_000);
+  });
 });
 
 test('the lock of a run that was killed does not stop the next one', async () => {

@@ -1,17 +1,58 @@
-// Jest's own environment, in a context whose globals are plain ones. Jest would put a Proxy before them, which each mention of
-// `Uint8Array` or `Object` in code and packages goes through: a fifth to a half of the time of a test file.
-// What Jest does with that Proxy, taking a file's globals apart at its end, is done by the end of the worker (`workerIdleMemoryLimit`).
-import vm from 'node:vm';
-import { TestEnvironment } from 'jest-environment-node';
+// The realm of a test file: the worker's own (see jest-runtime.mjs). When the file has ended, what the process has only once is
+// as it was before: globals, environment, listeners, folder, umask. What packages add to the globals is theirs, and stays.
+import { createRequire } from 'node:module';
 
-export default class PlainGlobals extends TestEnvironment {
-  constructor(...given) {
-    const { createContext } = vm;
-    vm.createContext = () => createContext(vm.constants.DONT_CONTEXTIFY);
-    try {
-      super(...given);
-    } finally {
-      vm.createContext = createContext;
-    }
+const require = createRequire(import.meta.url);
+const { ModuleMocker } = createRequire(require.resolve('jest-environment-node'))('jest-mock');
+
+/** What Jest's frame of tests would find again of the file before. */
+const ofTheFrame = ['EVENT_HANDLERS', 'LOG_ERRORS_BEFORE_RETRY', 'RETRY_IMMEDIATELY', 'RETRY_TIMES', 'TEST_TIMEOUT_SYMBOL', 'WAIT_BEFORE_RETRY'];
+
+/** For test/key-pairs.ts. Not by the environment, which the processes that a test starts would see too. */
+globalThis[Symbol.for('sparekey.key-pairs')] = process.env.SPAREKEY_TEST_KEY_PAIRS;
+
+function restore(object, before) {
+  for (const key of Reflect.ownKeys(before)) {
+    const now = Object.getOwnPropertyDescriptor(object, key);
+    if (now === undefined || now.value !== before[key].value || now.get !== before[key].get) Reflect.defineProperty(object, key, before[key]);
+  }
+}
+
+export default class OwnRealm {
+  global = globalThis;
+  moduleMocker = new ModuleMocker(globalThis);
+  fakeTimers = null;
+  fakeTimersModern = null;
+  #globals = Object.getOwnPropertyDescriptors(globalThis);
+  #env = { ...process.env };
+  #exit = process.exit;
+  #folder = process.cwd();
+  #umask = process.umask();
+  #listeners = new Map(process.eventNames().map((name) => [name, process.rawListeners(name)]));
+
+  async setup() {
+    const format = Error.prepareStackTrace;
+    // `file:///…/a.test.ts?in=7:3:1`: as it lies on the disk.
+    Error.prepareStackTrace = (error, frames) => format(error, frames).replace(/file:\/\/([^\s?()]+)\?in=\d+/g, (_, path) => decodeURIComponent(path));
+  }
+
+  async teardown() {
+    this.moduleMocker.restoreAllMocks();
+    for (const name of ofTheFrame) delete globalThis[Symbol.for(name)];
+    restore(globalThis, this.#globals);
+    for (const name of Object.keys(process.env)) if (!Object.hasOwn(this.#env, name)) delete process.env[name];
+    Object.assign(process.env, this.#env);
+    process.exit = this.#exit;
+    process.chdir(this.#folder);
+    process.umask(this.#umask);
+    for (const name of process.eventNames())
+      for (const listener of process.rawListeners(name)) if (!this.#listeners.get(name)?.includes(listener)) process.removeListener(name, listener);
+  }
+
+  exportConditions() {
+    return ['node', 'node-addons'];
+  }
+  getVmContext() {
+    return null;
   }
 }

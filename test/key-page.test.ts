@@ -1,7 +1,9 @@
 import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from '@jest/globals';
+import { keyShownWords } from '../portal/key-shown-words.ts';
 import { Problem } from '../protocol/problems.ts';
+import { RecoveryKey } from '../protocol/recovery-key.ts';
 import type { Log } from '../server/log.ts';
 import { keyOn, lockedOut, people } from './key-pages.ts';
 import { passwordOfTests } from './portal-together.ts';
@@ -37,6 +39,25 @@ describe('getting the key', () => {
     expect(shown.content).toMatch(/[A-Z] (Alfa|Bravo|Charlie|Delta|Echo|Foxtrot|Golf|Hotel|Juliett|Kilo|Lima|Mike|November|Oscar|Papa)/);
     expect(shown.content).toContain('with the layout “Deutsch”');
     expect(shown.content).toContain('On your Mac');
+  });
+
+  test('a key that Intune gave out, and that this Mac was not asked about yet, is shown with that said; one that a stranger brought is not offered', async () => {
+    const it = await given({ escrow: 'foreign' });
+    const key = RecoveryKey.parse(it.mac.recoveryKey ?? '');
+    const bringing = { serial: it.mac.state.serial, key, source: 'crypt', trust: 'header', runId: null, madeAt: null, actor: 'nobody' } as const;
+    await it.custody.bring([bringing]);
+    const without = await it.person.client.get(it.key);
+    expect(without.forms.map(({ action }) => action)).not.toContain(it.key);
+    expect(keyOn(await it.person.client.post(it.key, {}))).toBeNull();
+    await it.custody.bring([{ ...bringing, source: 'intune', trust: 'admin', actor: 'ada' }]);
+    const shown = await it.getKey();
+    expect(it.mac.unlocksWith(keyOn(shown) ?? '')).toBe(true);
+    expect(shown.content).toContain('This key came from Intune, and has not been checked on this Mac yet.');
+    expect(shown.content).not.toContain('We are not sure');
+    for (const words of Object.values(keyShownWords)) {
+      expect(words.unprovedFrom('Jamf Pro')).toContain('Jamf Pro');
+      expect(words.unprovedFrom(null)).not.toMatch(/null/);
+    }
   });
 
   test('a Mac of somebody else, and one that there is not, have one answer, and neither is disclosed', async () => {

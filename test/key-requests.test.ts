@@ -22,7 +22,7 @@ beforeAll(async () => {
   await given.checkIn();
   macId = await given.macId();
   request = `/macs/${macId}/request`;
-}, 60_000);
+});
 
 const words = requestsWords.en;
 /** Somebody else's Mac until now. */

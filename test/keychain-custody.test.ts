@@ -4,6 +4,7 @@ import { openSecrets } from '../agent/secrets.ts';
 import type { Secrets } from '../agent/world.ts';
 import { systemKeychain } from './fake-mac/state.ts';
 import { type GivenOptions, given } from './given.ts';
+import { agrees, codes, type Given, keyInKeychain } from './given-parts.ts';
 import { Killed } from './killing.ts';
 
 /*
@@ -14,11 +15,8 @@ import { Killed } from './killing.ts';
 const state = '/var/db/io.sparekey.agent';
 const day = 24 * 3600;
 
-type Given = Awaited<ReturnType<typeof given>>;
-
 const items = (it: Given) => (it.mac.state.keychains[systemKeychain]?.items ?? []).filter((one) => one.account.startsWith('recovery-key:'));
 const keysIn = (it: Given): string[] => items(it).map((one) => one.password);
-const codes = (it: Given): string[] => it.status().problems.map((one) => one.code);
 const authorities = (it: Given): unknown[] => it.lines.filter((line) => line.event === 'rotation-intended').map((line) => line['authorizedBy']);
 const grants = async (it: Given): Promise<string[]> =>
   (
@@ -43,11 +41,6 @@ async function owing(): Promise<Given & { before: string | null }> {
   it.pass(day + 60);
   await it.order();
   return Object.assign(it, { before: it.mac.recoveryKey });
-}
-
-async function agrees(it: Given): Promise<void> {
-  expect(await it.heldKey()).toBe(it.mac.recoveryKey);
-  expect(await it.custodyOf()).toMatchObject({ state: 'held' });
 }
 
 async function untilResolved(it: Given, most = 6, seconds = 120): Promise<number> {
@@ -339,7 +332,8 @@ describe('a keychain that fails', () => {
     const { openSecrets } = await import('../agent/secrets.ts');
     const started = performance.now();
     expect(await it.checkIn({ secrets: openSecrets(async () => it.mac.keytar('job'), 0.05) })).toBe(0);
-    expect(performance.now() - started).toBeLessThan(5000);
+    // Without its time it would hang.
+    expect(performance.now() - started).toBeLessThan(20_000);
     expect(it.journal().identity?.keyFile).toMatch(/identity-/);
     await agrees(it);
   });
@@ -370,14 +364,7 @@ describe('M2: the MDM’s payload, and we rotate', () => {
 
   test('R11: a first key that lies in the keychain is proved, sealed to us and held; then it authorizes each change (C9: under the MDM’s payload)', async () => {
     const it = await keeping(m2);
-    const first = it.mac.recoveryKey ?? '';
-    it.mac.change((one) => {
-      one.keychains[systemKeychain]?.items.push({
-        service: 'io.sparekey.agent',
-        account: `recovery-key:${one.hardwareUuid.toUpperCase()}:imported-4711`,
-        password: first,
-      });
-    });
+    const first = keyInKeychain(it);
     it.pass(60);
     await it.checkIn();
     it.pass(60);

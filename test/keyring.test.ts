@@ -64,23 +64,15 @@ function inKeyring(unlock: boolean): Promise<{ answers: unknown[]; stderr: strin
 
 const where = present || onCi ? test : test.skip;
 
-where(
-  'the real keytar keeps, reads, never overwrites, lists and removes in a real keyring',
-  async () => {
-    const { answers, stderr } = await inKeyring(true);
-    expect({ answers, stderr }).toMatchObject({
-      answers: ['not-there', true, { there: 'né — 鍵' }, false, ['recovery-key:keyring-test'], true, 4096, true, 'not-there'],
-    });
-  },
-  60_000,
-);
+where('the real keytar keeps, reads, never overwrites, lists and removes in a real keyring', async () => {
+  const { answers, stderr } = await inKeyring(true);
+  expect({ answers, stderr }).toMatchObject({
+    answers: ['not-there', true, { there: 'né — 鍵' }, false, ['recovery-key:keyring-test'], true, 4096, true, 'not-there'],
+  });
+});
 
-where(
-  'a keyring that cannot be opened takes nothing, and a write says so',
-  async () => {
-    const { answers } = await inKeyring(false);
-    expect(answers[1]).toBe(false);
-    expect(answers).not.toContain(true);
-  },
-  120_000,
-);
+where('a keyring that cannot be opened takes nothing, and a write says so', async () => {
+  const { answers } = await inKeyring(false);
+  expect(answers[1]).toBe(false);
+  expect(answers).not.toContain(true);
+});

@@ -24,6 +24,23 @@ export interface Killing {
 
 type Point = { effect: number; when: 'before' | 'after' } | { name: RegExp; when: 'before' | 'after'; nth?: number };
 
+/** Each call of it goes through `around`, by name. */
+export const eachCall = <T extends object>(it: T, around: (name: string, call: () => unknown) => unknown): T =>
+  new Proxy(it, {
+    get:
+      (target, key) =>
+      (...args: unknown[]) =>
+        around(String(key), () => (target[key as keyof T] as (...all: unknown[]) => unknown)(...args)),
+  });
+
+/** The real backend; each request to it goes through `around`, by name. */
+export const eachRequest =
+  (around: (name: string, call: () => unknown) => unknown): World['connect'] =>
+  async (world, parts) => {
+    const backend = await connect(world, parts);
+    return { ...backend, ask: eachCall(backend.ask, around) };
+  };
+
 /** Null: nothing is killed, and the effects are only listed. */
 export function killing(root: string, base: { runner: Runner; secrets: Secrets }, point: Point | null): Killing {
   const effects: string[] = [];
@@ -70,29 +87,14 @@ export function killing(root: string, base: { runner: Runner; secrets: Secrets }
       return { pid: started.pid, ended: (seconds) => around(`${program} ended`, () => started.ended(seconds)) };
     },
   };
-  const secrets = new Proxy(base.secrets, {
-    get:
-      (target, key: keyof Secrets) =>
-      (...args: unknown[]) =>
-        around(`keychain.${key}`, () => (target[key] as (...all: unknown[]) => unknown)(...args)),
-  });
   return {
     effects,
     dead: () => dead,
     world: {
       disk: killDisk,
       runner,
-      secrets,
-      async connect(world, parts) {
-        const backend = await connect(world, parts);
-        const ask = new Proxy(backend.ask, {
-          get:
-            (target, key: keyof typeof backend.ask) =>
-            (...args: unknown[]) =>
-              around(`ask ${key}`, () => (target[key] as (...all: unknown[]) => unknown)(...args)),
-        });
-        return { ...backend, ask };
-      },
+      secrets: eachCall(base.secrets, (name, call) => around(`keychain.${name}`, call)),
+      connect: eachRequest((name, call) => around(`ask ${name}`, call)),
     },
   };
 }

@@ -3,30 +3,20 @@ import { describe, expect, test } from '@jest/globals';
 import type { Journal } from '../agent/journal.ts';
 import { freshPace, mayChange, nextTry, type Pace, paceAtAnswer, withChange, withFailure } from '../agent/pace.ts';
 import { type GivenOptions, given } from './given.ts';
+import { codes, type Given, owing } from './given-parts.ts';
 
 /* Limits that protect people: each as a story, in which fdesetup is counted and `status` says in words why nothing happens. */
 
 const hour = 3600;
 const day = 24 * hour;
 
-type Given = Awaited<ReturnType<typeof given>>;
-
 /** How often a command of fdesetup was asked for, in the whole life of this Mac. */
 const count = (it: Given, verb: string): number => it.mac.runner.lines.filter((line) => line.startsWith(`/usr/bin/fdesetup ${verb}`)).length;
 const changes = (it: Given): number => count(it, 'changerecovery');
 const says = (it: Given): string => it.status().lastRun.did;
-const codes = (it: Given): string[] => it.status().problems.map((one) => one.code);
 
 function editJournal(it: Given, change: Partial<Journal>): void {
   writeFileSync(it.mac.path('/var/db/io.sparekey.agent/journal.json'), JSON.stringify({ ...it.journal(), ...change }), { mode: 0o600 });
-}
-
-/** A Mac that is settled and owes a replacement. */
-async function owing(options: GivenOptions = {}): Promise<Given> {
-  const it = await given(options);
-  await it.settle();
-  await it.order();
-  return it;
 }
 
 /** Its key was proved, and the one reason of a day (7.3) is free again. */

@@ -27,6 +27,7 @@ import { makeDeviceCa, makePair } from './fake-mac/certificates.ts';
 import { FakeMac } from './fake-mac/fake-mac.ts';
 import { binaryPlist, xmlPlist } from './fake-mac/property-list.ts';
 import { scratch } from './scratch.ts';
+import { cpuTime } from './waiting.ts';
 
 const escrow = makePair({ subject: { CN: 'Escrow' }, kind: 'escrow' });
 const ours = { certificateDer: new X509Certificate(escrow.certificate).raw };
@@ -43,9 +44,11 @@ describe('what this Mac is', () => {
     expect(await readMachine(mac.runner)).toMatchObject({ serial: state.serial, hardwareUuid: state.hardwareUuid, model: state.model });
     expect(await readMacos(mac.runner)).toEqual(state.macos);
     expect(await readVolume(mac.runner)).toEqual({ id: state.disk.volumeGroup, is: 'volume-group' });
+    const before = mac.uptimeSeconds;
     const boot = await readBoot(mac.runner, mac.now);
     expect(boot.boot).toBe(state.boot.session);
-    expect(Math.abs(boot.uptimeSeconds - mac.uptimeSeconds)).toBeLessThan(2);
+    expect(boot.uptimeSeconds).toBeGreaterThan(before - 2);
+    expect(boot.uptimeSeconds).toBeLessThan(mac.uptimeSeconds + 2);
   });
 
   test('a volume without a group is known by its own UUID, and it is said which', async () => {
@@ -305,9 +308,9 @@ describe('property lists', () => {
     ['garbage', '\u0000\u0001\u0002'],
   ])('%s is none, quickly and without a word on the screen', async (_name, text) => {
     const said = [jest.spyOn(console, 'error'), jest.spyOn(console, 'warn'), jest.spyOn(console, 'log')];
-    const began = performance.now();
+    const began = cpuTime();
     expect(await parsePlist(text)).toBeNull();
-    expect(performance.now() - began).toBeLessThan(1000);
+    expect(cpuTime() - began).toBeLessThan(1000);
     for (const each of said) expect(each).not.toHaveBeenCalled();
     expect(({} as Record<string, unknown>)['a']).toBeUndefined();
   });

@@ -362,7 +362,7 @@ describe('what mails say', () => {
       'Shown: Sunday, 22 November 2026 at 14:02 UTC',
       'Getoond: zondag 22 november 2026 om 14:02 UTC',
       'Angezeigt: Sonntag, 22. November 2026 um 14:02 UTC',
-      'Affichée : dimanche 22 novembre 2026 à 14:02 UTC',
+      'Affichée : dimanche 22 novembre 2026 à 14:02 UTC',
     ]);
     expect(write('key-replaced', 'en', { ...details, checkedAt: null }).text).toContain('Checked: not yet; the Mac does that by itself');
   });

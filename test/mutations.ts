@@ -16,9 +16,9 @@ export interface Mutation {
 export const mutations: readonly Mutation[] = [
   {
     breaks: 'intent write: nothing is journaled before the server is asked',
-    file: 'agent/rotate.ts',
-    from: 'run.journal.write({ rotation }); // 1',
-    to: '// 1',
+    file: 'agent/intend.ts',
+    from: 'run.journal.write({ rotation });',
+    to: '',
     test: { file: 'test/interruption.test.ts', name: 'R1: before anything was changed: the rotation ends, the key stays, and the server hears of it' },
   },
   {

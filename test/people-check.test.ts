@@ -85,6 +85,11 @@ test('all that is wrong is said at once, each where it is, and nothing of what a
   expect(wrong.join()).not.toContain('a-secret-that-is-read');
 });
 
+test('a sign-in outlives ten times more time (WCAG 2.2.1): shorter ones are refused', () => {
+  const reads = (signIn: object) => peopleSettings.safeParse({ ...base, signIn }).success;
+  expect([reads({ sessionHours: 2 }), reads({ sessionHours: 1 }), reads({ idleMinutes: 10 }), reads({ idleMinutes: 9 })]).toEqual([true, false, true, false]);
+});
+
 test('a key that is another’s, or that has a passphrase, is refused', () => {
   const certificate = file('tls.pem', pair.certificate, 0o644);
   const ca = file('own-ca.pem', pair.ca, 0o644);

@@ -131,7 +131,8 @@ function judge(world: World, tab: Tab, before: Situation, page: Shown, { what, t
   if (fresh && !isFresh(tab, world)) world.wrong.push(`${what} showed a key without a fresh sign-in`);
   if (token === null || world.spent.has(token)) world.wrong.push(`${what} showed a key for a form that was spent`);
   else world.spent.add(token);
-  if (before.person >= viewsPerPerson || before.network >= viewsPerAddress)
+  // More time asks for no fresh sign-in, and is refused by no limit.
+  if (fresh && (before.person >= viewsPerPerson || before.network >= viewsPerAddress))
     world.wrong.push(`${what} showed a key beyond a limit: ${before.person}, ${before.network}`);
   const left = Number(/data-seconds="(\d+)"/.exec(page.text)?.[1]);
   if (!(left >= 1 && left <= 300)) world.wrong.push(`${what} showed a key for ${left} s`);

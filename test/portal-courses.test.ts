@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterAll, describe, expect, jest, test } from '@jest/globals';
+import { afterAll, describe, expect, test } from '@jest/globals';
 import { closeCourses, courseOf, randomCourse, type Step, takeCourse, wordOf } from './portal-courses.ts';
 import { portalMutations } from './portal-mutations.ts';
 
@@ -9,7 +9,6 @@ import { portalMutations } from './portal-mutations.ts';
  * `npm run portal:courses` takes thousands; what it found stands here as it was shrunk.
  */
 
-jest.setTimeout(60_000);
 afterAll(closeCourses);
 
 const steps = (word: string): readonly Step[] => {

@@ -3,8 +3,8 @@ import { describe, expect, test } from '@jest/globals';
 import { connect } from '../agent/backend.ts';
 import type { World } from '../agent/check-in.ts';
 import type { Receipt } from '../protocol/messages.ts';
-import { systemKeychain } from './fake-mac/state.ts';
 import { given } from './given.ts';
+import { keyInKeychain, owing } from './given-parts.ts';
 import { codeOf, givenServer, newKey } from './server-parts.ts';
 
 /* What the promise stands on and no other file shows by itself: test/mutations.ts breaks each of them and names its test. */
@@ -18,13 +18,6 @@ const bending = (bend: (receipt: Receipt) => Receipt): Partial<World> => ({
     return { ...backend, ask: { ...backend.ask, deliver: async (id, request) => bend(await backend.ask.deliver(id, request)) } };
   },
 });
-
-async function owing() {
-  const it = await given();
-  await it.settle();
-  await it.order();
-  return Object.assign(it, { before: it.mac.recoveryKey });
-}
 
 async function endsWell(it: Given): Promise<void> {
   for (let run = 0; run < 4 && (run < 2 || it.journal().rotation !== null); run++) {
@@ -102,14 +95,7 @@ describe('where the audit cannot be written', () => {
 test('where the payload is the MDM’s, the output file is the only witness of a new key, and the next run finds it there', async () => {
   const it = await given({ escrow: 'foreign', settings: { escrowOwner: 'mdm', rotator: 'sparekey', custody: 'keychain' } });
   await it.settle();
-  const first = it.mac.recoveryKey ?? '';
-  it.mac.change((one) => {
-    one.keychains[systemKeychain]?.items.push({
-      service: 'io.sparekey.agent',
-      account: `recovery-key:${one.hardwareUuid.toUpperCase()}:imported-4711`,
-      password: first,
-    });
-  });
+  keyInKeychain(it);
   await endsWell(it);
   it.pass(700);
   await it.order();

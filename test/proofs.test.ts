@@ -33,6 +33,15 @@ const withAnotherKey = (it: Given): void =>
     state.disk.recoveryKey = 'ZZZZ-YYYY-XXXX-WWWW-VVVV-UUUU';
   });
 
+/** Its first answer is `false`, and so is the next, where it is asked again so many seconds later. */
+async function refusedTwice(it: Given, seconds: number): Promise<void> {
+  withAnotherKey(it);
+  await it.settle();
+  await it.checkIn();
+  it.pass(seconds);
+  await it.checkIn();
+}
+
 /** macOS's answer, whatever the key is. */
 const answers = (it: Given, answer: 'true' | 'false' | null): void =>
   it.mac.setCommandQuirk('fdesetup validaterecovery', answer === null ? null : `answer:${answer}\n`);
@@ -112,11 +121,7 @@ describe('what never doubts a key', () => {
 
   test('two answers within ten minutes are one', async () => {
     const it = await given();
-    withAnotherKey(it);
-    await it.settle();
-    await it.checkIn();
-    it.pass(500);
-    await it.checkIn();
+    await refusedTwice(it, 500);
     expect(asked(it)).toBe(1);
     expect(await keys(it)).toMatchObject([{ refutedAt: null }]);
   });
@@ -214,11 +219,7 @@ describe('what wrong keys cost (gate 3)', () => {
 
   test('a journal that was removed does not give them back: the backend tells which keys this Mac has tried', async () => {
     const it = await given();
-    withAnotherKey(it);
-    await it.settle();
-    await it.checkIn();
-    it.pass(660);
-    await it.checkIn();
+    await refusedTwice(it, 660);
     expect(it.mac.state.wrongKeys.ever).toBe(2);
     rmSync(it.mac.path('/var/db/io.sparekey.agent/journal.json'));
     it.pass(60);
@@ -231,11 +232,7 @@ describe('what wrong keys cost (gate 3)', () => {
 
   test('nor does one that was removed before a run that reached nobody: the first answer tells, whichever run hears it', async () => {
     const it = await given();
-    withAnotherKey(it);
-    await it.settle();
-    await it.checkIn();
-    it.pass(660);
-    await it.checkIn();
+    await refusedTwice(it, 660);
     rmSync(it.mac.path('/var/db/io.sparekey.agent/journal.json'));
     it.network.cut();
     await it.checkIn();
@@ -286,7 +283,7 @@ describe('an admin’s proof', () => {
     await one.checkIn();
     expect([asked(one), says(one)]).toEqual([before + 1, 'asked macOS whether the held key opens this Mac: true']);
     expect((await one.custody.macReport(await one.macId())).proofOrders).toEqual([]);
-  }, 30_000);
+  });
 
   test('for a serial that two Macs have, or none, orders nothing at all, and says which', async () => {
     const server = await givenServer();

@@ -1,4 +1,4 @@
-import { DatabaseSync } from 'node:sqlite';
+import { DatabaseSync, type SQLInputValue, StatementSync } from 'node:sqlite';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { forgetWhatIsOld, watchEpisodes } from '../portal/watch.ts';
 import type { SitesGround } from '../server/serve.ts';
@@ -12,15 +12,20 @@ import { lockedOut } from './key-pages.ts';
  */
 
 const asked = new Set<string>();
-const { prepare } = DatabaseSync.prototype;
+// Where they are run: a statement is prepared once and asked many times.
+const { all, run } = StatementSync.prototype;
 beforeAll(() => {
-  DatabaseSync.prototype.prepare = function (this: DatabaseSync, text, ...more) {
-    asked.add(text);
-    return prepare.call(this, text, ...more);
-  };
+  StatementSync.prototype.all = function (this: StatementSync, ...values: SQLInputValue[]) {
+    asked.add(this.sourceSQL);
+    return Reflect.apply(all, this, values);
+  } as typeof all;
+  StatementSync.prototype.run = function (this: StatementSync, ...values: SQLInputValue[]) {
+    asked.add(this.sourceSQL);
+    return Reflect.apply(run, this, values);
+  } as typeof run;
 });
 afterAll(() => {
-  DatabaseSync.prototype.prepare = prepare;
+  Object.assign(StatementSync.prototype, { all, run });
 });
 
 /** Tables that have a row or a few for each thing that there is, and go on growing. */
@@ -48,9 +53,9 @@ test('no page, no act of somebody who is locked out and no round of the watch re
 
   const database = new DatabaseSync(it.backend.paths.database, { readOnly: true });
   const whole: string[] = [];
-  for (const text of asked) {
+  for (const text of [...asked]) {
     if (!/^\s*(select|update|delete|insert)\b/i.test(text)) continue;
-    const plan = prepare.call(database, `explain query plan ${text}`);
+    const plan = database.prepare(`explain query plan ${text}`);
     const rows = plan.all(...Array.from({ length: text.split('?').length - 1 }, () => null)) as { detail: string }[];
     for (const { detail } of rows) {
       // From its newest end, and no further than it has to be.

@@ -66,7 +66,7 @@ test('5.2: while the backend cannot store, a Mac keeps the sealed envelope of it
   await it.checkIn();
   expect([await it.heldKey(), it.mac.recoveryKey, it.journal().rotation]).toEqual([after, after, null]);
   expect(it.journal().outbox).toEqual([]);
-}, 60_000);
+});
 
 test('8.5: seven Macs and a backup older than their last receipts: each brings its key again, and the one that opens it is held and proved', async () => {
   const folder = mkdtempSync(join(tmpdir(), 'redelivery-'));
@@ -147,4 +147,4 @@ test('8.5: seven Macs and a backup older than their last receipts: each brings i
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
-}, 120_000);
+});

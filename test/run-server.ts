@@ -19,8 +19,15 @@ export function endServers(): void {
   for (const child of started) child.kill('SIGKILL');
 }
 
+interface Started {
+  passphrase?: string;
+  env?: Record<string, string>;
+  /** What comes on standard input, when it comes. */
+  input?: Promise<string>;
+}
+
 /** Starts `sparekey-server …` as it is started by people: a process of its own. `passphrase` goes to descriptor 0. */
-export function startServer(args: readonly string[], options: { passphrase?: string; env?: Record<string, string> } = {}) {
+export function startServer(args: readonly string[], options: Started = {}) {
   const given = options.passphrase === undefined ? [] : ['--passphrase-fd', '0'];
   const { PATH = '' } = process.env;
   const child = spawn(process.execPath, [main, ...args, ...given], {
@@ -37,7 +44,8 @@ export function startServer(args: readonly string[], options: { passphrase?: str
     stderr += chunk.toString();
   });
   child.stdin.on('error', () => {});
-  child.stdin.end(options.passphrase === undefined ? '' : `${options.passphrase}\n`);
+  if (options.input) void options.input.then((text) => child.stdin.end(text));
+  else child.stdin.end(options.passphrase === undefined ? '' : `${options.passphrase}\n`);
   const ended = new Promise<Ran>((resolve) => {
     child.on('close', (code) => {
       started.delete(child);
@@ -61,5 +69,4 @@ export function startServer(args: readonly string[], options: { passphrase?: str
   return { child, ended, ready };
 }
 
-export const runServer = (args: readonly string[], options: { passphrase?: string; env?: Record<string, string> } = {}): Promise<Ran> =>
-  startServer(args, options).ended;
+export const runServer = (args: readonly string[], options: Started = {}): Promise<Ran> => startServer(args, options).ended;

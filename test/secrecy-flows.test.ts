@@ -227,7 +227,7 @@ flows.push(
 const looked: Record<string, Flow> = {};
 beforeAll(async () => {
   for (const [name, options, course] of flows) looked[name] = await flow(options, course);
-}, 120_000);
+});
 
 /** The files that hold one of the keys, in any form. */
 const holding = (keys: Iterable<string>, texts: readonly string[]): string[] => {
@@ -286,7 +286,7 @@ describe('at the backend', () => {
     expect(holding(everyKey(), [JSON.stringify([made, verified, restored])])).toEqual([]);
     // Nothing was left beside them.
     expect(filesUnder(folder).some((path) => path.includes('.making-'))).toBe(false);
-  }, 60_000);
+  });
 
   test('rows of every table, the audit among them', async () => {
     const { it } = any();

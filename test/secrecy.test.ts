@@ -111,7 +111,7 @@ beforeAll(async () => {
     it.pass(60);
     await it.checkIn();
   });
-}, 60_000);
+});
 
 /** Everything on the Macs but their own disks, which is where the output file of an unresolved change may still lie. */
 const onTheMacs = (): string[] => macs.flatMap((mac) => places.flatMap((place) => filesUnder(mac.path(place))));

@@ -33,7 +33,7 @@ describe('init and serve, as processes', () => {
       ['init', '--dir', dir, '--name', '127.0.0.1,localhost', '--devices-port', String(port), '--copy', join(folder, 'copy.txt'), '--admin', 'ada', '--json'],
       { passphrase },
     );
-  }, 30_000);
+  });
 
   test('init prints its result on standard output, its progress on standard error, and what to do next', () => {
     expect(made.code).toBe(0);
@@ -63,7 +63,7 @@ describe('init and serve, as processes', () => {
       .split('\n')
       .map((line) => JSON.parse(line).event);
     expect(events.filter((event) => event !== 'timers-ran')).toEqual(['server-started', 'request', 'server-stopping', 'server-stopped']);
-  }, 30_000);
+  });
 
   test('serve without a passphrase, with a wrong one, or with a file that others can read does not start', async () => {
     failsWith(await runServer(['serve', '--dir', dir]), 'PASSPHRASE_MISSING', 64);
@@ -71,7 +71,7 @@ describe('init and serve, as processes', () => {
     const open = join(folder, 'open.txt');
     writeFileSync(open, passphrase, { mode: 0o644 });
     failsWith(await runServer(['serve', '--dir', dir, '--passphrase-file', open]), 'FILE_TOO_OPEN', 78);
-  }, 30_000);
+  });
 
   test('profile-values prints what the profile needs and nothing secret', async () => {
     const { json } = await runServer(['profile-values', '--dir', dir, '--json']);
@@ -112,7 +112,7 @@ describe('commands beside a backend that runs', () => {
     });
     expect(status.json.hold).not.toBeNull();
     expect(status.stdout + status.stderr).not.toContain(key);
-  }, 30_000);
+  });
 
   test('an order waits for the hold; to override it has to be confirmed', async () => {
     const ordered = await run(['rotate', mac.serial, '--reason', 'lost', '--json']);
@@ -120,14 +120,14 @@ describe('commands beside a backend that runs', () => {
     failsWith(await run(['rotate', mac.serial, '--reason', 'lost', '--override-hold']), 'USAGE', 64);
     expect((await run(['end-hold', mac.serial, '--because', 'not-me', '--reason', 'called'])).code).toBe(0);
     expect((await run(['status', mac.serial, '--json'])).json.hold).toBeNull();
-  }, 30_000);
+  });
 
   test('the fleet in a line, a Mac in sentences, and a Mac that is not there', async () => {
     const fleet = await run(['status']);
     expect(fleet.stdout).toContain('1 Mac(s): 1 held');
     expect((await run(['status', mac.serial])).stdout).toContain(`${mac.serial}: custody is held`);
     failsWith(await run(['status', 'C02NOTTHERE1']), 'MAC_UNKNOWN', 64);
-  }, 30_000);
+  });
 
   test('confirm, alarm, audit, ticket and revocations answer', async () => {
     expect((await run(['confirm', mac.serial, '--reason', 'x', '--json'])).json).toMatchObject({ confirmed: null });
@@ -135,7 +135,7 @@ describe('commands beside a backend that runs', () => {
     expect((await run(['audit', 'verify', '--json'])).json).toMatchObject({ ok: true });
     failsWith(await run(['ticket', 'end', 'nothing']), 'NOT_FOUND', 64);
     expect((await run(['revocations', '--json'])).json).toMatchObject({ enrolments: [], certificates: [], tickets: [] });
-  }, 30_000);
+  });
 
   test('a changed audit is found, with exit status 77', async () => {
     await given.serving.backend.store.write(async (tx) => void (await tx.updateTable('audit').set({ actor: 'nobody' }).where('seq', '=', 2).execute()));
@@ -152,7 +152,7 @@ describe('commands beside a backend that runs', () => {
     expect(made.json).toMatchObject({ file, macs: 0 });
     expect(statSync(file).mode & 0o777).toBe(0o600);
     expect((await runServer(['verify-backup', file, '--json'], { passphrase })).json).toMatchObject({ opened: null });
-  }, 30_000);
+  });
 });
 
 test('help has an example, an unknown command has its own words, and the version is printed', async () => {

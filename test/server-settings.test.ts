@@ -6,13 +6,13 @@ import { Problem } from '../protocol/problems.ts';
 import { renewTlsCertificate } from '../server/authorities.ts';
 import { serialInCertificate, subjectOf } from '../server/certificate-names.ts';
 import { folderPaths } from '../server/data-folder.ts';
-import { initialise } from '../server/init.ts';
 import { networkOf, tokenBuckets } from '../server/limits.ts';
 import { silentLog } from '../server/log.ts';
 import { makeNonce, nonceSeconds, readNonce } from '../server/nonce.ts';
 import { checkDataFolder, serve } from '../server/serve.ts';
 import { checkSettings } from '../server/settings.ts';
 import { deviceIdentity, freePort } from './given-server.ts';
+import { makeDataFolder, passphrase } from './made-backend.ts';
 import { scratch } from './scratch.ts';
 
 const problemOf = (work: () => unknown): Problem => {
@@ -61,22 +61,9 @@ describe('settings', () => {
 
 describe('the start', () => {
   let dir: string;
-  const passphrase = 'correct horse battery staple';
   beforeAll(async () => {
     dir = join(scratch('sparekey-start'), 'data');
-    await initialise({
-      dir,
-      names: ['127.0.0.1'],
-      organisation: 'Example',
-      devicesPort: await freePort(),
-      passphrase,
-      copy: null,
-      deviceCaFiles: [],
-      ownTls: null,
-      admin: 'ada',
-      escrowKeyBits: 2048,
-      say: () => {},
-    });
+    await makeDataFolder(dir, await freePort());
   });
   const changed = (change: (settings: Record<string, unknown>) => void) => {
     const file = folderPaths(dir).settings;

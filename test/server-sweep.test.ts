@@ -32,7 +32,7 @@ beforeAll(async () => {
       copyFileSync(database, file);
     },
   });
-}, 60_000);
+});
 
 test('8.4: after three kills under load every receipt that a Mac ever got is there, delivered again it is the same record, and nothing is there by halves', () => {
   const { kills, missing, halfRows: halves, auditBroken, surprises } = swept;

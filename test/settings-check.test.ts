@@ -27,7 +27,7 @@ beforeAll(async () => {
   const portal = { url: 'https://key.example.org', port: 8444 };
   const more = { names: ['127.0.0.1'], organisation: 'Example', devicesPort: 8443, copy: null, deviceCaFiles: [], ownTls: null };
   ({ next } = await initialise({ ...more, dir, passphrase, admin: 'olga', escrowKeyBits: 2048, portal, say: () => undefined }));
-}, 30_000);
+});
 const write = (people: object): void => {
   const settings = JSON.parse(readFileSync(paths.settings, 'utf8'));
   writeFileSync(paths.settings, JSON.stringify({ ...settings, people: { url: 'https://key.example.org', listen: { port: 8444 }, ...people } }));

@@ -2,6 +2,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, test } from '@jest/globals';
 import { createAccounts } from '../server/accounts.ts';
+import { endSessionsOf } from '../web/sessions.ts';
 import { signInWords } from '../web/sign-in-words.ts';
 import { languages } from '../web/words.ts';
 import { makeAuthenticator } from './authenticator.ts';
@@ -11,7 +12,7 @@ import type { PortalClient, Shown } from './portal-client.ts';
 let it: Awaited<ReturnType<typeof givenPortal>>;
 beforeAll(async () => {
   it = await givenPortal({ people: { contact: { name: 'Service desk', phone: '+31 20 555 0100', hours: 'Mon–Fri 8:00–18:00' } } });
-}, 60_000);
+});
 
 const accounts = () => createAccounts(it.backend);
 const rows = async (act: string) =>
@@ -357,6 +358,37 @@ describe('a passkey', () => {
     const stolen = await client.submit(mine, '/account/passkeys/add', { answer: makeAuthenticator(it.portal.url).create(options) });
     expect(stolen.status).toBe(422);
     expect((await client.get('/account')).content).toContain('You have none.');
+  });
+
+  test('is not added by whoever is signed out before it is: after its challenge was given, and after its answer was found good', async () => {
+    const { client, id, userName } = await it.portal.person();
+    const { store, clock } = it.backend;
+    const { write } = store;
+    const signOut = () => write(async (tx) => endSessionsOf(tx, id, 'a test', clock.now()));
+    const given = async () => {
+      const page = await client.get('/account');
+      const { options } = await asked(client, page, '/account/passkeys/ask');
+      return { page, fields: { answer: makeAuthenticator(it.portal.url).create(options) } };
+    };
+    const early = await given();
+    await signOut();
+    expect((await client.submit(early.page, '/account/passkeys/add', early.fields, { follow: false })).headers['location']).toMatch(/^\/sign-in/);
+
+    await it.portal.signIn(client, userName);
+    const late = await given();
+    // The challenge is spent in one transaction, the passkey is stored in the next.
+    store.write = async (act) => {
+      store.write = write;
+      const spent = await write(act);
+      await signOut();
+      return spent;
+    };
+    const answer = await client.submit(late.page, '/account/passkeys/add', late.fields, { follow: false });
+    store.write = write;
+    expect([answer.status, answer.content]).toEqual([401, expect.stringContaining('Nothing was changed.')]);
+    const rowsOf = (table: 'passkey' | 'sign_in_flow') => it.store.db.selectFrom(table).selectAll().where('person_id', '=', id).execute();
+    // The challenge of the second is spent; of neither there is a passkey.
+    expect([await rowsOf('passkey'), await rowsOf('sign_in_flow')]).toEqual([[], [expect.anything()]]);
   });
 
   test('is asked for only after a fresh sign-in, and is one itself, of the same person', async () => {

@@ -3,8 +3,8 @@ import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { folderPaths } from '../server/data-folder.ts';
-import { initialise } from '../server/init.ts';
 import { readyLine } from '../server/serve-command.ts';
+import { makeDataFolder, passphrase } from './made-backend.ts';
 import { portalClient } from './portal-client.ts';
 import { freePort } from './ports.ts';
 import { endServers, runServer, startServer } from './run-server.ts';
@@ -12,29 +12,16 @@ import { scratch } from './scratch.ts';
 
 // `sparekey-server serve` with a listener for people, as a process of its own.
 
-const passphrase = 'correct horse battery staple';
 const dir = join(scratch('site-serving'), 'data');
 const ca = () => readFileSync(folderPaths(dir).tlsCa.certificate, 'utf8');
 let url = '';
 let port = 0;
 
 beforeAll(async () => {
-  const devicesPort = await freePort();
   port = await freePort();
   url = `https://127.0.0.1:${port}`;
-  await initialise({
-    dir,
-    names: ['127.0.0.1'],
-    organisation: 'Example',
-    devicesPort,
-    passphrase,
-    copy: null,
-    deviceCaFiles: [],
-    ownTls: null,
-    admin: 'ada',
-    escrowKeyBits: 2048,
-    say: () => undefined,
-  });
+  const devicesPort = await freePort();
+  await makeDataFolder(dir, devicesPort);
   const { settings } = folderPaths(dir);
   const chosen = JSON.parse(readFileSync(settings, 'utf8'));
   const people = { url, listen: { host: '127.0.0.1', port } };

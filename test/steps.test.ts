@@ -183,7 +183,7 @@ describe('after the key', () => {
   });
   test('where the Mac’s words are not known in the page’s language, they are described in it, with the Mac’s own marked as such', () => {
     const french = onYourMac({ isAppleSilicon: true, macLanguage: 'fr-FR' }, 'password-field', 'fr').toString();
-    expect(french).toContain('Cliquez sur le bouton pour continuer (en anglais : <q lang="en">Next</q>), ou appuyez');
+    expect(french).toContain('Cliquez sur le bouton pour continuer (en anglais : <q lang="en">Next</q>), ou appuyez');
     expect(french).not.toContain('<ol class="on-your-mac" lang');
     const german = onYourMac({ isAppleSilicon: true, macLanguage: 'de-CH' }, 'password-field', 'de').toString();
     expect(german).toContain('Klicken Sie auf <q lang="de">Neustart</q> und melden Sie sich mit dem neuen Passwort an.');

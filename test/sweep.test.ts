@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
-import { afterAll, describe, expect, jest, test } from '@jest/globals';
+import { afterAll, describe, expect, test } from '@jest/globals';
 import { realDisk } from '../agent/disk.ts';
 import { alive } from './fake-mac/state-file.ts';
 import { countWrongKey, tooManyWrongKeys } from './fake-mac/wrong-keys.ts';
@@ -20,7 +20,6 @@ import { closeAll } from './together.ts';
  * `npm run sweep` in its quick form, and that it finds what is wrong: a sweep that cannot fail shows nothing.
  */
 
-jest.setTimeout(60_000);
 afterAll(closeAll);
 
 const row = (name: string) => scenarios.find((one) => one.name === name) ?? scenarios[0];

@@ -10,7 +10,6 @@ import { ask } from '../agent/requests.ts';
 import { openSecrets } from '../agent/secrets.ts';
 import type { PublicStatus } from '../agent/status.ts';
 import { pem } from '../server/certificates.ts';
-import { initialise } from '../server/init.ts';
 import { type Log as ServerLog, silentLog } from '../server/log.ts';
 import { type MountSites, type Serving, serve } from '../server/serve.ts';
 import { notAllowed } from './allowed-commands.ts';
@@ -18,6 +17,7 @@ import { makePair } from './fake-mac/certificates.ts';
 import { FakeMac } from './fake-mac/fake-mac.ts';
 import type { Pair, Settings } from './fake-mac/state.ts';
 import { Killed, type Killing, killing } from './killing.ts';
+import { makeDataFolder, passphrase } from './made-backend.ts';
 import { type Network, openNetwork } from './network.ts';
 import { freePort } from './ports.ts';
 
@@ -80,22 +80,8 @@ async function openBacking(): Promise<Backing> {
   const deviceCa = makePair({ subject: { CN: 'Example Device CA', O: 'Example' }, kind: 'ca', days: 3650 });
   const ca = join(folder, 'device-ca.pem');
   writeFileSync(ca, deviceCa.certificate);
-  const passphrase = 'correct horse battery staple';
   const [port, behind] = [await freePort(), await freePort()];
-  const made = await initialise({
-    dir,
-    // By number: a bare machine may not know the name localhost.
-    names: ['127.0.0.1'],
-    organisation: 'Example',
-    devicesPort: port,
-    passphrase,
-    copy: null,
-    deviceCaFiles: [ca],
-    ownTls: null,
-    admin: 'admin',
-    escrowKeyBits: 2048,
-    say: () => undefined,
-  });
+  const made = await makeDataFolder(dir, port, { deviceCaFiles: [ca], admin: 'admin' });
   time.now = Math.max(time.now, Date.now());
   const settings = join(dir, 'settings.json');
   const chosen = JSON.parse(readFileSync(settings, 'utf8'));
@@ -249,15 +235,15 @@ export async function given(options: GivenOptions = {}) {
     custodyOf: async () => backend().custody.custodyOf(await macId()),
     /** The backend's key, by the way that people get it: a disclosure. */
     disclose: async (reason = 'a test') => (await backend().custody.disclose({ macId: await macId(), actor: operator, reason })).key.reveal(),
-    /** The held key as the backend would open it, without anybody being shown it. */
-    heldKey: async (): Promise<string | null> => {
-      const row = await backend()
+    /** The held key as the backend would open it, without anybody being shown it; of this volume, where one is named. */
+    heldKey: async (volume?: string): Promise<string | null> => {
+      const held = backend()
         .store.db.selectFrom('envelope')
         .innerJoin('key_record', 'key_record.id', 'envelope.record_id')
         .select('envelope.bytes')
         .where('key_record.mac_id', '=', await macId())
-        .where('key_record.state', '=', 'held')
-        .executeTakeFirst();
+        .where('key_record.state', '=', 'held');
+      const row = await (volume === undefined ? held : held.where('key_record.volume', '=', volume.toUpperCase())).executeTakeFirst();
       const opened = row?.bytes ? await backend().escrowKeys.open(row.bytes) : null;
       return opened && typeof opened === 'object' ? opened.reveal() : null;
     },

@@ -20,7 +20,7 @@ beforeAll(async () => {
   await it.checkIn();
   macId = await it.macId();
   here = `/macs/${macId}`;
-}, 60_000);
+});
 const owner = async (about: Parameters<typeof it.portal.person>[1] = {}): Promise<Given> => {
   const person = await it.portal.person(undefined, about);
   await it.assign(person, { account: 'ada' });

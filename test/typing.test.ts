@@ -89,7 +89,7 @@ describe('presses in words', () => {
   test('AZERTY needs Shift for digits', () => {
     expect(pressesFor(found('French'), 'AU2A', 'en')).toEqual(['2: Shift + é']);
     expect(pressesFor(found('Belgian'), '3B33', 'nl')).toEqual(['3: Shift + " (aanhalingsteken)']);
-    expect(pressesFor(found('French'), '29', 'fr')).toEqual(['2 : Majuscule + é', '9 : Majuscule + ç']);
+    expect(pressesFor(found('French'), '29', 'fr')).toEqual(['2 : Majuscule + é', '9 : Majuscule + ç']);
   });
   test('the hyphen is where the layout has it', () => {
     expect(pressesFor(found('US'), '-', 'en')).toEqual(['- (hyphen): the key between 0 and = (equals sign)']);

@@ -129,6 +129,36 @@ describe('an episode', () => {
     expect(await it.watch()).toEqual(nothing);
   });
 
+  test('is judged once more in the transaction that settles it: what came between is not written over, nor written to anybody', async () => {
+    const it = await given();
+    const { store } = it.server;
+    const { write } = store;
+    /** Puts itself between the round's look and its act. */
+    const betweenLookAndAct = async (meanwhile: () => Promise<unknown>) => {
+      let happened = false;
+      store.write = async (act) => {
+        store.write = write;
+        happened = true;
+        await meanwhile();
+        return write(act);
+      };
+      const done = await it.watch();
+      store.write = write;
+      expect(happened).toBe(true);
+      return done;
+    };
+    await it.show(it.mac, it.ada);
+    it.server.wall.pass(day + minute);
+    // A day of silence: and in that moment the Mac is heard of.
+    expect(await betweenLookAndAct(() => it.mac.checkIn())).toEqual(nothing);
+    expect(await episodes(it)).toMatchObject([{ unheard_at: null, closed_at: null }]);
+    // Replaced and checked: and in that moment another round closes it.
+    await replace(it, it.mac);
+    expect(await betweenLookAndAct(() => it.watch())).toEqual(nothing);
+    expect(await it.server.acts('episode.closed')).toHaveLength(1);
+    expect((await mailsOf(it)).map(({ kind }) => kind)).toEqual(['key-shown', 'key-replaced']);
+  });
+
   test('in which no key opened is closed without a word', async () => {
     const it = await given();
     it.server.escrow.answers = false;

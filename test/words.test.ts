@@ -25,6 +25,33 @@ function textsOf(words: unknown, path = ''): [string, string][] {
   return Object.entries(words).flatMap(([name, inner]) => textsOf(inner, path === '' ? name : `${path}.${name}`));
 }
 
+/** What no text has: spaces that a line may be broken at before French signs, and the quotation marks of others. */
+const wrongMarks: Readonly<Partial<Record<string, RegExp>>> = {
+  nl: /[“”„«»]/u,
+  de: /“[^„]*”|[‘’«»](?!\p{L})/u,
+  fr: /« |«\p{L}| [;:!?»](?!\p{L})|\p{L}»|\p{L}[;:!?](?=\s|$)|[“”„]/u,
+};
+/** The texts in what a function is written as, without what it puts into them. */
+function literalsOf(source: string): string[] {
+  if (!/^\(?[\w\s,{}]*\)? =>|^\w+\(/.test(source)) return [source];
+  let [text, before] = [source, ''];
+  while (text !== before) [text, before] = [text.replace(/\$\{(?:[^{}`]|`[^`]*`)*\}/g, 'x'), text];
+  return [...text.matchAll(/'([^'\n]*)'|`([^`]*)`/g)].map(([, plain, made]) => plain ?? made ?? '');
+}
+
+test('each language has its own quotation marks, and French its spaces before signs, at which no line is broken', () => {
+  const wrong = tables.flatMap(([name, table]) =>
+    Object.entries(wrongMarks).flatMap(([language, marks]) =>
+      textsOf(table[language]).flatMap(([path, text]) =>
+        literalsOf(text)
+          .filter((literal) => marks?.test(literal))
+          .map((literal) => `${name} ${language} ${path}: ${literal}`),
+      ),
+    ),
+  );
+  expect(wrong).toEqual([]);
+});
+
 /** What is the same in two languages because it is: names, and words that both have. */
 const both = [
   'contactCardWords nl email',

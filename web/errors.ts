@@ -40,7 +40,7 @@ ${code === null ? null : html`<p class="code">${words.readOut} <strong>${code}</
 
 /** For what never becomes a request, such as headers that are too long: nothing is known of whoever reads it. */
 export const unreadablePage = (organisation: string): string =>
-  html`<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><title>${organisation}</title><body>${languages.map(
+  html`<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><title>${organisation}</title><body><main><h1>${organisation}</h1>${languages.map(
     (language) =>
-      html`<section lang="${language}"><h1>${frameWords[language].errors.unreadable.title}</h1><p>${frameWords[language].errors.unreadable.text}</p></section>`,
-  )}`.toString();
+      html`<section lang="${language}"><h2>${frameWords[language].errors.unreadable.title}</h2><p>${frameWords[language].errors.unreadable.text}</p></section>`,
+  )}</main>`.toString();

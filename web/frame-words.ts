@@ -205,7 +205,7 @@ export const frameWords: InAll<FrameWords> = {
     privacy: 'Confidentialité',
     forAdmins: 'Pour les informaticiens',
     goOn: 'Continuer',
-    readOut: 'Si vous appelez le support, lisez ce code :',
+    readOut: 'Si vous appelez le support, lisez ce code :',
     noPrint: 'Cette page ne s’imprime pas.',
     errors: {
       notFound: {

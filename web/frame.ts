@@ -52,7 +52,11 @@ export function frame(parts: FrameParts, visit: Visit, page: Page, back: string)
   const { language } = visit;
   const words = frameWords[language];
   const bodyLanguage = page.language ?? language;
-  const scripts = (page.scripts ?? []).map((name) => html`<script type="module" src="${parts.assetPath(`${name}.js`)}"></script>`);
+  // A script is asked for before anything is painted: not where it has nothing to do.
+  const hasTimes = page.body.toString().includes('<time');
+  const scripts = (page.scripts ?? [])
+    .filter((name) => name !== 'times' || hasTimes)
+    .map((name) => html`<script type="module" src="${parts.assetPath(`${name}.js`)}"></script>`);
   // The name stands beside it, so the picture itself is for nobody who cannot see it.
   const logo = parts.logoPath === null ? null : html`<img src="${parts.logoPath}" alt="" height="36">`;
   return html`<!doctype html>

@@ -82,7 +82,7 @@ export const setUpWords: InTwo<SetUpWords> = {
     passkeyMeans:
       'Je logt in met je vingerafdruk, je gezicht of de pincode van een apparaat, of met een beveiligingssleutel. Niet op de Mac waar je misschien ooit niet in komt: neem je telefoon.',
     passkeyFailed: 'Je apparaat maakte geen passkey. Probeer het nog eens, of op een ander apparaat.',
-    label: 'Naam van deze passkey, zoals “Mijn telefoon”',
+    label: 'Naam van deze passkey, zoals ‘Mijn telefoon’',
     faults: {
       'too-short': { title: 'Dit wachtwoord is te kort', text: 'Het heeft minstens 12 tekens nodig.' },
       'too-long': { title: 'Dit wachtwoord is te lang', text: 'Het mag hoogstens 256 tekens hebben.' },

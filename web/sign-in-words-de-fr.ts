@@ -93,7 +93,7 @@ export const french: SignInWords = {
     title: 'Connectez-vous une fois de plus',
     lead: (most) => `Une clé de secours ouvre le Mac tout entier. Nous vérifions donc juste avant qui vous êtes. Cela vaut ensuite pour ${most} minutes.`,
   },
-  ended: 'Vous avez été déconnecté, car du temps a passé. Rien n’est perdu : connectez-vous et reprenez où vous en étiez.',
+  ended: 'Vous avez été déconnecté, car du temps a passé. Rien n’est perdu : connectez-vous et reprenez où vous en étiez.',
   signedOut: 'Vous êtes déconnecté.',
   with: (provider) => `Se connecter avec ${provider}`,
   passkey: 'Se connecter avec une clé d’identification',
@@ -143,7 +143,7 @@ export const french: SignInWords = {
     },
     nameless: {
       title: 'Nous ne savons pas quel est votre nom d’utilisateur',
-      text: 'La page de connexion de votre organisation n’a donné aucun nom fiable. Appelez le support : les administrateurs peuvent corriger cela.',
+      text: 'La page de connexion de votre organisation n’a donné aucun nom fiable. Appelez le support : les administrateurs peuvent corriger cela.',
     },
     refused: {
       title: 'La réponse de la page de connexion n’est pas acceptée',
@@ -161,11 +161,11 @@ export const french: SignInWords = {
   cannotFirst: {
     title: 'Deux choses à essayer d’abord',
     steps: [
-      'La deuxième étape de votre connexion demande le Mac qui vous est fermé ? Choisissez une autre voie sur cette page, par exemple un code par téléphone.',
-      'La page tourne en rond ? Ouvrez-la directement dans Safari ou Chrome, pas dans une autre app.',
+      'La deuxième étape de votre connexion demande le Mac qui vous est fermé ? Choisissez une autre voie sur cette page, par exemple un code par téléphone.',
+      'La page tourne en rond ? Ouvrez-la directement dans Safari ou Chrome, pas dans une autre app.',
     ],
   },
   tooOften:
-    'Il n’y a pas de code pour vous maintenant : cette page a été ouverte trop souvent depuis votre réseau. Appelez quand même et dites ce que vous voyez.',
+    'Il n’y a pas de code pour vous maintenant : cette page a été ouverte trop souvent depuis votre réseau. Appelez quand même et dites ce que vous voyez.',
   back: 'Retour à la connexion',
 };

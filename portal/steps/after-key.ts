@@ -57,7 +57,7 @@ const atLoginWindow: readonly AfterKey[] = [
     en: 'Log in with your newest password. If that is refused, call: now that the Mac has a network, the service desk can help with a new one.',
     nl: 'Log in met je nieuwste wachtwoord. Wordt dat geweigerd, bel dan: nu de Mac een netwerk heeft, kan de servicedesk je aan een nieuw helpen.',
     de: 'Melden Sie sich mit Ihrem neuesten Passwort an. Wird es abgelehnt, rufen Sie an: Jetzt hat der Mac ein Netzwerk, und der Servicedesk kann Ihnen zu einem neuen verhelfen.',
-    fr: 'Connectez-vous avec votre mot de passe le plus récent. S’il est refusé, appelez : maintenant que le Mac a un réseau, l’assistance peut vous en procurer un nouveau.',
+    fr: 'Connectez-vous avec votre mot de passe le plus récent. S’il est refusé, appelez : maintenant que le Mac a un réseau, l’assistance peut vous en procurer un nouveau.',
   }),
 ];
 const onIntel: readonly AfterKey[] = [

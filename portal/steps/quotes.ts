@@ -116,7 +116,7 @@ const besides: Readonly<Record<Language, (language: Language) => string>> = {
   en: (language) => `in ${nameOf(language, 'en')}:`,
   nl: (language) => `in het ${nameOf(language, 'nl')}:`,
   de: (language) => `auf ${nameOf(language, 'de')}:`,
-  fr: (language) => `en ${nameOf(language, 'fr')} :`,
+  fr: (language) => `en ${nameOf(language, 'fr')} :`,
 };
 
 /**

@@ -126,13 +126,13 @@ export const typingWords: InAll<TypingWords> = {
     groups: (numbers) => `${numbers.length === 1 ? 'Gruppe' : 'den Gruppen'} ${list('de', numbers)}`,
   },
   fr: {
-    withShift: (sign, key) => `${sign} : Majuscule + ${key}`,
-    keyShows: (sign, key) => `${sign} : la touche marquée ${key}`,
-    keyShowsWithShift: (sign, key) => `${sign} : Majuscule + la touche marquée ${key}`,
-    withoutShift: (sign) => `${sign} : sans Majuscule`,
-    hyphenAfter: (left, right) => `- (trait d’union) : la touche entre ${left} et ${right}`,
-    hyphenBesideDelete: (left) => `- (trait d’union) : la touche entre ${left} et la touche Supprimer, sans Majuscule`,
-    hyphenBesideShift: (left) => `- (trait d’union) : la touche entre ${left} et la touche Majuscule de droite`,
+    withShift: (sign, key) => `${sign} : Majuscule + ${key}`,
+    keyShows: (sign, key) => `${sign} : la touche marquée ${key}`,
+    keyShowsWithShift: (sign, key) => `${sign} : Majuscule + la touche marquée ${key}`,
+    withoutShift: (sign) => `${sign} : sans Majuscule`,
+    hyphenAfter: (left, right) => `- (trait d’union) : la touche entre ${left} et ${right}`,
+    hyphenBesideDelete: (left) => `- (trait d’union) : la touche entre ${left} et la touche Supprimer, sans Majuscule`,
+    hyphenBesideShift: (left) => `- (trait d’union) : la touche entre ${left} et la touche Majuscule de droite`,
     called: {
       '&': 'et commercial',
       '"': 'guillemet',
@@ -153,7 +153,7 @@ export const typingWords: InAll<TypingWords> = {
       '+': 'plus',
     },
     onlyThis: (absent, present, round) =>
-      `Cette clé ne contient pas ${absent === '0' ? 'de zéro' : sortOf(absent, 'la lettre', 'le chiffre')} : ${round ? 'chaque signe rond' : 'ce qui y ressemble'} est ${sortOf(present, 'la lettre', 'le chiffre')}.`,
+      `Cette clé ne contient pas ${absent === '0' ? 'de zéro' : sortOf(absent, 'la lettre', 'le chiffre')} : ${round ? 'chaque signe rond' : 'ce qui y ressemble'} est ${sortOf(present, 'la lettre', 'le chiffre')}.`,
     both: (one, inGroups, other, inOtherGroups) =>
       `Dans cette clé, ${sortOf(one, 'la lettre', 'le chiffre')} est dans ${inGroups} et ${sortOf(other, 'la lettre', 'le chiffre')} dans ${inOtherGroups}.`,
     groups: (numbers) => `${numbers.length === 1 ? 'le groupe' : 'les groupes'} ${list('fr', numbers)}`,

@@ -17,14 +17,14 @@ export const openAlarms = (db: Db): Promise<Alarm[]> =>
 
 export const alarmById = (db: Db, id: string): Promise<Alarm | undefined> => db.selectFrom('alarm').selectAll().where('id', '=', id).executeTakeFirst();
 
-/** Open, or judged with these very words before. */
-export const alarmLike = (db: Db, macId: string | null, code: string, detail: string): Promise<Alarm | undefined> =>
+/** Open, or judged with these very words before. `byWords`: one that is open in other words is another. */
+export const alarmLike = (db: Db, macId: string | null, code: string, detail: string, byWords = false): Promise<Alarm | undefined> =>
   db
     .selectFrom('alarm')
     .selectAll()
     .where('mac_id', macId === null ? 'is' : '=', macId)
     .where('code', '=', code)
-    .where((e) => e.or([e('judged_at', 'is', null), e('detail', '=', detail)]))
+    .where((e) => (byWords ? e('detail', '=', detail) : e.or([e('judged_at', 'is', null), e('detail', '=', detail)])))
     .executeTakeFirst();
 
 export async function insertAlarm(tx: Tx, alarm: Alarm): Promise<void> {

@@ -20,6 +20,7 @@ export async function fleetRows(db: Db) {
     .selectFrom('key_record')
     .selectAll()
     .where('state', 'in', ['held', 'candidate'])
+    .where('unverified', '=', 0)
     .orderBy('received_at', 'desc')
     .orderBy('id')
     .execute();

@@ -40,6 +40,21 @@ export async function envelopesAmong(db: Db, macId: string, ids: readonly string
   return rows.map((row) => row.id);
 }
 
+/** Those that only others brought, and whose key waits for its proof: the Mac's own delivery of them is worth more. */
+export async function onlyBroughtAmong(db: Db, macId: string, ids: readonly string[]): Promise<{ id: string; recordId: string; fingerprint: string }[]> {
+  if (ids.length === 0) return [];
+  const rows = await db
+    .selectFrom('envelope')
+    .innerJoin('key_record', 'key_record.id', 'envelope.record_id')
+    .select(['envelope.id', 'envelope.record_id', 'key_record.fingerprint'])
+    .where('envelope.mac_id', '=', macId)
+    .where('envelope.id', 'in', ids)
+    .where('envelope.enrolment_id', 'is', null)
+    .where('key_record.state', '=', 'candidate')
+    .execute();
+  return rows.flatMap(({ id, record_id: recordId, fingerprint }) => (fingerprint === null ? [] : [{ id, recordId, fingerprint }]));
+}
+
 export async function countUnreadable(db: Db, macId: string, since: number): Promise<number> {
   const row = await db
     .selectFrom('envelope')
@@ -86,8 +101,17 @@ export async function setRecordState(tx: Tx, id: string, state: RecordState, bec
   await updateRecord(tx, id, { state, state_because: because, state_at: at });
 }
 
+/** One that others brought before becomes the Mac's own when the Mac delivers it; any other is here once. */
 export async function insertEnvelope(tx: Tx, envelope: EnvelopeRow): Promise<void> {
-  await tx.insertInto('envelope').values(envelope).execute();
+  const { source, made_at, enrolment_id, rotation_id, validated } = envelope;
+  const kept = await tx
+    .insertInto('envelope')
+    .values(envelope)
+    .onConflict((c) =>
+      c.columns(['mac_id', 'id']).doUpdateSet({ source, made_at, enrolment_id, rotation_id, validated }).where('envelope.enrolment_id', 'is', null),
+    )
+    .executeTakeFirst();
+  if (kept.numInsertedOrUpdatedRows !== 1n) throw new Error('an envelope came twice');
 }
 
 export async function updateEnvelope(
@@ -97,6 +121,11 @@ export async function updateEnvelope(
   values: Partial<Pick<EnvelopeRow, 'record_id' | 'readable' | 'row_mac'>>,
 ): Promise<void> {
   await tx.updateTable('envelope').set(values).where('mac_id', '=', macId).where('id', '=', id).execute();
+}
+
+/** Of a key that was taken back, and never proved or shown: as if they had not come. */
+export async function removeEnvelopes(tx: Tx, recordId: string): Promise<void> {
+  await tx.deleteFrom('envelope').where('record_id', '=', recordId).execute();
 }
 
 /** K9: the row stays, the bytes go. */
@@ -122,7 +151,7 @@ export async function noteKeyBlocks(tx: Tx, blocks: readonly Tables['key_block']
 /**
  * Superseded before `before`, without legal hold, and a later key of the volume was proved since (K9). Whoever enrols as a
  * Mac that is away may say what it likes of keys; so what superseded it was brought by the same enrolment or by one that was
- * confirmed, and no alarm waits for an admin.
+ * confirmed; of what others brought, a confirmed one said that it opens the Mac. And no alarm waits for an admin.
  */
 export const recordsToDestroy = (db: Db, before: number): Promise<KeyRecord[]> =>
   db
@@ -143,9 +172,19 @@ export const recordsToDestroy = (db: Db, before: number): Promise<KeyRecord[]> =
           .where('later.proved_at', 'is not', null)
           .where((of) =>
             of.or([
-              of('later.enrolment_id', 'is', of.ref('old.enrolment_id')),
+              of('later.enrolment_id', '=', of.ref('old.enrolment_id')),
               of.exists(
                 of.selectFrom('enrolment').select('enrolment.id').whereRef('enrolment.id', '=', 'later.enrolment_id').where('enrolment.confirmed', '=', 1),
+              ),
+              of.exists(
+                of
+                  .selectFrom('proof')
+                  .innerJoin('enrolment', 'enrolment.id', 'proof.enrolment_id')
+                  .select('proof.id')
+                  .whereRef('proof.record_id', '=', 'later.id')
+                  .where('proof.answer', '=', 'true')
+                  .where('later.enrolment_id', 'is', null)
+                  .where('enrolment.confirmed', '=', 1),
               ),
             ]),
           ),

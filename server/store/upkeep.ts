@@ -17,6 +17,9 @@ export function copyDatabase(from: string, to: string): void {
   }
 }
 
+/** Where it is remembered that on this build of macOS the key itself authorizes its change. */
+export const buildName = (build: string): string => `build:${build}`;
+
 export const readMemory = async (db: Db, name: string): Promise<string | null> =>
   (await db.selectFrom('memory').select('value').where('name', '=', name).executeTakeFirst())?.value ?? null;
 

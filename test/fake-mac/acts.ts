@@ -202,6 +202,8 @@ export const erase = (state: MacState, now: number): void => {
 export const setUp = (state: MacState, now: number, name: string, fileVault: boolean): string | null => {
   for (const profile of state.enrolment.profiles) state.profiles.push({ ...profile, uuid: nextUuid(state, 'profile'), installedAt: now });
   addUser(state, name, now);
+  // As Setup Assistant does: after its first user.
+  state.computerName = `${name.charAt(0).toUpperCase()}${name.slice(1)}’s MacBook Pro`;
   const key = fileVault ? enableFileVault(state, name, now) : null;
   if (fileVault) state.boot.unlockedBy = { user: name };
   logIn(state, name);

@@ -1,5 +1,6 @@
 // Certificates of parties that are not Sparekey: the organisation's CA (its SCEP), another product's escrow certificate.
 import { createHash, createPrivateKey, createPublicKey, generateKeyPairSync, type KeyObject, randomBytes, sign, X509Certificate } from 'node:crypto';
+import { rsaPair } from '../key-pairs.ts';
 import { bits, element, integer, nothing, octets, oid, read, readAll, sequence, setOf, tagged, time, utf8, yes } from './der.ts';
 import type { Pair } from './state.ts';
 
@@ -38,7 +39,7 @@ interface Wish {
 
 /** Makes a key pair and its certificate; self-signed where no issuer is given. */
 export const makePair = (wish: Wish): Pair => {
-  const pair = wish.keyType === 'ec' ? generateKeyPairSync('ec', { namedCurve: 'P-256' }) : generateKeyPairSync('rsa', { modulusLength: 2048 });
+  const pair = wish.keyType === 'ec' ? generateKeyPairSync('ec', { namedCurve: 'P-256' }) : rsaPair();
   const issuer = wish.issuer ? new X509Certificate(wish.issuer.certificate) : null;
   const issuerKey = wish.issuer ? createPrivateKey(wish.issuer.key) : pair.privateKey;
   const issuerPublic = issuer ? issuer.publicKey : pair.publicKey;

@@ -40,7 +40,7 @@ export const newState = ({ serial, hardwareUuid, macosVersion = '26.6.2', seed, 
     hardwareUuid: hardwareUuid ?? makeUuid(source, 'hardware'),
     model: 'Mac14,7',
     chip: 'Apple M2',
-    computerName: 'Ada’s MacBook Pro',
+    computerName: 'MacBook Pro',
     macos: { version: macosVersion, build: builds[macosVersion.split('.')[0] ?? ''] ?? '25G42' },
     clockOffsetSeconds: 0,
     disk: {

@@ -63,6 +63,7 @@ export const askedBeforehand = (state: MacState): [string, ...string[]][] => {
     ['/usr/bin/security', 'find-identity', '-p', 'ssl-client', systemKeychain],
     ['/usr/bin/security', 'find-certificate', '-a', '-p', '-Z', systemKeychain],
     ['/usr/bin/security', 'find-certificate', '-a', '-Z', '-p', systemKeychain],
+    ['/usr/bin/security', 'authorizationdb', 'read', 'system.login.console'],
     ['/usr/bin/profiles', 'status', '-type', 'enrollment'],
     ['/usr/bin/profiles', 'status', '-type', 'bootstraptoken'],
     ['/usr/bin/profiles', 'show', '-type', 'configuration', '-output', 'stdout-xml'],

@@ -207,7 +207,11 @@ export function custody(s: State): Custody {
   if (living.length === 0) return isForeign ? 'foreign' : 'none';
   const { exhaustedAt, fileChangedAt, lastFile, agentRotation } = server;
   const since = (at: number): boolean => living.some((one) => one.receivedAt > at || (one.provedAt ?? -1) > at);
-  if (exhaustedAt !== null && !since(exhaustedAt)) return 'lost';
+  if (exhaustedAt !== null && !since(exhaustedAt)) {
+    // What macOS sealed at that change is somebody else's: they have the key.
+    const isTheirs = lastFile?.ours === false && fileChangedAt !== null && living.every((one) => (one.provedAt ?? -1) < fileChangedAt);
+    return isTheirs ? 'foreign' : 'lost';
+  }
   const heldNow = held(server);
   const open = openRotation(server);
   const unresolved = agentRotation?.state === 'unresolved' ? server.rotations.find((one) => one.id === agentRotation.id) : null;
@@ -337,7 +341,7 @@ function takeEnding(s: State, before: Server, ending: Journal['endings'][number]
   const rotation = server.rotations.find((one) => one.id === ending.rotation);
   if (rotation?.state !== 'begun') return server;
   server = endRotation(server, rotation.id, ending.as, s.now);
-  if (ending.as === 'exhausted') server = { ...server, exhaustedAt: s.now };
+  if (ending.as === 'exhausted') server = { ...server, exhaustedAt: s.now, fileChangedAt: null };
   const proved = held(server);
   if (ending.as !== 'not-changed' || !proved || proved.provedAt === null || proved.provedAt < rotation.begunAt) return server;
   for (const one of server.records.filter((record) => record.state === 'candidate' && record.rotation === rotation.id))

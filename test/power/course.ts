@@ -1,13 +1,13 @@
 import { readdirSync } from 'node:fs';
-import { connect } from '../../agent/backend.ts';
 import type { World } from '../../agent/check-in.ts';
 import { realDisk } from '../../agent/disk.ts';
 import { paths } from '../../agent/paths.ts';
 import { openSecrets } from '../../agent/secrets.ts';
-import type { Runner, Secrets } from '../../agent/world.ts';
+import type { Runner } from '../../agent/world.ts';
 import { Problem, problems } from '../../protocol/problems.ts';
 import { systemKeychain } from '../fake-mac/state.ts';
 import { tooManyWrongKeys } from '../fake-mac/wrong-keys.ts';
+import { eachCall, eachRequest } from '../killing.ts';
 import { closeMacs, type given } from '../together.ts';
 import { type Frozen, type Survivors, type Volatile, type VolatileOptions, volatile } from './volatile.ts';
 
@@ -96,14 +96,9 @@ function wired(it: Given, options: VolatileOptions, at: number | RegExp | null, 
       return { pid: started.pid, ended: (seconds) => around(`${program} ends`, () => started.ended(seconds)) };
     },
   };
-  const secrets = new Proxy(
+  const secrets = eachCall(
     openSecrets(async () => it.mac.keytar('job'), 2),
-    {
-      get:
-        (target, key: keyof Secrets) =>
-        (...args: unknown[]) =>
-          around(`keychain.${key}`, () => (target[key] as (...all: unknown[]) => unknown)(...args)),
-    },
+    (name, call) => around(`keychain.${name}`, call),
   );
   return {
     ...wire,
@@ -121,19 +116,12 @@ function wired(it: Given, options: VolatileOptions, at: number | RegExp | null, 
       },
       runner,
       secrets,
-      async connect(world, parts) {
-        const backend = await connect(world, parts);
-        const ask = new Proxy(backend.ask, {
-          get:
-            (target, key: keyof typeof backend.ask) =>
-            (...args: unknown[]) =>
-              around(`ask ${key}`, () => {
-                asked++;
-                return (target[key] as (...all: unknown[]) => unknown)(...args);
-              }),
-        });
-        return { ...backend, ask };
-      },
+      connect: eachRequest((name, call) =>
+        around(`ask ${name}`, () => {
+          asked++;
+          return call();
+        }),
+      ),
     },
   };
 }

@@ -5,8 +5,8 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { pem, readPem } from '../../server/certificates.ts';
 import { type FolderPaths, folderPaths } from '../../server/data-folder.ts';
-import { initialise } from '../../server/init.ts';
 import { deviceCa, type Reached } from '../device-calls.ts';
+import { makeDataFolder, passphrase } from '../made-backend.ts';
 import { freePort } from '../ports.ts';
 import { clientOf } from '../tls-client.ts';
 
@@ -28,27 +28,13 @@ export interface SweptBackend extends Reached {
 export async function makeBackend(): Promise<SweptBackend> {
   const folder = mkdtempSync(join(tmpdir(), 'sweep-server-'));
   folders.add(folder);
-  const passphrase = 'correct horse battery staple';
   const passphraseFile = join(folder, 'passphrase');
   writeFileSync(passphraseFile, `${passphrase}\n`, { mode: 0o600 });
   const ca = join(folder, 'device-ca.pem');
   writeFileSync(ca, pem('CERTIFICATE', deviceCa.certificateDer));
   const port = await freePort();
   const dir = join(folder, 'data');
-  const made = await initialise({
-    dir,
-    names: ['127.0.0.1'],
-    organisation: 'Example',
-    devicesPort: port,
-    passphrase,
-    copy: null,
-    deviceCaFiles: [ca],
-    ownTls: null,
-    admin: 'ada',
-    // Shorter than a real one: each envelope is opened once on the way in.
-    escrowKeyBits: 2048,
-    say: () => {},
-  });
+  const made = await makeDataFolder(dir, port, { deviceCaFiles: [ca] });
   const paths = folderPaths(dir);
   const settings = JSON.parse(readFileSync(paths.settings, 'utf8'));
   writeFileSync(paths.settings, JSON.stringify({ ...settings, listen: { port, host: '127.0.0.1' }, logLevel: 'warn', keys: { grantsPerHour: 100_000 } }));

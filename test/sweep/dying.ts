@@ -1,10 +1,9 @@
 import * as fs from 'node:fs';
-import { connect } from '../../agent/backend.ts';
 import type { World } from '../../agent/check-in.ts';
 import { realDisk, type SystemCalls } from '../../agent/disk.ts';
 import { type Keychain, openSecrets } from '../../agent/secrets.ts';
 import type { Runner } from '../../agent/world.ts';
-import { Killed } from '../killing.ts';
+import { eachRequest, Killed } from '../killing.ts';
 
 /*
  * A run of the agent that dies at one of its effects, each call to the file system by itself: create, write, fsync, rename,
@@ -83,16 +82,7 @@ export function dying(root: string, mac: { runner: Runner; keychain: Keychain },
       disk: realDisk(root, dyingCalls(root, around, refuseIfDead)),
       runner: dyingRunner(mac.runner, around),
       secrets: openSecrets(async () => dyingKeychain(mac.keychain, around), 2),
-      async connect(world, parts) {
-        const backend = await connect(world, parts);
-        const ask = new Proxy(backend.ask, {
-          get:
-            (target, key: keyof typeof backend.ask) =>
-            (...args: unknown[]) =>
-              around(`ask ${key}`, true, () => (target[key] as (...all: unknown[]) => unknown)(...args)),
-        });
-        return { ...backend, ask };
-      },
+      connect: eachRequest((name, call) => around(`ask ${name}`, true, call)),
     },
   };
 }

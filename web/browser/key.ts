@@ -71,7 +71,10 @@ function run(key: HTMLElement): void {
     }
     document.body.classList.toggle('nearly-over', now <= 60);
   }
-  setInterval(tick, 1000);
+  // The timers of a machine that slept go on where they were: whatever tells first that it is awake is not waited beyond.
+  setInterval(tick, 250);
+  for (const event of ['focus', 'pageshow']) addEventListener(event, tick);
+  for (const event of ['visibilitychange', 'resume']) document.addEventListener(event, tick);
   tick();
 
   const swap = (button: HTMLElement | null): void => {
@@ -167,7 +170,6 @@ function run(key: HTMLElement): void {
     });
   });
   channel.addEventListener('message', ({ data }) => data === mac && void leave());
-  document.addEventListener('visibilitychange', tick);
   // A page is kept for *back* as it was left: it is left without the key.
   addEventListener('pagehide', () => {
     if (!goesOn && !over) void clearClipboard();

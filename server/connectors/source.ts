@@ -1,0 +1,57 @@
+import type { RecoveryKey } from '../../protocol/recovery-key.ts';
+import type { Tables } from '../tables.ts';
+
+export const connectorNames = ['intune', 'jamf', 'fleet'] as const;
+export type ConnectorName = (typeof connectorNames)[number];
+
+/** A Mac as a product lists it. Listing shows no key. */
+export interface Listed {
+  /** As the product calls it. */
+  id: string;
+  serial: string;
+  /** When the product heard of it last, milliseconds; null where it does not say. */
+  heardAt: number | null;
+  /** Why reading its key would tell nothing, by the product's own word; null where it may. */
+  useless: string | null;
+}
+
+export interface Page {
+  macs: Listed[];
+  /** Entries of which no serial number or no id can be made out. */
+  unusable: number;
+  /** Where the next page is; null after the last. */
+  next: string | null;
+}
+
+type Answer = NonNullable<Tables['connector_mac']['answer']>;
+
+export type KeyRead =
+  | { answer: 'key'; key: RecoveryKey; madeAt: number | null; note: string | null }
+  /** `shape`: the reply is not as it is documented. Never holds what was read. */
+  | { answer: Exclude<Answer, 'key'>; because: string; shape?: boolean };
+
+export type Asked = { kind: 'asked' } | { kind: 'refused'; because: string };
+
+/** One product's API, as much of it as is asked here. What cannot go on throws `Pause` or `End`; what failed once, a Problem. */
+export interface KeySource {
+  name: ConnectorName;
+  page(position: string | null): Promise<Page>;
+  /** One view, which the product notes in its own audit. */
+  key(id: string): Promise<KeyRead>;
+  /** Has the product fetch what it knows of the Mac anew. Null where no such call is documented. */
+  refresh: ((id: string) => Promise<Asked>) | null;
+  /** Has the product replace the key. Null where there is no such call, or the settings do not allow it. */
+  rotate: ((id: string) => Promise<Asked>) | null;
+}
+
+/** The run stays open and goes on where it is, after `seconds`; null: the longer the more often it failed. */
+export class Pause extends Error {
+  readonly seconds: number | null;
+  constructor(because: string, seconds: number | null) {
+    super(because);
+    this.seconds = seconds;
+  }
+}
+
+/** The run is over: only a person can help. What was read is stored. */
+export class End extends Error {}

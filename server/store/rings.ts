@@ -1,0 +1,71 @@
+import { type Kysely, sql } from 'kysely';
+import type { Tx } from '../parts.ts';
+import type { Tables } from '../tables.ts';
+
+type Db = Kysely<Tables>;
+export type Ring = Tables['ring'];
+export type RingMac = Tables['ring_mac'];
+
+/** States in which a Mac belongs to one ring and to no other. */
+export const openStates: readonly RingMac['state'][] = ['planned', 'waiting', 'proving'];
+
+export const ringNamed = (db: Db, name: string): Promise<Ring | undefined> => db.selectFrom('ring').selectAll().where('name', '=', name).executeTakeFirst();
+
+/** Oldest first. */
+export const allRings = (db: Db): Promise<Ring[]> => db.selectFrom('ring').selectAll().orderBy('created_at').orderBy('name').execute();
+
+export interface RingMember extends RingMac {
+  serial: string;
+}
+
+export const macsOfRing = (db: Db, ringId: string): Promise<RingMember[]> =>
+  db
+    .selectFrom('ring_mac')
+    .innerJoin('mac', 'mac.id', 'ring_mac.mac_id')
+    .selectAll('ring_mac')
+    .select('mac.serial')
+    .where('ring_mac.ring_id', '=', ringId)
+    .orderBy('mac.serial')
+    .orderBy('mac.id')
+    .execute();
+
+/** The ring that a Mac is in now, planned or on its way. */
+export async function openRingOf(db: Db, macId: string): Promise<{ ring: Ring; mac: RingMac } | undefined> {
+  // The states as they stand in the index: SQLite takes it for no others. Every check-in asks this.
+  const isOpen = sql<boolean>`state in ('planned', 'waiting', 'proving')`;
+  const mac = await db.selectFrom('ring_mac').selectAll().where('mac_id', '=', macId).where(isOpen).executeTakeFirst();
+  const ring = mac && (await db.selectFrom('ring').selectAll().where('id', '=', mac.ring_id).executeTakeFirst());
+  return mac && ring ? { ring, mac } : undefined;
+}
+
+export async function insertRing(tx: Tx, ring: Ring): Promise<void> {
+  await tx.insertInto('ring').values(ring).execute();
+}
+
+export async function updateRing(tx: Tx, id: string, values: Partial<Omit<Ring, 'id'>>): Promise<void> {
+  await tx.updateTable('ring').set(values).where('id', '=', id).execute();
+}
+
+export async function insertRingMac(tx: Tx, mac: RingMac): Promise<void> {
+  await tx.insertInto('ring_mac').values(mac).execute();
+}
+
+export async function updateRingMac(tx: Tx, { ring_id: ringId, mac_id: macId }: RingMac, values: Partial<RingMac>): Promise<void> {
+  await tx.updateTable('ring_mac').set(values).where('ring_id', '=', ringId).where('mac_id', '=', macId).execute();
+}
+
+/** Of a ring that has not begun: it is planned anew. */
+export async function forgetRingMacs(tx: Tx, ringId: string): Promise<void> {
+  await tx.deleteFrom('ring_mac').where('ring_id', '=', ringId).where('state', '=', 'planned').execute();
+}
+
+/** Rings on their way, and how many of their Macs are in each state. */
+export const countMovingRings = (db: Db): Promise<{ name: string; state: RingMac['state']; macs: number }[]> =>
+  db
+    .selectFrom('ring')
+    .innerJoin('ring_mac', 'ring_mac.ring_id', 'ring.id')
+    .select((e) => ['ring.name', 'ring_mac.state', e.fn.countAll<number>().as('macs')])
+    .where('ring.state', '=', 'moving')
+    .groupBy(['ring.name', 'ring_mac.state'])
+    .orderBy('ring.name')
+    .execute();

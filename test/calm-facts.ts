@@ -1,0 +1,33 @@
+import type { Facts } from '../protocol/messages.ts';
+
+/** What a Mac says of itself on which nothing is the matter: its user is logged in, it is on mains, and our payload brings its keys. */
+export const calmFacts = (own: Pick<Facts, 'serial' | 'hardwareUuid' | 'volume' | 'boot'>, more: Partial<Facts> = {}): Facts => ({
+  agentVersion: '0.1.0',
+  runtimeVersion: process.version,
+  runtimeSigned: true,
+  macosVersion: '26.1',
+  macosBuild: '25B78',
+  fileVault: { state: 'on', hasRecoveryKey: 'yes' },
+  usingRecoveryKey: 'no',
+  unlockedBy: 'user',
+  uptimeSeconds: 3600,
+  firstRunUptimeSeconds: 60,
+  consoleUser: 'ada',
+  consoleUserHasSecureToken: 'yes',
+  settledUser: 'ada',
+  secureTokenUsers: 1,
+  passwordChangedAt: null,
+  darkWake: 'no',
+  power: { source: 'mains', percent: null },
+  escrow: { payload: 'ours', location: null, file: null },
+  settings: { managed: true, unmanagedSince: null, digest: '0'.repeat(64) },
+  custodyMode: 'server',
+  escrowOwner: 'auto',
+  rotator: 'sparekey',
+  capability: 'unknown',
+  identityWay: 'profile',
+  keyboardLayout: null,
+  language: null,
+  ...own,
+  ...more,
+});

@@ -1,0 +1,214 @@
+import { generateKeyPairSync } from 'node:crypto';
+import { createServer as createPlain } from 'node:http';
+import { createServer, type Server } from 'node:https';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { issueServerCertificate, makeCa, pem } from '../server/certificates.ts';
+import { createOutbound, type OutboundOptions, Unreached } from '../server/outbound.ts';
+
+/* The one door by which this backend asks other systems: what it believes, how long it waits, and what it never says. */
+
+interface Line {
+  event: string;
+  [more: string]: unknown;
+}
+const lines: Line[] = [];
+const write = (event: string, details = {}): void => void lines.push({ event, ...details });
+const log = { info: write, warn: write, error: write } as OutboundOptions['log'];
+
+const at = new Date(Date.now() - 3_600_000);
+const ca = makeCa({ commonName: 'CA of a neighbour', years: 2, at });
+const pair = generateKeyPairSync('ec', { namedCurve: 'P-256' });
+const certificateFor = (name: string) =>
+  issueServerCertificate({
+    ca: ca.certificateDer,
+    caKey: ca.privateKey,
+    publicKeyDer: pair.publicKey.export({ type: 'spki', format: 'der' }),
+    names: [name],
+    at,
+    days: 30,
+  });
+const trusted = [pem('CERTIFICATE', ca.certificateDer)];
+
+/** What the neighbour answers, and what it was asked. */
+const answers: { status: number; headers?: Record<string, string>; body?: string | Buffer; hang?: boolean; cut?: boolean }[] = [];
+const asked: { method: string; path: string; headers: Record<string, unknown>; body: string }[] = [];
+const servers: Server[] = [];
+
+async function listen(name: string): Promise<string> {
+  const server = createServer(
+    { key: pair.privateKey.export({ type: 'pkcs8', format: 'pem' }), cert: pem('CERTIFICATE', certificateFor(name)) },
+    (request, response) => {
+      const chunks: Buffer[] = [];
+      request.on('data', (chunk: Buffer) => chunks.push(chunk));
+      request.on('end', () => {
+        asked.push({ method: request.method ?? '', path: request.url ?? '', headers: request.headers, body: Buffer.concat(chunks).toString('utf8') });
+        const { status, headers = {}, body = '{}', hang, cut } = answers.shift() ?? { status: 200 };
+        if (cut) return void request.socket.destroy();
+        if (!hang) response.writeHead(status, { 'content-type': 'application/json', ...headers }).end(body);
+      });
+    },
+  );
+  servers.push(server);
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const address = server.address();
+  return `https://127.0.0.1:${typeof address === 'object' && address ? address.port : 0}`;
+}
+let origin: string;
+beforeAll(async () => {
+  origin = await listen('127.0.0.1');
+});
+afterAll(async () => {
+  for (const server of servers) {
+    server.closeAllConnections();
+    await new Promise((resolve) => server.close(resolve));
+  }
+});
+
+const waits: number[] = [];
+/** Waits are noted, and over at once. */
+const open = (more: Partial<OutboundOptions> = {}) => {
+  let now = 0;
+  return createOutbound({
+    origin,
+    trusted,
+    log,
+    uptime: () => now,
+    wait: async (milliseconds) => {
+      waits.push(milliseconds);
+      now += milliseconds;
+    },
+    ...more,
+  });
+};
+
+describe('a question', () => {
+  test('goes as JSON, as a form or as it is, with its authentication, and the answer is what JSON says', async () => {
+    const outbound = open();
+    answers.push(
+      { status: 200, headers: { 'X-Next': 'page 2' }, body: '{"a":[1]}' },
+      { status: 404, headers: { 'content-type': 'text/plain' }, body: 'none' },
+      { status: 201, body: '{broken' },
+    );
+    expect(await outbound.ask({ method: 'POST', path: '/a?b=c', body: { x: 1 }, auth: { bearer: 'token' } })).toMatchObject({
+      kind: 'answer',
+      status: 200,
+      headers: { 'x-next': 'page 2' },
+      body: { a: [1] },
+    });
+    expect(await outbound.ask({ method: 'POST', path: '/t', body: new URLSearchParams({ q: 'a b' }), auth: { user: 'u', password: 'p' } })).toMatchObject({
+      status: 404,
+      body: 'none',
+    });
+    expect(await outbound.ask({ method: 'PUT', path: '/raw', body: Buffer.from('bytes'), headers: { 'content-type': 'application/xml' } })).toMatchObject({
+      status: 201,
+      body: '{broken',
+    });
+    expect(asked.splice(0).map(({ path, body, headers }) => [path, body, headers['content-type'], headers['authorization']])).toEqual([
+      ['/a?b=c', '{"x":1}', 'application/json', 'Bearer token'],
+      ['/t', 'q=a+b', 'application/x-www-form-urlencoded', `Basic ${Buffer.from('u:p').toString('base64')}`],
+      ['/raw', 'bytes', 'application/xml', undefined],
+    ]);
+    outbound.close();
+  });
+
+  test('that is answered 429 waits as it is told, and is asked again; what is longer than the bound is said', async () => {
+    const outbound = open();
+    waits.length = 0;
+    answers.push({ status: 429, headers: { 'retry-after': '7' } }, { status: 429 }, { status: 200 });
+    expect(await outbound.ask({ method: 'POST', path: '/' })).toMatchObject({ kind: 'answer', status: 200 });
+    expect(waits.filter((one) => one >= 1000)).toEqual([7000, 10_000]);
+    answers.push({ status: 429, headers: { 'retry-after': '3600' } });
+    expect(await outbound.ask({ method: 'GET', path: '/' })).toEqual({ kind: 'later', seconds: 3600 });
+    const date = new Date('2026-11-22T10:00:00Z').toUTCString();
+    answers.push({ status: 503, headers: { 'retry-after': new Date('2026-11-22T10:05:00Z').toUTCString(), date } });
+    expect(await outbound.ask({ method: 'GET', path: '/' })).toEqual({ kind: 'later', seconds: 300 });
+    outbound.close();
+  });
+
+  test('that may have been acted on is not said twice after 503', async () => {
+    const outbound = open();
+    asked.length = 0;
+    answers.push({ status: 503, headers: { 'retry-after': '1' } });
+    expect(await outbound.ask({ method: 'POST', path: '/rotate' })).toEqual({ kind: 'later', seconds: 1 });
+    expect(asked).toHaveLength(1);
+    answers.push({ status: 503, headers: { 'retry-after': '1' } }, { status: 200 });
+    expect(await outbound.ask({ method: 'GET', path: '/' })).toMatchObject({ status: 200 });
+    outbound.close();
+  });
+
+  test('keeps the rate that was agreed', async () => {
+    const outbound = open({ ratePerMinute: 60 });
+    waits.length = 0;
+    for (let i = 0; i < 4; i += 1) await outbound.ask({ method: 'GET', path: '/' });
+    expect(waits).toEqual([1000, 1000, 1000]);
+    outbound.close();
+  });
+});
+
+describe('what goes wrong', () => {
+  const failing = async (more: Partial<OutboundOptions>, answer: (typeof answers)[number] = { status: 200 }, method: 'GET' | 'PUT' = 'PUT') => {
+    const outbound = open(more);
+    answers.length = 0;
+    answers.push(answer);
+    const error = await outbound.ask({ method, path: '/secret/path?key=AAAA', body: 'BBBB', auth: { bearer: 'CCCC' } }).then(
+      () => null,
+      (cause: unknown) => cause,
+    );
+    outbound.close();
+    answers.length = 0;
+    return error as { code: string; detail: string; message: string; cause?: unknown } | null;
+  };
+
+  test.each([
+    ['nobody listens', { origin: 'https://127.0.0.1:1' }, undefined, /ECONNREFUSED/, true],
+    ['a certificate of a CA that nobody believes', { trusted: [] }, undefined, /its certificate is not trusted/, true],
+    ['no answer in time', { totalSeconds: 0.2 }, { status: 200, hang: true }, /no answer in 0\.2 s/, false],
+    ['a connection that breaks', {}, { status: 200, cut: true }, /ECONNRESET|broke/, false],
+    ['a redirect', {}, { status: 301, headers: { location: 'https://elsewhere.example.org/x' } }, /it led to elsewhere\.example\.org/, false],
+    ['more than 8 MiB', {}, { status: 200, body: Buffer.alloc(8 * 1024 * 1024 + 1, 0x20) }, /more than 8388608 bytes/, false],
+  ])('%s is NEIGHBOUR_FAILED, in words without a secret', async (_, more, answer, words, unreached) => {
+    lines.length = 0;
+    const error = await failing(more, answer);
+    expect(error).toMatchObject({ code: 'NEIGHBOUR_FAILED', detail: expect.stringMatching(words) });
+    expect(error instanceof Unreached).toBe(unreached);
+    const said = JSON.stringify([error?.message, error?.cause, lines]);
+    expect(said).not.toMatch(/AAAA|BBBB|CCCC|Q0NDQw/);
+    expect(lines.map(({ event }) => event)).toEqual(['neighbour-failed']);
+  });
+
+  test('a certificate for another name is not believed', async () => {
+    const other = await listen('elsewhere.example.org');
+    expect(await failing({ origin: other })).toMatchObject({ code: 'NEIGHBOUR_FAILED', detail: expect.stringContaining('not trusted') });
+  });
+
+  test('a connection that was kept open and is dead by now is no failure of a question that changes nothing', async () => {
+    const outbound = open();
+    answers.push({ status: 200 }, { status: 200, cut: true }, { status: 200 });
+    expect(await outbound.ask({ method: 'GET', path: '/' })).toMatchObject({ status: 200 });
+    expect(await outbound.ask({ method: 'GET', path: '/' })).toMatchObject({ status: 200 });
+    outbound.close();
+  });
+
+  test('what waits when the backend stops ends at once', async () => {
+    const outbound = createOutbound({ origin, trusted, log, ratePerMinute: 1 });
+    await outbound.ask({ method: 'GET', path: '/' });
+    const waiting = outbound.ask({ method: 'GET', path: '/' });
+    outbound.close();
+    await expect(waiting).rejects.toMatchObject({ code: 'NEIGHBOUR_FAILED', detail: expect.stringContaining('the backend stops') });
+  });
+
+  test.each(['http://mdm.example.org', 'https://mdm.example.org/path', 'ftp://x', 'nothing'])('%s is no address', (address) => {
+    expect(() => open({ origin: address })).toThrow('no https origin');
+  });
+
+  test('without TLS only this very machine is asked', async () => {
+    const plain = createPlain((_request, response) => void response.end('plain'));
+    await new Promise<void>((resolve) => plain.listen(0, '127.0.0.1', resolve));
+    const address = plain.address();
+    const outbound = open({ origin: `http://127.0.0.1:${typeof address === 'object' && address ? address.port : 0}` });
+    expect(await outbound.ask({ method: 'GET', path: '/' })).toMatchObject({ status: 200, body: 'plain' });
+    outbound.close();
+    plain.closeAllConnections();
+    await new Promise((resolve) => plain.close(resolve));
+  });
+});
