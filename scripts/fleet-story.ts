@@ -117,7 +117,7 @@ export async function tellFleetStory(stage: Stage, tell: FleetTelling): Promise<
   await run('rotate', dora.state.serial, '--reason', 'a mistake: the MDM owns it');
   await settled();
   await job(dora, 'ordered by mistake');
-  const rotationsUnderForeignPayload = fleet.filter((mac) => mac.recoveryKey !== theirs.get(mac)).length;
+  const replacedBefore = fleet.filter((mac) => mac.recoveryKey !== theirs.get(mac)).length;
   tell.say(
     `The agent came to each Mac, and macOS said that ${proved} of the keys open theirs. Nothing was replaced: the payload is the MDM's, and an order by mistake changed nothing.`,
     [`${dora.root}/Library/Sparekey/bin/sparekey status`, server(`status ${dora.state.serial}`)],
@@ -151,14 +151,29 @@ export async function tellFleetStory(stage: Stage, tell: FleetTelling): Promise<
     await job(finn, why);
   }
   const fought = finn.recoveryKey;
+  // What they made is taken over too, and proved: then it is the two rotators alone that keep an order back.
+  const again = join(stage.folder, 'again.csv');
+  writeFileSync(again, `serialNumber,fileVaultKey\n${finn.state.serial},${fought}\n`, { mode: 0o600 });
+  await run('import', again, '--source', 'intune', ...byReason);
+  rmSync(again);
+  await stage.restartAhead(days(3));
+  await job(finn, 'the next day');
+  await settled();
+  await job(finn, 'proof of what was brought');
+  const { custody } = await statusOf(finn);
   await run('rotate', finn.state.serial, '--reason', 'ordered in the middle of it');
+  await stage.restartAhead(days(4));
   await settled();
   await job(finn, 'ordered');
   const named = (await statusOf(finn)).alarms.includes('TWO_ROTATORS');
-  const fightsHeld = named && finn.recoveryKey === fought ? 1 : 0;
-  tell.say('Somebody else replaced the key of Finn’s Mac twice: Sparekey stopped there, replaced nothing, and named the Mac.', [
+  const isProved = custody.state === 'held' && custody.provedAt !== null;
+  const fightsHeld = named && isProved && finn.recoveryKey === fought ? 1 : 0;
+  tell.say('Somebody else replaced the key of Finn’s Mac twice: Sparekey stopped there, replaced nothing although it has the key, and named the Mac.', [
     server(`status ${finn.state.serial}`),
   ]);
+  // Whoever did not move is still under the MDM's payload: nothing of ours may have changed those keys to the end.
+  const rotationsUnderForeignPayload =
+    replacedBefore + fleet.filter((mac) => !ring.includes(mac) && mac !== finn && mac.recoveryKey !== theirs.get(mac)).length;
   return { counted, imported, refused, proved, rotationsUnderForeignPayload, moved, fightsHeld };
 }
 

@@ -168,7 +168,9 @@ function runJson(run: ImportRun) {
 async function oneRun(backend: Stored, run: ImportRun): Promise<CommandResult> {
   const lines = (await linesOfRun(backend.store.db, run.id)).map(({ line, serial, fate, because }) => ({ line, serial, fate, because }));
   const said = runJson(run);
-  const cut = said.state === 'unfinished' ? ['it was cut: the same `import` goes on with it'] : [];
+  // Only what came from a file has a digest.
+  const goesOn = run.digest === null ? 'its connector goes on with it by itself' : 'the same `import` goes on with it';
+  const cut = said.state === 'unfinished' ? [`it was cut: ${goesOn}`] : [];
   return {
     json: { ...said, fates: countFates(lines), lines },
     text: [

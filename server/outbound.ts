@@ -37,6 +37,8 @@ export interface Answer {
 export interface Later {
   kind: 'later';
   seconds: number;
+  /** It may have been acted on all the same: 503 to what changes something, which may come from something in between. */
+  unsure: boolean;
 }
 
 /** It was never reached, so nothing of the question has come to it. */
@@ -148,7 +150,7 @@ export function createOutbound(options: OutboundOptions): Outbound {
         log.info('neighbour-waits', { host, method, path, status: answer.status, seconds });
         // 503 may come from something in between, after the other side has acted: only what changes nothing is said again.
         const again = answer.status === 429 || method === 'GET';
-        if (!again || tried >= mostTries || waited + seconds > waitSeconds) return { kind: 'later', seconds };
+        if (!again || tried >= mostTries || waited + seconds > waitSeconds) return { kind: 'later', seconds, unsure: !again };
         waited += seconds;
         await wait(seconds * 1000, stopping.signal);
       }

@@ -78,6 +78,8 @@ export async function productsAt() {
     /** Entries on a page of Intune. */
     pageSize: 2,
     jamfVersion: 'v3',
+    /** Entries on a page of Jamf Pro and Fleet, however many are asked for. */
+    mostOnPage: 1000,
     asked: [] as Asked[],
     /** Tokens that were given, and for how many seconds they are said to be good. */
     tokens: [] as string[],
@@ -87,7 +89,7 @@ export async function productsAt() {
     /** What was asked of a kind, by the end of the path. */
     views: (): string[] => it.asked.filter(({ path }) => /getFileVaultKey$|\/filevault$|\/encryption_key$/.test(path)).map(({ path }) => path),
     reset() {
-      Object.assign(it, { devices: [], asked: [], tokens: [], instead: null, pageSize: 2, jamfVersion: 'v3', tokenSeconds: 3599 });
+      Object.assign(it, { devices: [], asked: [], tokens: [], instead: null, pageSize: 2, jamfVersion: 'v3', mostOnPage: 1000, tokenSeconds: 3599 });
       clock.waits.length = 0;
     },
     settings(name: ConnectorName, more: object = {}) {
@@ -173,7 +175,8 @@ export async function productsAt() {
     const [, version, id] = /^\/api\/(v\d)\/computers-inventory(?:\/([^/]+)\/filevault)?$/.exec(url.pathname) ?? [];
     if (version !== it.jamfVersion) return { status: 404, body: { httpStatus: 404, errors: [] } };
     if (id === undefined) {
-      const [page, size] = [Number(url.searchParams.get('page')), Number(url.searchParams.get('page-size'))];
+      const page = Number(url.searchParams.get('page'));
+      const size = Math.min(Number(url.searchParams.get('page-size')), it.mostOnPage);
       const results = it.devices.slice(page * size, (page + 1) * size).map((device) => ({
         id: String(device.id),
         general: { name: `Mac ${device.id}`, lastContactTime: device.heardAt ?? '2026-11-20T10:00:00.123Z' },
@@ -201,7 +204,8 @@ export async function productsAt() {
   function fleet(method: string, url: URL): Reply {
     const [, id, act] = /^\/api\/v1\/fleet\/hosts(?:\/(\d+)\/(\w+))?$/.exec(url.pathname) ?? [];
     if (id === undefined) {
-      const [page, size] = [Number(url.searchParams.get('page')), Number(url.searchParams.get('per_page'))];
+      const page = Number(url.searchParams.get('page'));
+      const size = Math.min(Number(url.searchParams.get('per_page')), it.mostOnPage);
       const hosts = it.devices.slice(page * size, (page + 1) * size).map((device) => ({
         id: device.id,
         platform: 'darwin',

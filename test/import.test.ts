@@ -208,6 +208,21 @@ describe('a run', () => {
     expect(await codeOf(given.custody.importExport({ what, actor: 'ada', reason: ' ', dryRun: false }))).toBe('REASON_MISSING');
   });
 
+  test('of the very envelopes that a Mac delivers itself, when it is withdrawn, takes none of them along', async () => {
+    const mac = await given.newMac();
+    await mac.escrowed();
+    const { recordId } = (await mac.deliver(RecoveryKey.parse(keyText()) ?? newKey(), { source: 'escrow-file' })).receipt;
+    const own = () => given.store.db.selectFrom('envelope').selectAll().where('record_id', '=', recordId).execute();
+    const [{ bytes } = { bytes: null }] = await own();
+    const [what] = readExports([{ name: `${mac.serial}.cms`, bytes: Buffer.from(bytes ?? []), inFolder: true }], { source: null, mapping: {}, signs: null });
+    if (!what) throw new Error('nothing was read');
+    const { runId, lines } = await given.custody.importExport({ what, actor: 'ada', reason: 'taking over', dryRun: false, pause: 0 });
+    expect(lines.map(({ fate }) => fate)).toEqual(['known']);
+    expect((await importWithdrawCommand(given, { run: String(runId), actor: 'ada', reason: 'the wrong folder' })).json).toMatchObject({ withdrawn: 1 });
+    expect((await mac.states())[recordId]).toBe('candidate');
+    expect(await own()).toHaveLength(1);
+  });
+
   test('that is withdrawn is as if it had never been; a key that its Mac has proved stays; then it can be imported again', async () => {
     const mac = await given.newMac();
     await mac.checkIn();

@@ -46,13 +46,16 @@ describe('NanoMDM’s vectors: BER of indefinite length, SHA-1, no attributes, n
     for (let at = 0; at < bytes.length; at += 13) {
       const bent = Buffer.from(bytes);
       bent[at] = (bent[at] ?? 0) ^ 0x10;
+      let read: ReturnType<typeof readMdmSignature> | null = null;
       try {
-        // What is not signed may be bent: then the signer is still the one who signed.
-        expect(readMdmSignature(bent.toString('base64'), body2).digest).toBe('sha1');
-        verified += 1;
+        read = readMdmSignature(bent.toString('base64'), body2);
       } catch (error) {
         expect(error).toBeInstanceOf(Error);
       }
+      if (read === null) continue;
+      // What is not signed may be bent: then the key that signed is still the one that signed.
+      verified += 1;
+      expect(read.digest).toBe('sha1');
     }
     expect(verified).toBeLessThan(bytes.length / 13 / 2);
   });

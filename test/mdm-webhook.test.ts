@@ -166,8 +166,11 @@ describe('an event', () => {
     const body = Buffer.alloc(4 * 1024 * 1024 + 1, 0x20);
     const answer = await it
       .post(body, { 'x-hmac-signature': signatureOf(body) })
-      .catch((error: NodeJS.ErrnoException) => ({ status: 413, body: { code: error.code } }));
-    expect(answer.status).toBe(413);
+      .catch((error: NodeJS.ErrnoException) => ({ status: 0, body: { code: error.code } }));
+    // Its answer may be lost with the connection that is closed behind it: that is the only other end.
+    if (answer.status === 0) expect(answer.body.code).toMatch(/^(ECONNRESET|EPIPE)$/);
+    else expect(answer.status).toBe(413);
+    expect((await it.post(Buffer.from('{}'), {})).status).toBe(403);
   });
 
   test('that is huge and does not say so is refused while it is read', async () => {

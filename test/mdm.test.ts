@@ -386,6 +386,8 @@ describe('NanoMDM', () => {
     ['JSON of another form', { status: 200, body: ['x'] }, 'unsure'],
     ['an error without words', { status: 500, body: {} }, 'unsure'],
     ['a wish for patience', { status: 429, headers: { 'retry-after': '3600' } }, 'not-sent'],
+    ['503, from it or from what stands before it', { status: 503, headers: { 'retry-after': '1' } }, 'unsure'],
+    ['a page where an answer belongs', { status: 200, body: '<html>' }, 'unsure'],
     ['a refusal', { status: 400, body: 'no' }, 'refused'],
     ['a key that is wrong', { status: 403, body: {} }, 'not-sent'],
     ['a Mac that could not be woken', { status: 207, body: { push_error: 'a\nb' } }, 'queued'],

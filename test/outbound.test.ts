@@ -118,10 +118,10 @@ describe('a question', () => {
     expect(await outbound.ask({ method: 'POST', path: '/' })).toMatchObject({ kind: 'answer', status: 200 });
     expect(waits.filter((one) => one >= 1000)).toEqual([7000, 10_000]);
     answers.push({ status: 429, headers: { 'retry-after': '3600' } });
-    expect(await outbound.ask({ method: 'GET', path: '/' })).toEqual({ kind: 'later', seconds: 3600 });
+    expect(await outbound.ask({ method: 'GET', path: '/' })).toEqual({ kind: 'later', seconds: 3600, unsure: false });
     const date = new Date('2026-11-22T10:00:00Z').toUTCString();
     answers.push({ status: 503, headers: { 'retry-after': new Date('2026-11-22T10:05:00Z').toUTCString(), date } });
-    expect(await outbound.ask({ method: 'GET', path: '/' })).toEqual({ kind: 'later', seconds: 300 });
+    expect(await outbound.ask({ method: 'GET', path: '/' })).toEqual({ kind: 'later', seconds: 300, unsure: false });
     outbound.close();
   });
 
@@ -129,7 +129,7 @@ describe('a question', () => {
     const outbound = open();
     asked.length = 0;
     answers.push({ status: 503, headers: { 'retry-after': '1' } });
-    expect(await outbound.ask({ method: 'POST', path: '/rotate' })).toEqual({ kind: 'later', seconds: 1 });
+    expect(await outbound.ask({ method: 'POST', path: '/rotate' })).toEqual({ kind: 'later', seconds: 1, unsure: true });
     expect(asked).toHaveLength(1);
     answers.push({ status: 503, headers: { 'retry-after': '1' } }, { status: 200 });
     expect(await outbound.ask({ method: 'GET', path: '/' })).toMatchObject({ status: 200 });

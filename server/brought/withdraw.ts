@@ -9,6 +9,7 @@ import { markWithdrawn } from '../store/imports.ts';
 import { envelopesOfRecord, type KeyRecord, recordById, removeEnvelopes, updateRecord } from '../store/keys.ts';
 import { endProofOrders } from '../store/proofs.ts';
 import { settleSerial } from './settle.ts';
+import { isBroughtRecord } from './sources.ts';
 
 export interface Withdrawal {
   runId: string;
@@ -46,7 +47,7 @@ async function withdraw(tx: Tx, at: number, row: BroughtRow, { runId, actor, rea
   }
   const record = row.record_id === null ? undefined : await recordById(tx, row.record_id);
   if (row.disclosed_at !== null || (record && (record.state === 'held' || record.proved_at !== null || (await isBeingAsked(tx, at, record))))) return false;
-  if (record && record.state !== 'destroyed' && (await isAlone(tx, record.id, row.envelope_id))) {
+  if (record && record.state !== 'destroyed' && (await isOfImport(tx, record, row.envelope_id))) {
     // Without its fingerprint it is no key that was here before: brought again, or delivered, it is a new one.
     await updateRecord(tx, record.id, { state: 'destroyed', state_at: at, state_because: `withdrawn: ${reason}`, fingerprint: null });
     await removeEnvelopes(tx, record.id);
@@ -64,6 +65,10 @@ const isBeingAsked = async (tx: Tx, at: number, record: KeyRecord): Promise<bool
   return false;
 };
 
-/** No envelope of this record came by another way. */
-const isAlone = async (tx: Tx, recordId: string, envelopeId: string): Promise<boolean> =>
-  (await envelopesOfRecord(tx, recordId)).every((envelope) => envelope.id === envelopeId);
+/** Only what the import made goes with it: what the Mac itself delivered stays, also when it is the same bytes, and so does what was shown or is kept on purpose. */
+const isOfImport = async (tx: Tx, record: KeyRecord, envelopeId: string): Promise<boolean> =>
+  isBroughtRecord(record.source) &&
+  record.enrolment_id === null &&
+  record.disclosed_at === null &&
+  record.legal_hold === 0 &&
+  (await envelopesOfRecord(tx, record.id)).every((envelope) => envelope.id === envelopeId && envelope.enrolment_id === null);

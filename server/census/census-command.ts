@@ -54,9 +54,11 @@ function digestsIn(file: string): string[] {
 function write(file: string, content: string): string {
   try {
     // Serial numbers and who may open what: for their reader only.
-    writeFileSync(file, content, { mode: 0o600 });
+    writeFileSync(file, content, { mode: 0o600, flag: 'wx' });
     return file;
   } catch (error) {
+    // It may be what was to be counted.
+    if ((error as NodeJS.ErrnoException).code === 'EEXIST') throw new Problem('USAGE', `${file} is there already: name a file that is not`);
     throw new Problem('USAGE', `${file} cannot be written (${(error as NodeJS.ErrnoException).code ?? 'unknown'})`);
   }
 }

@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { readSerial } from '../formats/cells.ts';
 import type { Outbound } from '../outbound.ts';
 import { clientToken, createApi, isId, keyReply, listReply, timeOf } from './api.ts';
-import type { KeySource, Listed, Page } from './source.ts';
+import { End, type KeySource, type Listed, type Page } from './source.ts';
 
 /*
  * Jamf Pro API. The shapes are those of developer.jamf.com/jamf-pro, as read in November 2026 (11.32):
@@ -39,12 +39,13 @@ export function jamfSource({ clientId, secret, jamf, uptime }: JamfNeeds): KeySo
   return {
     name: 'jamf',
     async page(position) {
-      const number = Number(position ?? 0);
+      // Which page, and how many Macs were on those before it: a server may give fewer on a page than it was asked for.
+      const [number = 0, before = 0] = (position ?? '0/0').split('/').map(Number);
       for (const one of version === null ? versions : [version]) {
         const answer = await api.ask({ method: 'GET', path: listPath(one, number) });
         if (version === null && answer.status === 404 && one !== versions.at(-1)) continue;
         version = one;
-        return pageOf(listReply(product, answer, list), number);
+        return pageOf(listReply(product, answer, list), number, before);
       }
       throw new Error('there is always a version');
     },
@@ -65,7 +66,9 @@ export function jamfSource({ clientId, secret, jamf, uptime }: JamfNeeds): KeySo
 const listPath = (version: string, page: number): string =>
   `/api/${version}/computers-inventory?section=GENERAL&section=HARDWARE&section=DISK_ENCRYPTION&page=${page}&page-size=${pageSize}&sort=id:asc`;
 
-function pageOf({ totalCount, results }: z.infer<typeof list>, number: number): Page {
+function pageOf({ totalCount, results }: z.infer<typeof list>, number: number, before: number): Page {
+  const listed = before + results.length;
+  if (results.length === 0 && listed < totalCount) throw new End(`${product}'s list ended after ${listed} of ${totalCount} Macs: nothing was forgotten`);
   const macs: Listed[] = [];
   let unusable = 0;
   for (const entry of results) {
@@ -81,6 +84,5 @@ function pageOf({ totalCount, results }: z.infer<typeof list>, number: number): 
     const useless = isWrong ? 'Jamf Pro says that the key it has does not open this Mac (INVALID)' : null;
     macs.push({ id, serial, heardAt: timeOf(general?.lastContactTime ?? general?.lastContact), useless });
   }
-  const isLast = results.length === 0 || (number + 1) * pageSize >= totalCount;
-  return { macs, unusable, next: isLast ? null : String(number + 1) };
+  return { macs, unusable, next: listed >= totalCount ? null : `${number + 1}/${listed}` };
 }

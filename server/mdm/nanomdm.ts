@@ -37,7 +37,11 @@ export function createNanoMdm(outbound: Outbound, apiKey: string): NanoMdm {
       if (error instanceof Problem) return { kind: 'unsure', because: error.detail ?? error.code };
       throw error;
     }
-    return answer.kind === 'later' ? { kind: 'not-sent', because: 'NanoMDM asked for patience', seconds: answer.seconds } : said(answer, deviceId);
+    if (answer.kind !== 'later') return said(answer, deviceId);
+    // A key that may lie in its queue is not sent there again.
+    return answer.unsure
+      ? { kind: 'unsure', because: 'NanoMDM, or what stands before it, answered 503' }
+      : { kind: 'not-sent', because: 'NanoMDM asked for patience', seconds: answer.seconds };
   };
   return {
     enqueue: (deviceId, command) => ask('/v1/enqueue/', deviceId, command),
@@ -55,7 +59,7 @@ export const oneLineOf = (text: unknown): string =>
 function said({ status, body }: Answer, deviceId: string): Enqueued {
   if (status === 401 || status === 403) return { kind: 'not-sent', because: `NanoMDM does not take the API key (${status})`, seconds: 12 * soon };
   if (typeof body !== 'object' || body === null)
-    return { kind: status >= 500 ? 'unsure' : 'refused', because: `NanoMDM answered ${status} in a form that is not known` };
+    return { kind: status >= 500 || status < 300 ? 'unsure' : 'refused', because: `NanoMDM answered ${status} in a form that is not known` };
   const reply = body as {
     status?: Record<string, { command_error?: unknown; push_error?: unknown } | null> | null;
     command_error?: unknown;
