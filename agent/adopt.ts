@@ -30,7 +30,7 @@ import { endUnchanged, keepNewKey, loadEverything, type Outcome, removeOutputs }
 import type { Run } from './run-of-agent.ts';
 
 /*
- * A new key by a user's password, for a Mac whose key nobody has (rules 4.2, gate 6). The order of writes is that of rotate.ts
+ * A new key by a user's password, for a Mac whose key nobody has (gate 6). The order of writes is that of rotate.ts
  * without its steps 3 and 4: there is no old key. Everything is checked, somebody is there to be asked, and the backend has
  * accepted the change, before a password is asked for. One `begin` serves up to three passwords; macOS's exit 11 means *that was not it*, and the
  * rotation goes back to `intended`, from which a run that dies has changed nothing (R1).

@@ -5,7 +5,7 @@ import { ask, makeFolders, type Request, type Result, readAnswer, readProgress }
 import type { Disk, Ran, Runner } from './world.ts';
 
 /*
- * A person asks, the job acts (rules 3.6): a request in the queue, a kick, and then only reading. Whoever waits may go
+ * A person asks, the job acts: a request in the queue, a kick, and then only reading. Whoever waits may go
  * away at any time; the request stays, and the job goes on with it.
  */
 
@@ -54,6 +54,17 @@ export async function askTheJob(asking: Asking, what: Omit<Request, 'id'>, timeo
     throw new Problem('JOB_NOT_LOADED', nobody);
   }
   return follow(asking, id, until, timeoutSeconds, kicked.code === 0 ? null : (kicked.failed ?? `exit ${kicked.code}`));
+}
+
+/** Has the job look at what only it can see. Null when it did; otherwise why not. Doctor then goes by what it saw before. */
+export async function lookThroughTheJob(asking: Asking, timeoutSeconds: number): Promise<string | null> {
+  try {
+    // The answer says how the run ended; what it saw is in the status file, even where it ended badly.
+    const result = await askTheJob(asking, { kind: 'look', reason: null }, timeoutSeconds);
+    return result === 'left' ? 'it was not waited for' : null;
+  } catch (error) {
+    return error instanceof Problem ? error.message : 'it could not be asked';
+  }
 }
 
 /** Why nobody will act on the request, or null. */

@@ -16,7 +16,7 @@ export interface Backend {
   sign(text: string): string;
   /** This identity was made in this run. */
   anew: boolean;
-  /** After the first check-in with a renewed identity: only now the journal names it, and the old key goes (rules 6.9). */
+  /** After the first check-in with a renewed identity: only now the journal names it, and the old key goes. */
   confirm(): Promise<void>;
   close(): void;
 }

@@ -7,6 +7,7 @@ import type { Backend } from './backend.ts';
 import { type Booted, readStanding, type Standing } from './boot-note.ts';
 import { openRun } from './conversation.ts';
 import type { Decision } from './decide.ts';
+import { onlyLooks } from './doctor-job.ts';
 import { noticeEscrowFile, withEscrowFile } from './escrow-file.ts';
 import { type JournalFile, openJournal, readOnlyJournal, reckonServerTime } from './journal.ts';
 import type { Log } from './log.ts';
@@ -123,7 +124,7 @@ async function inOrder(world: World, requests: readonly Taken[], finished: Finis
   finished.standing = standing;
   const startedAt = world.monotonic();
   const uptime = () => standing.uptimeSeconds + (world.monotonic() - startedAt);
-  // Once in a boot session: the folder may be new, and what was set once may have been undone (rules 3.7).
+  // Once in a boot session: the folder may be new, and what was set once may have been undone.
   if (standing.isFirst && !(await excludeFromBackups(world.runner, paths.state))) world.log('not-excluded-from-backups');
   const journal = await openOwnJournal(world, standing, finished).catch((cause: unknown) => tellTooNew(world, standing, uptime, finished, cause));
   const read = await readSettings(world.runner, world.disk, world.now());
@@ -163,6 +164,11 @@ async function inOrder(world: World, requests: readonly Taken[], finished: Finis
 
   world.progress('asking the backend');
   const run = await openRun(world, { standing, journal, settings, managed: read.state === 'managed', observed, uptime, finished });
+  if (onlyLooks(requests) && !journal.value.rotation) {
+    await run.again();
+    finished.did = 'looked for doctor, and did nothing';
+    return;
+  }
   const early = await unlessOffline(finished, () => resolve(run, null));
   await run.again();
   await finishRun(world, run, finished, early, requests);
@@ -185,7 +191,7 @@ async function openOwnJournal(world: World, standing: Standing, finished: Finish
   return journal;
 }
 
-/** 3.4: a journal of a newer agent stays as it is. With its identity this one checks in and says so, and does nothing else. */
+/** A journal of a newer agent stays as it is. With its identity this one checks in and says so, and does nothing else. */
 async function tellTooNew(world: World, standing: Standing, uptime: () => number, finished: Finished, cause: unknown): Promise<never> {
   if (!(cause instanceof Problem) || cause.code !== 'JOURNAL_TOO_NEW') throw cause;
   const journal = readOnlyJournal(world.disk, standing, standing.volume);
@@ -214,6 +220,10 @@ async function lookAtEscrowFile(
   if (noticed.found === 'unreadable') {
     finished.problems.push({ code: 'ESCROW_FILE_UNREADABLE' });
     world.log('escrow-file-unreadable');
+  }
+  if (noticed.found === 'refused') {
+    finished.problems.push({ code: 'ESCROW_FILE_REFUSED', detail: noticed.code });
+    world.log('escrow-file-refused', { because: noticed.code });
   }
   if (noticed.found === 'foreign' && !journal.value.foreignReported.includes(noticed.seen.digest)) {
     finished.problems.push({ code: 'ESCROW_FILE_FOREIGN' });

@@ -3,6 +3,7 @@ import type { ReadStream } from 'node:tty';
 import { Command, CommanderError, InvalidArgumentError } from 'commander';
 import { Problem } from '../protocol/problems.ts';
 import { RecoveryKey } from '../protocol/recovery-key.ts';
+import type { Asking } from './ask-the-job.ts';
 import type { PasswordVisits } from './give-password.ts';
 import type { Result } from './requests.ts';
 import type { Disk, Runner } from './world.ts';
@@ -32,11 +33,14 @@ interface Options {
   timeout?: number;
   user?: string;
   passwordStdin?: true;
+  bundle?: string;
 }
 
 /** As a shell reports a program that was ended by Ctrl-C. */
 const interruptedExit = 130;
 const mostReason = 256;
+/** A run that only looks takes seconds; one that is under way already may take longer, and then what was seen before has to do. */
+const lookSeconds = 60;
 
 const examples = `
 Examples:
@@ -48,6 +52,11 @@ Examples:
   sudo sparekey doctor                               what stands in the way, and who can mend it
 
 Exit status: 0 done, 64 not understood, 69 backend, 70 a mistake of ours, 75 later, 77 needs a person, 78 settings.
+`;
+
+const doctorHelp = `
+Without sudo it looks as far as it may, and says what it did not see.
+Exit status: 0 nothing fails, 77 somebody has to do something. Warnings, and what could not be checked, do not count.
 `;
 
 /** Resolves with the exit status. Whatever fails is thrown as a `Problem`. */
@@ -91,7 +100,11 @@ export async function runCommandLine(args: readonly string[], terminal: Terminal
     .option('--password-stdin', 'read the password from stdin, one line for each try')
     .option('--json', 'print the result as JSON')
     .option('--timeout <seconds>', 'wait so long for the job (default: 900)', readSeconds);
-  add('doctor', 'look for what stands in the way, and say who can mend it', (options) => printDoctor(options, terminal)).option('--json', 'print it as JSON');
+  add('doctor', 'look for what stands in the way, and say who can mend it', (options) => printDoctor(options, terminal))
+    .option('--json', 'print it as JSON')
+    .option('--bundle <file>', 'write what support needs into a new file, without secrets')
+    .option('--timeout <seconds>', 'wait so long for what only the job can tell (default: 60)', readSeconds)
+    .addHelpText('after', doctorHelp);
   add('version', 'print the version', async () => {
     terminal.out(`${terminal.version}\n`);
     return 0;
@@ -152,19 +165,41 @@ async function printStatus({ root, json, quiet }: Options, terminal: Terminal): 
   return report.known ? 0 : 75;
 }
 
-async function printDoctor({ root, json, quiet }: Options, terminal: Terminal): Promise<number> {
-  const [{ disk, runner }, { gatherValues }, { doctorExit, examine }, { mayAsk }] = await Promise.all([
+async function printDoctor({ root, json, quiet, timeout, bundle }: Options, terminal: Terminal): Promise<number> {
+  const [{ disk, runner }, { gatherValues }, { doctorExit, examine }, { lookThroughTheJob, mayAsk }] = await Promise.all([
     openMac(root),
     import('./doctor-values.ts'),
     import('./doctor.ts'),
     import('./ask-the-job.ts'),
   ]);
   if (!quiet && !json) terminal.err('sparekey: looking\n');
-  const found = examine(await gatherValues({ root, disk, runner, asRoot: mayAsk(root, disk), now: Date.now(), version: terminal.version }));
+  const asRoot = mayAsk(root, disk);
+  const seconds = timeout ?? lookSeconds;
+  const notLooked = asRoot
+    ? await lookThroughTheJob(
+        askingOf({ root, disk, runner }, terminal, () => {}),
+        seconds,
+      )
+    : 'to ask the job needs sudo';
+  const values = await gatherValues({ root, disk, runner, asRoot, now: Date.now(), version: terminal.version, notLooked });
+  const found = examine(values);
+  if (bundle !== undefined) {
+    const { makeBundle, writeBundle } = await import('./doctor-bundle.ts');
+    writeBundle(bundle, await makeBundle({ values, found, disk, runner, asRoot }));
+    if (!quiet && !json) terminal.err(`sparekey: written to ${bundle}; look at it before you send it\n`);
+  }
   const { doctorInWords } = await import('./report.ts');
   terminal.out(json ? asJson(found) : doctorInWords(found, { colour: terminal.colour, quiet: quiet === true }));
   return doctorExit(found);
 }
+
+const askingOf = (mac: Pick<Asking, 'root' | 'disk' | 'runner'>, terminal: Terminal, progress: Asking['progress']): Asking => ({
+  ...mac,
+  monotonic: () => performance.now(),
+  wait: (milliseconds) => new Promise((done) => setTimeout(done, milliseconds)),
+  interrupted: terminal.interrupted(),
+  progress,
+});
 
 async function askAndPrint(options: Options, terminal: Terminal, kind: 'check-in' | 'rotate' | 'adopt'): Promise<number> {
   const [{ disk, runner }, { askTheJob, defaultTimeoutSeconds }, { sayError, sayResult }] = await Promise.all([
@@ -185,16 +220,7 @@ async function askAndPrint(options: Options, terminal: Terminal, kind: 'check-in
       visits = passwordVisits(giver);
     }
     result = await askTheJob(
-      {
-        root: options.root,
-        disk,
-        runner,
-        monotonic: () => performance.now(),
-        wait: (milliseconds) => new Promise((done) => setTimeout(done, milliseconds)),
-        interrupted: terminal.interrupted(),
-        progress,
-        ...(visits ? { meanwhile: visits.look } : {}),
-      },
+      { ...askingOf({ root: options.root, disk, runner }, terminal, progress), ...(visits ? { meanwhile: visits.look } : {}) },
       { kind, reason: kind === 'rotate' ? (options.reason ?? 'asked on this Mac') : null, ...(options.user === undefined ? {} : { user: options.user }) },
       options.timeout ?? defaultTimeoutSeconds,
     );

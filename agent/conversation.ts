@@ -103,7 +103,7 @@ const mostOffers = 12;
 /** As many as one check-in may carry; the rest is told by the next. */
 const mostReported = { debts: 16, endings: 8 } as const;
 
-/** Rules 5.1: what the journal holds, and macOS's escrow file as it lies there, which may have been delivered long ago and forgotten by a restored backend. */
+/** What the journal holds, and macOS's escrow file as it lies there, which may have been delivered long ago and forgotten by a restored backend. */
 function offersOf(run: Run): string[] {
   const kept = everyEnvelope(run).map((one) => one.envelopeId);
   const { escrowSeen } = run.journal.value;

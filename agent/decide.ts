@@ -150,7 +150,7 @@ export function whyNotByPassword(it: Situation, reply: NonNullable<Situation['re
 function decideRotation(it: Situation, reply: NonNullable<Situation['reply']>, owed: OpenDebt[]): Decision {
   const because = precedence.find((reason) => owed.some((debt) => debt.because === reason));
   if (!because) return nothing('nothing is owed');
-  // What does not pass by itself keeps no proof back; what does may have the one grant of the day (7.3).
+  // What does not pass by itself keeps no proof back; what does may have the one grant of the day.
   const lasting = lastingReason(it, reply, because, owed);
   const isFarOff = it.retryAt !== null && it.retryAt - it.now > day;
   const proof = lasting === null && !isFarOff && !it.exhausted && it.capability !== 'refused' ? null : decideProof(it, reply, owed);

@@ -40,7 +40,7 @@ export const withReceipt = (kept: Kept, receipt: Receipt, validated: Validation 
 
 type Named = Pick<CheckInReply, 'wanted' | 'held' | 'candidates'>;
 
-/** Delivers what the server wants of what we offered: nothing else decides it (rules 5.1). */
+/** Delivers what the server wants of what we offered: nothing else decides it. */
 export async function deliverWanted(run: Run, reply: Named): Promise<boolean> {
   let delivered = false;
   for (const kept of everyEnvelope(run).filter((one) => reply.wanted.includes(one.envelopeId) && !isOfOpenRotation(run, one))) {
@@ -56,7 +56,7 @@ export async function deliverWanted(run: Run, reply: Named): Promise<boolean> {
   return delivered;
 }
 
-/** 400, 413, 422: never repeated (rules 5.2), and no reason to deliver nothing else. */
+/** 400, 413, 422: never repeated, and no reason to deliver nothing else. */
 function refusedForGood(run: Run, kept: Kept, problem: Problem): void {
   run.problems.push({ code: problem.code, ...(problem.detail ? { detail: problem.detail } : {}) });
   run.log('delivery-failed', { envelopeId: kept.envelopeId, code: problem.code });

@@ -54,7 +54,7 @@ export type SystemCalls = Pick<
   | 'writeSync'
 >;
 
-/** The files under `root`. Those in the state folder must be this process's own and nobody else's to read: otherwise they are refused (rules 3.7). */
+/** The files under `root`. Those in the state folder must be this process's own and nobody else's to read: otherwise they are refused. */
 export function realDisk(root: string, files: SystemCalls = fs): Disk {
   const me = process.geteuid?.() ?? 0;
   const at = (path: string): string => {
@@ -124,9 +124,9 @@ export function realDisk(root: string, files: SystemCalls = fs): Disk {
       // Where it went to first: a power cut between the two may leave it in both folders, never in neither.
       for (const folder of new Set([dirname(at(to)), dirname(at(from))])) syncFolder(files, folder);
     },
-    list(folder) {
+    list(folder, which) {
       const names = unlessMissing(() => files.readdirSync(at(folder))) ?? [];
-      return names.filter((name) => !isUnfinished(name)).sort();
+      return names.filter((name) => which === 'unfinished too' || !isUnfinished(name)).sort();
     },
     makeFolder(path, mode) {
       files.mkdirSync(dirname(at(path)), { recursive: true, mode: 0o755 });

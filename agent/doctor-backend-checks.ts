@@ -83,24 +83,6 @@ export const backendChecks: readonly Check[] = [
       }),
   },
   {
-    name: 'runtime-signed',
-    looksAt: 'whether the package was signed for production',
-    fix: 'an admin builds the package with a signing identity: without one it is for a lab only, and this Mac keeps no key',
-    judge: (it) =>
-      on(it.signed, (signed) =>
-        signed ? ok('signed') : warning(signed === null ? 'not installed from a package: for a lab only' : 'not signed: for a lab only'),
-      ),
-  },
-  {
-    name: 'runtime-version',
-    looksAt: 'the version of Node that this runs on',
-    fix: 'an admin installs the package again: it brings its own runtime',
-    judge: (it) =>
-      Number(/^v(\d+)\./.exec(it.runtimeVersion)?.[1] ?? 0) >= 26
-        ? ok(`Node ${it.runtimeVersion}, sparekey ${it.version}`)
-        : failing(`Node ${it.runtimeVersion} is older than 26`),
-  },
-  {
     name: 'server-name',
     looksAt: "whether the backend's name leads to an address that is reachable from anywhere",
     fix: 'an operator gives the backend a name and an address on the internet: a VPN is not up at the login window, and not on the phone of somebody who is locked out',

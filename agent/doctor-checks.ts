@@ -1,48 +1,25 @@
 import { isProblemCode, problems } from '../protocol/problems.ts';
 import { backendChecks } from './doctor-backend-checks.ts';
+import { jobChecks } from './doctor-job-checks.ts';
 import { type Check, cannotTell, failing, ok, on, warning } from './doctor-judging.ts';
+import { packageChecks } from './doctor-package-checks.ts';
+import { day, relative } from './sentences.ts';
 
 /** What is to be seen on this Mac itself. */
 
 const minute = 60 * 1000;
 const mebibyte = 1024 * 1024;
-/** Replacing a key needs as much (rules 4.2, gate 4); below the other the day is near. */
+/** Replacing a key needs as much (gate 4); below the other the day is near. */
 const leastFree = 64 * mebibyte;
 const littleFree = 512 * mebibyte;
 /** A rotation's output lies there for seconds, in the worst case as long as a slow change takes. */
 const longestOutput = 15 * minute;
+/** Proofs come once a month where somebody logs in; three of them missed are no chance any more. */
+const oldProof = 92 * day;
 const mode = (bits: number): string => bits.toString(8).padStart(4, '0');
 const someMiB = (bytes: number): string => `${Math.floor(bytes / mebibyte)} MiB are free`;
-const fixOf = (code: string): string => (isProblemCode(code) ? problems[code].fix : problems.AGENT_BUG.fix);
 
 const macChecks: readonly Check[] = [
-  {
-    name: 'job-loaded',
-    looksAt: 'whether launchd knows the job',
-    fix: problems.JOB_NOT_LOADED.fix,
-    judge: (it) =>
-      on(it.job, ({ loaded, file, lastExit }) => {
-        if (loaded) return ok(`loaded${lastExit ? `, last exit ${lastExit}` : ''}`);
-        return file
-          ? failing(
-              'its file is there and it is not loaded: turned off in Login Items, or by launchctl',
-              'an MDM admin manages the login item, so that nobody can turn it off; here: allow it in Login Items, then restart',
-            )
-          : failing('it is not installed', 'install the package again');
-      }),
-  },
-  {
-    name: 'last-run',
-    looksAt: 'how the last run of the job ended',
-    fix: problems.AGENT_BUG.fix,
-    judge: (it) => {
-      if (it.status === null) return cannotTell('the job has not left its status yet');
-      const { did, code } = it.status.lastRun;
-      if (code === null) return ok(did);
-      const exit = isProblemCode(code) ? problems[code].exit : 70;
-      return exit === 69 || exit === 75 ? warning(`${did} (${code})`, fixOf(code)) : failing(`${did} (${code})`, fixOf(code));
-    },
-  },
   {
     name: 'filevault-on',
     looksAt: 'whether the disk is encrypted',
@@ -67,6 +44,37 @@ const macChecks: readonly Check[] = [
     looksAt: "Apple's older institutional recovery key",
     fix: 'an MDM admin decides whether it is still wanted',
     judge: (it) => on(it.institutionalKey, (there) => ok(there ? 'there is one too; it is only reported, not managed' : 'there is none')),
+  },
+  {
+    name: 'custody',
+    looksAt: 'whether the key of this Mac is in safe keeping',
+    fix: 'an operator opens this Mac in the console and does what is named there; `sparekey status` has the reason',
+    judge: ({ status }) => {
+      if (status === null) return cannotTell('the job has not left its status yet');
+      if (status.custody === null) return cannotTell('the backend has not said anything yet');
+      const { state, because } = status.custody;
+      const says = `${state}: ${because}`;
+      if (state === 'held') return ok(says);
+      if (state === 'foreign') return status.escrow.owner === 'mdm' ? ok(says) : warning(says);
+      return state === 'doubtful' ? warning(says) : failing(says);
+    },
+  },
+  {
+    name: 'last-proof',
+    looksAt: 'when macOS last said that the held key opens this Mac',
+    fix: 'a FileVault user of this Mac stays logged in for an hour with the backend in reach: the agent proves the key by itself',
+    judge: ({ status, now }) => {
+      if (status === null) return cannotTell('the job has not left its status yet');
+      const held = status.keys?.find((key) => key.state === 'held');
+      if (!held) return cannotTell('the backend holds no key that could be proved');
+      if (held.last?.answer === 'false') {
+        const fix = 'nothing yet: the agent asks macOS again, and has the key replaced where it may; an operator looks at this Mac in the console';
+        return failing(`macOS said false to the held key ${relative(Date.parse(held.last.at), now)}`, fix);
+      }
+      if (held.provedAt === null) return warning('it was never proved');
+      const says = `proved ${relative(Date.parse(held.provedAt), now)}`;
+      return now - Date.parse(held.provedAt) > oldProof ? warning(says) : ok(says);
+    },
   },
   {
     name: 'escrow-payload',
@@ -205,4 +213,4 @@ const macChecks: readonly Check[] = [
 ];
 
 /** In the order in which one would look. */
-export const checks: readonly Check[] = [...backendChecks, ...macChecks];
+export const checks: readonly Check[] = [...packageChecks, ...backendChecks, ...jobChecks, ...macChecks];

@@ -1,8 +1,10 @@
 import { Problem, type ProblemCode } from '../protocol/problems.ts';
+import { CannotTell, type JobSeen, type LoginItem, seeJob, seeLoginItem, whyNot } from './doctor-launchd.ts';
+import { type BuildSeen, type Machinery, seeBuild, seeInstalled, seeMachinery, seeMacos } from './doctor-package.ts';
 import { journalVersion } from './journal.ts';
 import { type FileVault, hasRecoveryKey, readFileVault } from './mac/fdesetup.ts';
 import { readEscrowPayload } from './mac/profiles.ts';
-import { label, paths } from './paths.ts';
+import { paths } from './paths.ts';
 import { readSettings, type SettingsRead } from './settings.ts';
 import { type PublicStatus, readStatus } from './status.ts';
 import { findSuspects, type Suspects } from './suspects.ts';
@@ -22,13 +24,19 @@ export interface Values {
   version: string;
   runtimeVersion: string;
   /** What the package wrote about itself; null where it wrote nothing. */
-  signed: Known<boolean | null>;
+  build: Known<BuildSeen | null>;
+  machinery: Known<Machinery>;
+  macos: Known<string>;
+  installed: Known<{ path: string; mode: number; uid: number }[]>;
   settings: Known<SettingsRead>;
   /** The backend's addresses, as this network resolves its name. */
   addresses: Known<{ host: string; addresses: string[] }>;
   server: Known<ServerSeen>;
   status: PublicStatus | null;
-  job: Known<{ loaded: boolean; lastExit: string | null; file: boolean }>;
+  /** Why the job did not look just now; null where it did. What it saw is in `status`. */
+  notLooked: string | null;
+  job: Known<JobSeen>;
+  loginItem: Known<LoginItem>;
   fileVault: FileVault;
   personalKey: Known<'yes' | 'no' | 'unknown'>;
   institutionalKey: Known<boolean>;
@@ -65,6 +73,8 @@ export interface Looking {
   asRoot: boolean;
   now: number;
   version: string;
+  /** As in `Values`. */
+  notLooked?: string | null;
 }
 
 export async function gatherValues(looking: Looking): Promise<Values> {
@@ -74,31 +84,40 @@ export async function gatherValues(looking: Looking): Promise<Values> {
   const fileVault = await readFileVault(runner);
   const { seeAddresses, seeServer } = await import('./doctor-server.ts');
   const noAddress = { unknown: 'the settings do not say where the backend is' } as const;
-  const [addresses, server, job, personalKey, institutionalKey, escrowPayload, escrowFile, plainKeyFiles, excludedFromBackups] = await Promise.all([
-    read?.settings ? seeAddresses(read.settings.serverUrl) : noAddress,
-    read?.settings ? seeServer(read.settings, runner, looking.version) : noAddress,
-    seeJob(looking),
-    look(looking, 'root', () => hasRecoveryKey(runner, fileVault)),
-    look(looking, 'root', async () => plainly(await runner.run({ program: '/usr/bin/fdesetup', args: ['hasinstitutionalrecoverykey'] }))),
-    look(
-      looking,
-      'root',
-      async () => (await readEscrowPayload(runner, disk, read?.settings ? { certificateDer: read.settings.escrowCertificate } : null)).payload,
-    ),
-    look(looking, 'root', () => seeEscrowFile(disk, read)),
-    look(looking, 'root', () => seePlainKeyFiles(looking)),
-    look(looking, 'root', () => seeExclusion(runner)),
-  ]);
+  const [addresses, server, job, loginItem, machinery, macos, personalKey, institutionalKey, escrowPayload, escrowFile, plainKeyFiles, excludedFromBackups] =
+    await Promise.all([
+      read?.settings ? seeAddresses(read.settings.serverUrl) : noAddress,
+      read?.settings ? seeServer(read.settings, runner, looking.version) : noAddress,
+      look(looking, 'anybody', () => seeJob(runner, disk)),
+      look(looking, 'root', () => seeLoginItem(runner)),
+      look(looking, 'anybody', () => seeMachinery(runner)),
+      look(looking, 'anybody', () => seeMacos(runner)),
+      look(looking, 'root', () => hasRecoveryKey(runner, fileVault)),
+      look(looking, 'root', async () => plainly(await runner.run({ program: '/usr/bin/fdesetup', args: ['hasinstitutionalrecoverykey'] }))),
+      look(
+        looking,
+        'root',
+        async () => (await readEscrowPayload(runner, disk, read?.settings ? { certificateDer: read.settings.escrowCertificate } : null)).payload,
+      ),
+      look(looking, 'root', () => seeEscrowFile(disk, read)),
+      look(looking, 'root', () => seePlainKeyFiles(looking)),
+      look(looking, 'root', () => seeExclusion(runner)),
+    ]);
   return {
     now,
     version: looking.version,
     runtimeVersion: process.version,
-    signed: await look(looking, 'anybody', () => seeSignature(disk)),
+    build: await look(looking, 'anybody', () => seeBuild(disk)),
+    machinery,
+    macos,
+    installed: await look(looking, 'anybody', () => seeInstalled(disk)),
     settings,
     addresses,
     server,
     status: readStatus(disk),
+    notLooked: looking.notLooked === undefined ? 'it was not asked' : looking.notLooked,
     job,
+    loginItem,
     fileVault,
     personalKey,
     institutionalKey,
@@ -131,36 +150,11 @@ async function look<T>(looking: Pick<Looking, 'asRoot'>, needs: 'root' | 'anybod
   }
 }
 
-class CannotTell extends Error {}
-
-const whyNot = ({ code, failed }: Ran): CannotTell =>
-  new CannotTell(
-    failed === 'timeout'
-      ? 'the command did not answer in time'
-      : failed === 'not-found'
-        ? 'the command is not there'
-        : `the command ended with ${failed ?? code}`,
-  );
-
 function plainly(ran: Ran): boolean {
   const text = ran.stdout.toString('utf8').trim();
   if (ran.code === null || (text !== 'true' && text !== 'false')) throw whyNot(ran);
   return text === 'true';
 }
-
-function seeSignature(disk: Disk): boolean | null {
-  const bytes = disk.read(paths.build, 4096);
-  return bytes === null ? null : (JSON.parse(bytes.toString('utf8')) as { signed?: unknown }).signed === true;
-}
-
-/** 113 is launchctl's exit status for a service that launchd does not know. */
-const seeJob = (looking: Looking): Promise<Values['job']> =>
-  look(looking, 'anybody', async () => {
-    const ran = await looking.runner.run({ program: '/bin/launchctl', args: ['print', `system/${label}`] });
-    if (ran.code !== 0 && ran.code !== 113) throw whyNot(ran);
-    const lastExit = /^\s*last exit code = ([^\n]{1,60})$/m.exec(ran.stdout.toString('utf8'))?.[1]?.trim() ?? null;
-    return { loaded: ran.code === 0, lastExit, file: looking.disk.facts(paths.job) !== null };
-  });
 
 async function seeEscrowFile(disk: Disk, read: SettingsRead | null): Promise<'none' | 'ours' | 'foreign' | 'unreadable'> {
   const bytes = disk.read(paths.escrowFile, 16 * 1024);

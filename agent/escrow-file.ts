@@ -6,7 +6,7 @@ import type { Disk } from './world.ts';
 
 /*
  * macOS's own escrow file. Where our escrow payload is installed, macOS seals every new key into it, whoever made the key:
- * a second witness that needs nobody's plaintext. It is copied into the journal when it is whole and quiet (rules 4.6);
+ * a second witness that needs nobody's plaintext. It is copied into the journal when it is whole and quiet;
  * one that is sealed for somebody else is known by digest and recipient, and never leaves the Mac.
  */
 
@@ -17,6 +17,7 @@ export const unreadableCertificate = 'escrowCertificate has a form that nothing 
 
 export type Noticed =
   | { found: 'none' | 'unchanged' | 'not-quiet' | 'unreadable' }
+  | { found: 'refused'; code: string }
   | { found: 'ours' | 'foreign'; seen: NonNullable<Journal['escrowSeen']>; kept: Kept | null };
 
 const same = (seen: Journal['escrowSeen'], facts: { size: number; modifiedMs: number } | null): boolean =>
@@ -33,10 +34,20 @@ export async function noticeEscrowFile(
   if (same(journal.escrowSeen, facts)) return { found: 'unchanged' };
   if (facts.size === 0 || facts.size > mostBytes) return { found: 'unreadable' };
   const first = readIfItCan(disk);
+  // Root is refused nothing but by macOS's privacy protection (EPERM): waiting does not help, and nobody would know.
+  if (first === 'EPERM' || first === 'EACCES') return { found: 'refused', code: first };
   await parts.wait(quietMilliseconds);
   const second = readIfItCan(disk);
   const after = disk.facts(paths.escrowFile);
-  if (!first || !second || !after || after.size !== facts.size || after.modifiedMs !== facts.modifiedMs || !first.equals(second)) return { found: 'not-quiet' };
+  if (
+    !Buffer.isBuffer(first) ||
+    !Buffer.isBuffer(second) ||
+    !after ||
+    after.size !== facts.size ||
+    after.modifiedMs !== facts.modifiedMs ||
+    !first.equals(second)
+  )
+    return { found: 'not-quiet' };
 
   const { readEnvelope, recipientNames } = await import('../protocol/envelope.ts');
   let recipients: { name: string }[];
@@ -73,11 +84,12 @@ export async function noticeEscrowFile(
 }
 
 /** Null also for what became too large, or a link, since it was looked at: then it is not quiet. */
-function readIfItCan(disk: Disk): Buffer | null {
+/** The file, null where there is none, or the code of what went wrong. */
+function readIfItCan(disk: Disk): Buffer | string | null {
   try {
     return disk.read(paths.escrowFile, mostBytes);
-  } catch {
-    return null;
+  } catch (cause) {
+    return (cause as NodeJS.ErrnoException).code ?? 'unknown';
   }
 }
 

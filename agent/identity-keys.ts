@@ -1,5 +1,5 @@
 // The private keys of this Mac's own identities: write-once items `identity:<hardwareUuid>:<n>`, or files of that name
-// where the keychain fails (rules 3.5). The hardware is part of the name, so that a moved disk brings no usable key.
+// where the keychain fails. The hardware is part of the name, so that a moved disk brings no usable key.
 import { createPrivateKey, createPublicKey, generateKeyPairSync, type KeyObject } from 'node:crypto';
 import { Problem } from '../protocol/problems.ts';
 import { paths } from './paths.ts';

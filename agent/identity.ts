@@ -109,7 +109,7 @@ export interface Enrolled {
 
 /**
  * A new key, proved and certified. Nothing of the present identity is changed: a caller that goes on with an enrolment
- * checks in with the new key, puts it into the journal, and only then forgets the old one (`forgetOtherKeys`, rules 6.9).
+ * checks in with the new key, puts it into the journal, and only then forgets the old one (`forgetOtherKeys`).
  */
 export async function enrol(options: EnrolOptions): Promise<Enrolled> {
   const { settings, server, machine, continues, now } = options;
@@ -192,6 +192,14 @@ async function signWithProfile(
     }
   }
   throw first;
+}
+
+/** What is signed to see whether a key can be used: no statement, so of no use to whoever gets it. */
+export const trialText = 'sparekey: a trial signature';
+
+/** Throws where the profile's identity would not sign now. */
+export async function trySigning(runner: Runner, settings: Settings, now: number): Promise<void> {
+  await signWithProfile(runner, matchOf(settings), now, trialText);
 }
 
 /** SHA-256 of the profile's certificate that would prove this Mac now, or null. */

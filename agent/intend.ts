@@ -3,7 +3,7 @@ import type { JournalRotation } from './journal.ts';
 import { outputFile } from './paths.ts';
 import type { Run } from './run-of-agent.ts';
 
-/** The first write of every change, whoever authorizes it (rules 4.3): from here on a run that dies leaves its id, and has changed nothing. */
+/** The first write of every change, whoever authorizes it: from here on a run that dies leaves its id, and has changed nothing. */
 export function intendRotation(run: Run, by: Pick<JournalRotation, 'because' | 'authorizedBy' | 'oldItem' | 'oldRecordId'>): JournalRotation {
   const id = randomUUID();
   const rotation: JournalRotation = {

@@ -7,6 +7,7 @@ import { connect } from './backend.ts';
 import type { Booted } from './boot-note.ts';
 import { checkIn, type Finished, type World } from './check-in.ts';
 import { realDisk } from './disk.ts';
+import { type JobSaw, lookFromJob, onlyLooks } from './doctor-job.ts';
 import { type Lock, takeLock } from './lock.ts';
 import { type Log, openLog } from './log.ts';
 import { realRunner } from './mac/run.ts';
@@ -103,16 +104,21 @@ async function oneRun(root: string, options: JobOptions, parts: Parts): Promise<
     ...options.world,
   };
   const finished = await checkIn(world, taken);
-  report(root, world, finished, taken);
+  const saw = taken.some(({ kind }) => kind === 'look') ? await lookFromJob(world, finished) : null;
+  report(root, world, finished, taken, saw);
   // R0: fdesetup is still at it, and the next run looks again.
   const waits = finished.journal?.value.rotation?.state === 'changing' ? 75 : 0;
   return finished.code ? problemTable[finished.code].exit : waits;
 }
 
 /** Status for everybody, answers for whoever asked, and until when nothing has to be done. */
-function report(root: string, world: World, finished: Finished, taken: readonly Taken[]): void {
-  const status = statusOf(finished, world.versions, world.now(), readStatus(world.disk));
-  if (status) writeStatus(world.disk, status);
+function report(root: string, world: World, finished: Finished, taken: readonly Taken[], saw: JobSaw | null): void {
+  const before = readStatus(world.disk);
+  const now = statusOf(finished, world.versions, world.now(), before);
+  // A run for doctor alone hides nothing: how the last one ended is what doctor came for.
+  const status =
+    now && before && onlyLooks(taken) ? { ...now, at: before.at, lastRun: before.lastRun, rotation: before.rotation, problems: before.problems } : now;
+  if (status) writeStatus(world.disk, saw ? { ...status, jobSaw: saw } : status);
   for (const one of taken) answer(world.disk, one, answerTo(one, finished));
   if (finished.code !== null || finished.quietSeconds === null || !finished.journal) return;
   sayQuietUntil(root, world.disk, world.versions.agent, world.now(), finished.quietSeconds, finished.journal.value.escrowSeen);
@@ -124,7 +130,7 @@ function answerTo(request: Taken, finished: Finished): { exit: number; says: str
     return { exit, says: finished.did, fix, code: finished.code };
   }
   if (request.kind === 'adopt') return answerToAdopt(finished);
-  if (request.kind === 'check-in')
+  if (request.kind === 'check-in' || request.kind === 'look')
     return { exit: 0, says: [finished.did, ...(finished.observed ? [sayMode(finished.observed.facts)] : [])].join('; '), fix: null, code: null };
   if (finished.rotated) return { exit: 0, says: 'the recovery key was replaced, and the new one is in safe keeping', fix: null, code: null };
   const problem = finished.decision?.do === 'ask for help' ? finished.decision.code : (finished.problems.at(-1)?.code ?? null);

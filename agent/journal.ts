@@ -7,7 +7,7 @@ import { paths } from './paths.ts';
 import type { Disk } from './world.ts';
 
 /*
- * The one file that survives a crash (rules 3). Root-only, written whole: temp, fsync, rename, fsync of the folder.
+ * The one file that survives a crash. Root-only, written whole: temp, fsync, rename, fsync of the folder.
  * It holds ids, digests and sealed envelopes, never a key. It belongs to one machine and one volume; on any other it is
  * set aside. A version that this agent does not know is never written over.
  */
@@ -31,7 +31,7 @@ export interface Kept {
   answered?: Moment;
   /** The server's record, once there is a receipt. */
   recordId: string | null;
-  /** `held` in a receipt. A later key that has it and answered `true` is what lets an older envelope go (3.2). */
+  /** `held` in a receipt. A later key that has it and answered `true` is what lets an older envelope go. */
   held: boolean;
 }
 
@@ -216,7 +216,7 @@ export class JournalFile {
   write(change: Partial<Journal>): void {
     const next = { ...this.#value, ...change };
     const text = `${JSON.stringify(next)}\n`;
-    if (text.length > mostBytes) throw new Problem('JOURNAL_NOT_WRITTEN', `it would be larger than ${mostBytes} bytes`);
+    if (Buffer.byteLength(text) > mostBytes) throw new Problem('JOURNAL_NOT_WRITTEN', `it would be larger than ${mostBytes} bytes`);
     try {
       this.#disk.replace(paths.journal, text, 0o600);
     } catch (cause) {
@@ -234,28 +234,38 @@ export class JournalFile {
 export function openJournal(disk: Disk, machine: { hardwareUuid: string; serial: string }, volumeGroup: string, stamp: string): JournalFile {
   const bytes = readBytes(disk);
   if (bytes === null) return new JournalFile(disk, freshJournal(machine, volumeGroup), 'new');
-  const setAside = (why: string): void => disk.rename(paths.journal, `${paths.journal}.${why}-${stamp}`);
-  // Before the journal: a run that died in between would find outputs without one, and take them for its own (R11).
-  const setAllAside = (why: string): void => {
-    for (const name of disk.list(paths.outputs)) disk.rename(`${paths.outputs}/${name}`, `${paths.state}/${name}.${why}-${stamp}`);
-    setAside(why);
+  const asideAs = (why: string): string => `${paths.journal}.${why}-${stamp}`;
+  /**
+   * The new one takes its place in one step: a run that died in between would start with none, and know nothing of the keys that
+   * were tried. Where there is no room for both nothing is changed, and this run ends: without room no key may be tried either.
+   */
+  const setAside = (why: string, opened: Opened, value: Journal): JournalFile => {
+    const fresh = new JournalFile(disk, value, opened);
+    if (bytes === 'no-journal') disk.rename(paths.journal, asideAs(why));
+    else copyAside(disk, bytes, asideAs(why));
+    fresh.write({});
+    return fresh;
   };
+  // Before the journal: a run that died in between would find outputs without one, and take them for its own (R11).
+  const setOutputsAside = (why: string): void => {
+    for (const name of disk.list(paths.outputs)) disk.rename(`${paths.outputs}/${name}`, `${paths.state}/${name}.${why}-${stamp}`);
+  };
+  const fresh = freshJournal(machine, volumeGroup);
   const found = bytes === 'no-journal' ? null : readJournal(bytes);
   if (found === null) {
-    setAside('unreadable');
     // How many keys were tried today stood in it: for a day none is (gate 3).
     const tried = ['lost-1', 'lost-2'].map((id) => ({ id, at: Number(stamp) || 0, settled: true, unsure: true as const }));
-    return new JournalFile(disk, { ...freshJournal(machine, volumeGroup), refusals: tried }, 'unreadable-set-aside');
+    return setAside('unreadable', 'unreadable-set-aside', { ...fresh, refusals: tried });
   }
   if (found.hardwareUuid !== machine.hardwareUuid) {
-    setAllAside('other-mac');
-    return new JournalFile(disk, freshJournal(machine, volumeGroup), 'other-machine-set-aside');
+    setOutputsAside('other-mac');
+    return setAside('other-mac', 'other-machine-set-aside', fresh);
   }
   if (found.volumeGroup !== volumeGroup) {
-    setAllAside('other-volume');
+    setOutputsAside('other-volume');
     // One Secure Enclave counts what is tried on any volume, and one Mac how often its keys are changed.
     const { identity, clock, refusals, pace = freshPace } = found;
-    return new JournalFile(disk, { ...freshJournal(machine, volumeGroup), identity, clock, refusals, pace }, 'other-volume-set-aside');
+    return setAside('other-volume', 'other-volume-set-aside', { ...fresh, identity, clock, refusals, pace });
   }
   // What an older agent of this version did not write yet.
   return new JournalFile(disk, { ...freshJournal(machine, volumeGroup), ...found }, 'as-it-was');
@@ -270,6 +280,26 @@ export function readOnlyJournal(disk: Disk, machine: { hardwareUuid: string; ser
   const texts = [found.identity?.enrolmentId, found.identity?.certificatePem, found.identity?.hardwareUuid, found.identity?.notAfter];
   const identity = texts.every((one) => typeof one === 'string') ? (found.identity as JournalIdentity) : null;
   return new JournalFile({ ...disk, replace: () => undefined }, { ...freshJournal(machine, volumeGroup), identity }, 'as-it-was');
+}
+
+/** Once, however often a run ends before the new journal is written: on a full disk the copies must not be what fills it. */
+function copyAside(disk: Disk, bytes: Buffer, path: string): void {
+  const [folder, name] = [path.slice(0, path.lastIndexOf('/')), path.slice(path.lastIndexOf('/') + 1)];
+  const earlier = disk.list(folder).filter((one) => one.startsWith(name.slice(0, name.lastIndexOf('-') + 1)));
+  const isSame = (path: string): boolean => {
+    try {
+      return disk.read(path, mostBytes)?.equals(bytes) === true;
+    } catch {
+      // What was no journal of ours then, such as a link, is none now.
+      return false;
+    }
+  };
+  if (earlier.some((one) => isSame(`${folder}/${one}`))) return;
+  try {
+    disk.replace(path, bytes, 0o600);
+  } catch (cause) {
+    throw new Problem('JOURNAL_NOT_WRITTEN', (cause as NodeJS.ErrnoException).code ?? 'write failed', { cause });
+  }
 }
 
 /** Far too large, or a link: what lies there was not written by us. */

@@ -3,8 +3,8 @@ import { tryKey } from './refusals.ts';
 import type { Run } from './run-of-agent.ts';
 
 /*
- * Recovery keys in the keychain. An item is written once and read back, then the journal points to it, then the others go
- * (rules 3.5). None is removed before another is known to be the valid one.
+ * Recovery keys in the keychain. An item is written once and read back, then the journal points to it, then the others go.
+ * None is removed before another is known to be the valid one.
  */
 
 export const keyItem = (run: Run, name: string): string => `recovery-key:${run.facts.hardwareUuid}:${name}`;

@@ -6,7 +6,7 @@ import { RecoveryKey } from '../protocol/recovery-key.ts';
 export type LogLevel = 'error' | 'warn' | 'info' | 'debug';
 
 /** Every event there is, with its level. A line is an event, ids and reasons; no body, no output of a command, no key. */
-const events = {
+export const events = {
   'run-began': 'debug',
   'run-ended': 'info',
   'run-failed': 'error',
@@ -29,6 +29,7 @@ const events = {
   'escrow-file-seen': 'info',
   'escrow-file-foreign': 'warn',
   'escrow-file-unreadable': 'warn',
+  'escrow-file-refused': 'warn',
   delivered: 'info',
   'delivery-failed': 'warn',
   'key-tried': 'info',
@@ -115,7 +116,7 @@ function clean(fields: LogFields): LogFields {
   );
 }
 
-function cleanText(text: string): string {
+export function cleanText(text: string): string {
   if (RecoveryKey.findIn(text.toUpperCase()) || /(?<![A-Z0-9])[A-Z0-9]{24}(?![A-Z0-9])/.test(text)) return '[recovery key]';
   return text.includes('PRIVATE KEY') ? '[private key]' : text.replace(/\s+/g, ' ').slice(0, 300);
 }

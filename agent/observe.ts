@@ -1,3 +1,4 @@
+import { createHash, X509Certificate } from 'node:crypto';
 import type { Facts } from '../protocol/messages.ts';
 import type { Standing } from './boot-note.ts';
 import type { Journal } from './journal.ts';
@@ -92,6 +93,7 @@ export async function observe(
     power,
     escrow: { payload: payload.payload, location: payload.location, file: seen ? { digest: seen.digest, recipient: seen.recipient, ours: seen.ours } : null },
     settings: { managed: read.state === 'managed', unmanagedSince: read.unmanagedSince, digest: read.digest },
+    trusted: settings.trustedCertificates.map((text) => createHash('sha256').update(new X509Certificate(text).raw).digest('hex')),
     custodyMode: custody.mode,
     escrowOwner: settings.escrowOwner,
     rotator: settings.rotator,

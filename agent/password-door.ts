@@ -5,7 +5,7 @@ import { passwordDoor, paths } from './paths.ts';
 import type { Disk } from './world.ts';
 
 /*
- * Through this the command line gives the job a password (rules 3.6): a Unix socket in the state folder, which root alone can
+ * Through this the command line gives the job a password: a Unix socket in the state folder, which root alone can
  * enter, for one request and one connection. Nothing is asked for before the job could go on with the answer.
  */
 

@@ -76,7 +76,7 @@ export async function prove(run: Run, order: { orderId: string; recordId: string
   noteProof(run, aboutCurrent, order.orderId, answer);
   if (answer === 'true') {
     noteAccepted(run, order.recordId);
-    // A key that came by grant and answered `true` is kept where the Mac keeps its key (rules 4.3).
+    // A key that came by grant and answered `true` is kept where the Mac keeps its key.
     if (!kept) await keepOnly(run, key, keyItem(run, aboutCurrent), aboutCurrent);
   }
   if (answer === 'false') noteRefused(run, order.recordId);

@@ -3,7 +3,7 @@ import { paths } from './paths.ts';
 import type { Disk } from './world.ts';
 
 /*
- * How the command line asks the job (rules 3.6): a file in the queue, then a kick. The job moves a request out of the queue
+ * How the command line asks the job: a file in the queue, then a kick. The job moves a request out of the queue
  * before it acts on it, because launchd starts the job again for as long as the queue is not empty. The third time that a
  * run dies on a request, the request goes to `failed`.
  */
@@ -13,7 +13,8 @@ const mostTries = 3;
 
 export interface Request {
   id: string;
-  kind: 'check-in' | 'rotate' | 'adopt';
+  /** `look`: doctor asks what only the job can tell; nothing is acted on. */
+  kind: 'check-in' | 'rotate' | 'adopt' | 'look';
   /** Why, in the words of whoever asked; `rotate` only. */
   reason: string | null;
   /** Whose password it is to be; `adopt` only, and never the password itself. */
@@ -51,7 +52,8 @@ export const queueIsEmpty = (disk: Disk): boolean => disk.list(paths.queue).leng
 export function takeRequests(disk: Disk): { taken: Taken[]; refused: string[] } {
   const refused: string[] = [];
   const taken: Taken[] = [];
-  const moved = disk.list(paths.queue).map((name) => {
+  // launchd counts what is half written too: left there, it would start the job for ever.
+  const moved = disk.list(paths.queue, 'unfinished too').map((name) => {
     const id = /^([A-Za-z0-9-]{1,64})\.json$/.exec(name)?.[1];
     if (!id) {
       disk.rename(`${paths.queue}/${name}`, `${paths.failed}/${name}`);
@@ -78,7 +80,7 @@ export function takeRequests(disk: Disk): { taken: Taken[]; refused: string[] } 
   return { taken, refused };
 }
 
-const kinds: readonly Request['kind'][] = ['check-in', 'rotate', 'adopt'];
+const kinds: readonly Request['kind'][] = ['check-in', 'rotate', 'adopt', 'look'];
 const isShort = (value: unknown): value is string => typeof value === 'string' && value.length <= 256;
 
 function readRequest(disk: Disk, file: string, id: string): Request | null {

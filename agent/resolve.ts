@@ -14,7 +14,7 @@ import type { Run } from './run-of-agent.ts';
 
 /*
  * After an interruption, before anything else: find out which key is valid by asking macOS, one key at a time, the likeliest
- * first, within the budget of wrong keys (rules 4.4; the row is named at each branch). Nothing is forgotten on the way:
+ * first, within the budget of wrong keys (the row is named at each branch). Nothing is forgotten on the way:
  * an answer of `unknown` keeps everything for the next run. `O` is the key in fdesetup's output file.
  */
 
@@ -211,7 +211,8 @@ const witness = (run: Run, rotation: JournalRotation): Kept | null => {
 };
 
 async function resolveWithoutOutput(run: Run, reply: CheckInReply, rotation: JournalRotation): Promise<Outcome> {
-  const byItem = await askItems(run, reply, rotation);
+  const hasOld = rotation.authorizedBy !== 'password' && (rotation.oldItem !== null || rotation.oldRecordId !== null || reply.held !== null);
+  const byItem = (await askItems(run, reply, rotation, 'likely')) ?? (hasOld ? null : await askItems(run, reply, rotation, 'stray'));
   if (byItem) return byItem;
   const file = witness(run, rotation);
   const byFile = file && (await askWitness(run, reply, rotation, file)); // R8, R12
@@ -222,29 +223,36 @@ async function resolveWithoutOutput(run: Run, reply: CheckInReply, rotation: Jou
     if ((file && byFile !== 'no-witness') || settling) return stayUnresolved(run, 'the escrow file is not confirmed yet');
     return endNotKnown(run, rotation, 'no output and no escrow file'); // R12
   }
-  if (rotation.oldItem === null && rotation.oldRecordId === null && reply.held === null) {
+  if (!hasOld) {
     // Found without a journal, where the backend holds no key either: it was by a password, or its key was never more than a candidate.
     if ((file && byFile !== 'no-witness') || settling) return stayUnresolved(run, 'the escrow file is not confirmed yet');
     return knownRecords(reply).length > 0 ? askRecords(run, reply, rotation) : endNotGiven(run, rotation, 'no output, and no key to ask about'); // R11, R12
   }
   const old = await askOldKey(run, reply, rotation);
   if (old === 'true') return endUnchanged(run, rotation, null, 'the old key is still valid'); // R6
+  if (old === 'false') return stayUnresolved(run, 'macOS refused the old key once; a second look follows');
+  const byStray = await askItems(run, reply, rotation, 'stray');
+  if (byStray) return byStray;
   // A restored backend may have forgotten the rotation, and another enrolment is given no key for it: proofs will find out.
   if (old === 'nobody') return endNotGiven(run, rotation);
   if (old === 'unknown') return stayUnresolved(run, 'it is not known whether the old key is still valid'); // R7
-  if (old === 'false') return stayUnresolved(run, 'macOS refused the old key once; a second look follows');
   if (settling) return stayUnresolved(run, 'macOS may still write its escrow file');
   return askRecords(run, reply, rotation); // R9
 }
 
-/** R11: every key item on the Mac is asked about; one that answers `true` counts as O. */
-async function askItems(run: Run, reply: CheckInReply, rotation: JournalRotation): Promise<Outcome | null> {
+/**
+ * R11: every key item on the Mac is asked about: this rotation's own and the kept one first, since the keychain keeps no order;
+ * stray ones after the old key, as each would cost a try while that one is valid. One that answers `true` counts as O.
+ */
+async function askItems(run: Run, reply: CheckInReply, rotation: JournalRotation, which: 'likely' | 'stray'): Promise<Outcome | null> {
   const items = await keyItems(run);
   if (items === 'cannot-tell') return null;
-  for (const item of items.filter((one) => one !== rotation.oldItem)) {
+  const own = keyItem(run, rotation.id);
+  const { keptItem } = run.journal.value;
+  const asked = items.filter((item) => item !== rotation.oldItem && (item === own || item === keptItem?.account) === (which === 'likely'));
+  for (const item of asked.toSorted((one, other) => Number(other === own) - Number(one === own))) {
     const read = await run.keys.read(item);
     if (typeof read !== 'object' || (await ask(run, item, read.there)) !== 'true') continue;
-    const { keptItem } = run.journal.value;
     const record = keptItem?.account === item ? knownRecords(reply).find((one) => one.envelopeIds.includes(keptItem.envelopeId)) : undefined;
     if (!record) return keepNewKey(run, rotation, read.there, 'true');
     await noteValid(run, reply, record.recordId, read.there);

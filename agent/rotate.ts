@@ -18,7 +18,7 @@ import { askForGrant } from './unlock.ts';
 
 /*
  * Replaces a recovery key without losing it. fdesetup chooses the new key, so there is a moment when only its output knows
- * it; everything here is about that moment. The order of writes (rules 4.3), and what a run that dies leaves behind:
+ * it; everything here is about that moment. The order of writes, and what a run that dies leaves behind:
  *
  *    1 journal `intended`          2 server: begin           3 the old key answers true    4 item with the old key
  *    5 output files                6 journal `changing`      7 fdesetup, in its own session, into those files

@@ -24,7 +24,7 @@ export interface Run {
   /** The managed escrow certificate, DER: where new keys are sealed to. */
   escrowCertificate: Buffer;
   facts: Facts;
-  /** A settled session is there (rules 1). */
+  /** A settled session is there. */
   settled: boolean;
   log: Log;
   /** Milliseconds of the Mac's clock: a claim. */

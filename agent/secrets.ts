@@ -41,7 +41,7 @@ export function openSecrets(load: () => Promise<Keychain> = loadKeytar, seconds 
     async write(account, secret) {
       const before = await read(account);
       if (before === 'cannot-tell') return false;
-      // Write-once: what stands there under this name stays (rules 3.5).
+      // Write-once: what stands there under this name stays.
       if (before !== 'not-there') return equal(before.there, secret);
       if ((await call(async (keychain) => void (await keychain.setPassword(service, account, secret)))) === failed) return false;
       const after = await read(account);

@@ -1,4 +1,6 @@
 // What a setting is, and the kinds of values that several of them have.
+import { readTicket } from '../protocol/enrolment.ts';
+import { RecoveryKey } from '../protocol/recovery-key.ts';
 
 /** What a value in the profile means, or in words what is wrong with it (it follows the setting's name). `but`: usable, with something to say. */
 type Reading<T> = { value: T; but?: string } | { wrong: string; value?: T };
@@ -22,6 +24,8 @@ export interface Setting<T> {
 }
 
 export const describe = (value: unknown): string => {
+  // In the wrong place it is still a secret.
+  if (typeof value === 'string' && (readTicket(value) || RecoveryKey.findIn(value.toUpperCase()))) return 'a secret';
   if (typeof value === 'string') return value.length > 60 ? 'a long text' : `“${value.replace(/[^\x20-\x7E\u00A0-\uFFFD]/g, '?')}”`;
   if (typeof value === 'number' || typeof value === 'boolean') return String(value);
   return value instanceof Uint8Array ? 'data' : Array.isArray(value) ? 'a list' : value instanceof Date ? 'a date' : 'a dictionary';

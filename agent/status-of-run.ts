@@ -55,6 +55,7 @@ export function statusOf(finished: Finished, versions: Versions, now: number, be
     adoption: facts ? adoptionOf(facts) : (sameMac && before.adoption) || null,
     changedByOthers: changedByOthers(journal.value, clock ? clock.serverTime : now) ?? null,
     problems: finished.problems,
+    ...(sameMac && before.jobSaw ? { jobSaw: before.jobSaw } : {}),
   };
 }
 

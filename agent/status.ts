@@ -1,5 +1,6 @@
 import type { CheckInReply, CustodyState, Facts, RotationReason } from '../protocol/messages.ts';
 import type { ProblemCode } from '../protocol/problems.ts';
+import type { JobSaw } from './doctor-job.ts';
 import { paths } from './paths.ts';
 import type { Disk } from './world.ts';
 
@@ -41,6 +42,8 @@ export interface PublicStatus {
   /** Where somebody else changed the key in the last 14 days: when, and who was found on the disk. Not there in a file of an older agent. */
   changedByOthers?: NonNullable<Facts['foreignChanges']> | null;
   problems: { code: ProblemCode; detail?: string }[];
+  /** What the job saw when doctor last asked it; not there where it never did. */
+  jobSaw?: JobSaw;
 }
 
 export function writeStatus(disk: Disk, status: PublicStatus): void {

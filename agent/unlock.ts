@@ -12,7 +12,7 @@ export interface AskedGrant {
   open(jwe: string): Promise<RecoveryKey>;
 }
 
-/** Makes the run's key pair and signs the request with the enrolment's identity key (rules 7.1). */
+/** Makes the run's key pair and signs the request with the enrolment's identity key. */
 export async function askForGrant(run: Run, what: { purpose: GrantPurpose; recordId: string; forId: string }): Promise<AskedGrant> {
   const { grantStatement, makeRunKey, openGrant } = await import('../protocol/grant.ts');
   const pair = await makeRunKey();

@@ -53,7 +53,7 @@ export interface Disk {
   sync(path: string): void;
   remove(path: string): void;
   rename(from: string, to: string): void;
-  list(folder: string): string[];
+  list(folder: string, which?: 'unfinished too'): string[];
   makeFolder(path: string, mode: number): void;
   freeBytes(path: string): number;
 }

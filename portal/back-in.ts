@@ -5,7 +5,7 @@ import { say } from '../web/words.ts';
 import { devicesWords } from './devices-words.ts';
 import { certainMac, stillCertain } from './mac-parts.ts';
 
-/** *I am back in*: from then on nobody types the key any more (rules 4.1 b). Said twice it is said once. */
+/** *I am back in*: from then on nobody types the key any more. Said twice it is said once. */
 export function addBackIn({ ground, act }: Site): void {
   act('/macs/:mac/back-in', 'person', async (visit) => {
     const mac = await certainMac(ground, visit);

@@ -29,7 +29,7 @@ export interface EpisodeFacts {
   elsewhere: boolean;
   /** An alarm stops replacements until somebody has judged it. */
   stopped: boolean;
-  /** It has no key of its own to replace it with, and was given one for a check today: it is given the next from then on (rules 7.3). */
+  /** It has no key of its own to replace it with, and was given one for a check today: it is given the next from then on. */
   grantFrom: number | null;
   /** Who replaces keys on this Mac, by its own word. */
   rotator: 'sparekey' | 'mdm';

@@ -16,7 +16,7 @@ import { mayGoOn } from './may-show.ts';
 import { checkAgain, type OwnMac } from './own-mac.ts';
 
 /*
- * The one page of the sites that shows a key (rules 8.1). A key is in the answer to one POST, and nowhere else: no GET gives
+ * The one page of the sites that shows a key. A key is in the answer to one POST, and nowhere else: no GET gives
  * it, no address names it, and what the browser keeps of the answer leads to a form that has been spent.
  */
 
@@ -33,7 +33,7 @@ const mostReason = 500;
 const written = (text: string | undefined): string => (text ?? '').replace(/\s+/g, ' ').trim().slice(0, mostReason);
 const placeOf = (visit: SignedIn): number | null => (/^[1-6]$/.test(visit.form['place'] ?? '') ? Number(visit.form['place']) : null);
 
-/** Rules 2.5: the record to go on with, and those not to be offered any more. */
+/** The record to go on with, and those not to be offered any more. */
 function choose(now: EpisodeNow | null, because: KeyWanted['because']): { recordId?: string; refused: readonly string[] } {
   if (!now) return { refused: [] };
   if (because === 'other-key') return { refused: [...new Set([...now.refused, now.last.record_id])] };

@@ -2,7 +2,7 @@ import type { CustodyState } from '../protocol/messages.ts';
 
 /*
  * What is known of a Mac's key, as one thing to say: decided here from rows and dates, said in devices-words.ts. It never
- * says more than a receipt or an answer of macOS has said (rules 2.2, 8.2).
+ * says more than a receipt or an answer of macOS has said.
  */
 
 export interface KeyFacts {
@@ -31,7 +31,7 @@ export type KeyNext = { is: 'nothing' } | { is: 'waits'; until: number } | { is:
 
 const minute = 60_000;
 const day = 24 * 60 * minute;
-/** Rules 2.2: after this long an open rotation puts custody in doubt, and a minute's patience is no longer the right advice. */
+/** After this long an open rotation puts custody in doubt, and a minute's patience is no longer the right advice. */
 const replacingMinutes = 5;
 /** Macs are asked once in thirty days, as it is set at first; a day or two of holiday changes nothing. */
 const recentDays = 35;

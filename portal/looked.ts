@@ -18,7 +18,7 @@ export function addLooked({ ground, page }: Site): void {
 /** On one page; the rest is one tap away. */
 const perPage = 30;
 
-/** Somebody who was shown a key, or the Mac itself, which was given it to check or to replace it (rules 7.4). */
+/** Somebody who was shown a key, or the Mac itself, which was given it to check or to replace it. */
 export type Look =
   | {
       at: number;

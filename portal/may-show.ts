@@ -17,11 +17,11 @@ export const reasonsNot = [
   'off',
   /** The service desk gets in by a local admin of its own, and policy has it so. */
   'managed-local-admin',
-  /** An open alarm stops self-service until an admin has judged it: one of rules 6.8, or *this was not me*. */
+  /** An open alarm stops self-service until an admin has judged it: one that puts the Mac's identity in question, or *this was not me*. */
   'alarm',
   /** It has enrolled and never checked in: nothing is known of it. */
   'not-checked-in',
-  /** Only the Mac's profile names this person, and its enrolment has to be confirmed before it speaks for keys of before (rules 6.7). */
+  /** Only the Mac's profile names this person, and its enrolment has to be confirmed before it speaks for keys of before. */
   'not-confirmed',
   /** Nothing is locked: the password of the account is another matter. */
   'file-vault-off',
@@ -84,7 +84,7 @@ function reasonAgainst(facts: ShowFacts): BecauseNot | null {
   if (!facts.checkedIn) return 'not-checked-in';
   if (!facts.trusted) return 'not-confirmed';
   if (facts.fileVault === 'off') return 'file-vault-off';
-  // In doubt a key is offered: one of those that are here may be the right one (rules 2.5).
+  // In doubt a key is offered: one of those that are here may be the right one.
   if (custody === 'held' || custody === 'doubtful') return null;
   if (custody === 'lost') return 'key-lost';
   return facts.encryptedBy === 'person' ? 'encrypted-by-user' : 'no-key';

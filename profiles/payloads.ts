@@ -1,43 +1,16 @@
 import { createHash } from 'node:crypto';
-import type { Dictionary, ProfileFile } from './lint.ts';
+import { identityProfiles } from './identity-payloads.ts';
+import { makePayload, makeProfile } from './payload-parts.ts';
+import type { ProfileFile } from './read-profile.ts';
+import type { Dictionary } from './schema-check.ts';
 import type { LoadedSettings } from './settings.ts';
-import { uuidOf } from './uuid.ts';
 
 /** The launchd job's label, which is also the domain of the managed preferences. */
-const agentDomain = 'io.sparekey.agent';
-
-/** A payload with the keys that each one has. The UUID is of its content, so it changes when that does. */
-function payload(settings: LoadedSettings, type: string, name: string, displayName: string, content: Dictionary): Dictionary {
-  const PayloadIdentifier = `${settings.identifier}.${name}`;
-  return {
-    PayloadType: type,
-    PayloadVersion: 1,
-    PayloadIdentifier,
-    PayloadUUID: uuidOf(PayloadIdentifier, content),
-    PayloadDisplayName: displayName,
-    PayloadOrganization: settings.organisation,
-    ...content,
-  };
-}
-
-function profile(settings: LoadedSettings, name: string, displayName: string, description: string, payloads: Dictionary[]): ProfileFile {
-  const PayloadIdentifier = `${settings.identifier}.${name}`;
-  return {
-    file: `${name}.mobileconfig`,
-    profile: {
-      PayloadType: 'Configuration',
-      PayloadVersion: 1,
-      PayloadScope: 'System',
-      TargetDeviceType: 5,
-      PayloadIdentifier,
-      PayloadUUID: uuidOf(PayloadIdentifier, payloads),
-      PayloadDisplayName: displayName,
-      PayloadDescription: description,
-      PayloadOrganization: settings.organisation,
-      PayloadContent: payloads,
-    },
-  };
-}
+export const agentDomain = 'io.sparekey.agent';
+/** Where the package puts the runtime, and the identifier that it is signed with. */
+export const runtime = { path: '/Library/Sparekey/bin/node', identifier: 'io.sparekey.agent.node' };
+/** In a folder of its own, so that nobody uploads it with the others. */
+export const onlyIfNeeded = 'only-if-needed';
 
 /** What macOS shows to a person who has forgotten a password: who has the key, and where it is. */
 function location({ organisation, portal, support }: LoadedSettings): string {
@@ -49,29 +22,32 @@ function location({ organisation, portal, support }: LoadedSettings): string {
 /** Escrow and FileVault belong together: macOS 26 may make a new key the moment this is installed, and it must be sealed to somebody. */
 function escrowProfile(settings: LoadedSettings): ProfileFile {
   const { fileVault } = settings;
-  const certificate = payload(settings, 'com.apple.security.pkcs1', 'escrow.certificate', 'Escrow certificate', {
+  const certificate = makePayload(settings, 'com.apple.security.pkcs1', 'escrow.certificate', 'Escrow certificate', {
     PayloadCertificateFileName: 'escrow.cer',
     PayloadContent: settings.escrowCertificateDer,
   });
-  const escrow = payload(settings, 'com.apple.security.FDERecoveryKeyEscrow', 'escrow.payload', 'Recovery key escrow', {
+  const escrow = makePayload(settings, 'com.apple.security.FDERecoveryKeyEscrow', 'escrow.payload', 'Recovery key escrow', {
     Location: location(settings),
     EncryptCertPayloadUUID: certificate['PayloadUUID'],
     ...(settings.deviceKey === undefined ? {} : { DeviceKey: settings.deviceKey }),
   });
-  const enable = payload(settings, 'com.apple.MCX.FileVault2', 'escrow.filevault', 'FileVault', {
+  const enable = makePayload(settings, 'com.apple.MCX.FileVault2', 'escrow.filevault', 'FileVault', {
     Enable: 'On',
     Defer: true,
     ShowRecoveryKey: false,
     DeferForceAtUserLoginMaxBypassAttempts: fileVault.bypassAttempts,
     ...(fileVault.inSetupAssistant ? { ForceEnableInSetupAssistant: true } : {}),
   });
-  const options = payload(settings, 'com.apple.MCX', 'escrow.options', 'FileVault options', { dontAllowFDEDisable: fileVault.keepOn });
-  return profile(settings, 'escrow', 'FileVault and recovery key escrow', 'Turns on FileVault and seals every new recovery key for your IT department.', [
-    certificate,
-    escrow,
-    ...(fileVault.enable ? [enable] : []),
-    options,
-  ]);
+  const options = makePayload(settings, 'com.apple.MCX', 'escrow.options', 'FileVault options', { dontAllowFDEDisable: fileVault.keepOn });
+  // By hand the payload that switches FileVault on is taken and does nothing.
+  const switchesOn = fileVault.enable && settings.mdm !== 'none';
+  return makeProfile(
+    settings,
+    'escrow',
+    'FileVault and recovery key escrow',
+    switchesOn ? 'Turns on FileVault and seals every new recovery key for your IT department.' : 'Seals every new recovery key for your IT department.',
+    [certificate, escrow, ...(switchesOn ? [enable] : []), options],
+  );
 }
 
 function agentSettings(settings: LoadedSettings): Dictionary {
@@ -80,48 +56,59 @@ function agentSettings(settings: LoadedSettings): Dictionary {
     escrowCertificate: settings.escrowCertificateDer,
     ...(settings.trustedCertificatesPem.length > 0 ? { trustedCertificates: settings.trustedCertificatesPem } : {}),
     ...(settings.assignedTo === undefined ? {} : { assignedTo: settings.assignedTo }),
+    ...(settings.enrolmentTicket === null ? {} : { enrolmentTicket: settings.enrolmentTicket }),
     ...settings.agent,
   };
 }
 
 function settingsProfile(settings: LoadedSettings): ProfileFile {
-  const payloads = [payload(settings, agentDomain, 'settings.agent', 'Sparekey', agentSettings(settings))];
-  return profile(settings, 'settings', 'Sparekey settings', 'Where the Sparekey agent on this Mac finds its server, and how it works.', payloads);
+  const payloads = [makePayload(settings, agentDomain, 'settings.agent', 'Sparekey', agentSettings(settings))];
+  return makeProfile(settings, 'settings', 'Sparekey settings', 'Where the Sparekey agent on this Mac finds its server, and how it works.', payloads);
 }
 
-/** By label alone: a rule by team would cover whatever else the signer of the runtime has signed. */
+/**
+ * By the job's label, and by the team that signed it where one is named: a rule by team alone would cover whatever else that
+ * team has signed. LabelPrefix, because on macOS 13.0 of the rules by label only this one worked (microsoft/mdatp-xplat, pull
+ * request 62, November 2022).
+ */
 function loginItemsProfile(settings: LoadedSettings): ProfileFile {
-  const rules = [{ RuleType: 'Label', RuleValue: agentDomain, Comment: 'The Sparekey agent' }];
-  const payloads = [payload(settings, 'com.apple.servicemanagement', 'login-items.agent', 'Sparekey in Login Items', { Rules: rules })];
-  return profile(settings, 'login-items', 'Sparekey in Login Items', 'Lets the Sparekey agent run in the background.', payloads);
+  const team = settings.teamIdentifier === undefined ? {} : { TeamIdentifier: settings.teamIdentifier };
+  const rules = [{ RuleType: 'LabelPrefix', RuleValue: agentDomain, ...team, Comment: 'The Sparekey agent' }];
+  const payloads = [makePayload(settings, 'com.apple.servicemanagement', 'login-items.agent', 'Sparekey in Login Items', { Rules: rules })];
+  return makeProfile(settings, 'login-items', 'Sparekey in Login Items', 'Lets the Sparekey agent run in the background.', payloads);
 }
 
-function identityProfile(settings: LoadedSettings, { scep }: NonNullable<LoadedSettings['identity']>): ProfileFile {
-  const content: Dictionary = {
-    URL: scep.url,
-    ...(scep.name === undefined ? {} : { Name: scep.name }),
-    ...(scep.challenge === undefined ? {} : { Challenge: scep.challenge }),
-    ...(scep.caFingerprint === undefined ? {} : { CAFingerprint: Buffer.from(scep.caFingerprint.replaceAll(':', ''), 'hex') }),
-    Subject: [[['O', settings.organisation]], [['CN', scep.commonName]]],
-    Keysize: scep.keySize,
-    'Key Type': 'RSA',
-    'Key Usage': 5,
-    KeyIsExtractable: false,
-    // Without it `/usr/bin/security` may not sign with the key. With it every process on the Mac may: so this identity is
-    // used for one proof at enrolment, and for nothing else.
-    AllowAllAppsAccess: true,
-  };
-  const payloads = [payload(settings, 'com.apple.security.scep', 'identity.scep', 'Device identity', { PayloadContent: content })];
-  return profile(settings, 'identity', 'Sparekey device identity', 'The certificate by which this Mac is known when it enrols.', payloads);
+/** Whatever a Developer ID certificate of the team has signed by this identifier. */
+const requirementOf = (team: string): string =>
+  `identifier "${runtime.identifier}" and anchor apple generic and certificate 1[field.1.2.840.113635.100.6.2.6] /* exists */ and certificate leaf[field.1.2.840.113635.100.6.1.13] /* exists */ and certificate leaf[subject.OU] = "${team}"`;
+
+/** For the day that `sparekey doctor` names a privacy denial; nothing that the agent reads is known to need it. */
+function privacyProfile(settings: LoadedSettings, team: string): ProfileFile {
+  const entry = { Identifier: runtime.path, IdentifierType: 'path', CodeRequirement: requirementOf(team), Allowed: true, Comment: 'The Sparekey agent' };
+  const payloads = [
+    makePayload(settings, 'com.apple.TCC.configuration-profile-policy', 'privacy.agent', 'Full disk access for Sparekey', {
+      Services: { SystemPolicyAllFiles: [entry] },
+    }),
+  ];
+  return makeProfile(
+    settings,
+    'privacy',
+    'Full disk access for Sparekey (only if needed)',
+    'Not needed as far as is known. Install it only where “sparekey doctor” says that macOS privacy settings keep the agent from a file.',
+    payloads,
+    onlyIfNeeded,
+  );
 }
 
 /** Every profile that an organisation needs, in the order in which they are installed. */
 export function makeProfiles(settings: LoadedSettings): ProfileFile[] {
+  const byMdm = settings.mdm !== 'none';
   return [
-    ...(settings.identity === undefined ? [] : [identityProfile(settings, settings.identity)]),
+    ...identityProfiles(settings),
     settingsProfile(settings),
-    loginItemsProfile(settings),
+    ...(byMdm ? [loginItemsProfile(settings)] : []),
     escrowProfile(settings),
+    ...(byMdm && settings.teamIdentifier !== undefined ? [privacyProfile(settings, settings.teamIdentifier)] : []),
   ];
 }
 

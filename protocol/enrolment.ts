@@ -16,7 +16,7 @@ export interface EnrolmentClaims {
 }
 
 /**
- * The text that an enrolment proves: UTF-8, LF, exactly these lines (rules 6.3). Both sides build it, and the backend
+ * The text that an enrolment proves: UTF-8, LF, exactly these lines. Both sides build it, and the backend
  * compares its own with the one it was sent.
  */
 export function enrolmentStatement(claims: EnrolmentClaims): string {

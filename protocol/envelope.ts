@@ -50,17 +50,23 @@ export function isCompleteEnvelope(bytes: Uint8Array): boolean {
   }
 }
 
-/** Seals a key to an escrow certificate: one recipient, no attributes, DER (rules 5.5). Throws where the certificate is not RSA ≥ 2048. */
+/** Seals a key to an escrow certificate: one recipient, no attributes, DER. Throws where the certificate is not RSA ≥ 2048. */
 export const sealKey = (key: RecoveryKey, certificateDer: Uint8Array): Buffer => sealerFor(certificateDer)(key);
 
 /** For many keys: to read the certificate costs more than to seal one. */
 export function sealerFor(certificateDer: Uint8Array): (key: RecoveryKey) => Buffer {
+  const sealed = sealerWithBlock(certificateDer);
+  return (key) => sealed(key).bytes;
+}
+
+/** With its encryptedKey block, for whoever notes whose that is: to read it out again costs as much as to seal. */
+export function sealerWithBlock(certificateDer: Uint8Array): (key: RecoveryKey) => { bytes: Buffer; block: Buffer } {
   const certificate = readCertificate(certificateDer);
   const publicKey = escrowKeyOf(certificate.publicKey);
   return (key) => seal(key, certificate, publicKey);
 }
 
-function seal(key: RecoveryKey, certificate: ReturnType<typeof readCertificate>, publicKey: KeyObject): Buffer {
+function seal(key: RecoveryKey, certificate: ReturnType<typeof readCertificate>, publicKey: KeyObject): { bytes: Buffer; block: Buffer } {
   const contentKey = randomBytes(32);
   const nonce = randomBytes(nonceBytes);
   const plain = Buffer.from(key.reveal(), 'ascii');
@@ -75,7 +81,8 @@ function seal(key: RecoveryKey, certificate: ReturnType<typeof readCertificate>,
     const recipient = sequence(integer(0), sequence(certificate.issuer, certificate.serialDer), oaep, octets(block));
     const gcm = sequence(oid(oids.aes256Gcm), sequence(octets(nonce), integer(tag.length)));
     const sealed = sequence(oid(oids.data), gcm, taggedOctets(0, encrypted));
-    return sequence(oid(oids.authEnveloped), tagged(0, sequence(integer(0), set(recipient), sealed, octets(tag))));
+    const bytes = sequence(oid(oids.authEnveloped), tagged(0, sequence(integer(0), set(recipient), sealed, octets(tag))));
+    return { bytes, block };
   } finally {
     plain.fill(0);
     contentKey.fill(0);
@@ -94,7 +101,7 @@ const modulusOf = (key: KeyObject): Buffer => Buffer.from(key.export({ format: '
 /** As long as the modulus and smaller than it. Otherwise one block could be written in several ways, and its reuse would not be noticed. */
 const isBlockFor = (block: Buffer, modulus: Buffer): boolean => block.length === modulus.length && Buffer.compare(block, modulus) < 0;
 
-/** What the backend asks before it opens anything that a Mac sent (rules 5.4): exactly one recipient, ours, with a well-formed key block. */
+/** What the backend asks before it opens anything that a Mac sent: exactly one recipient, ours, with a well-formed key block. */
 export function oneRecipientOurs(envelope: Envelope, certificateDer: Uint8Array): boolean {
   const [only, ...more] = envelope.recipients;
   if (!only?.encryptedKey || more.length > 0 || !recipientNames(certificateDer).includes(only.name)) return false;

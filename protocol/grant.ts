@@ -4,7 +4,7 @@ import type { GrantRequest } from './messages.ts';
 import { RecoveryKey } from './recovery-key.ts';
 
 /**
- * An unlock grant (rules 7.5): the recovery key sealed to a key pair that one run of one Mac made, as a JWE. Its
+ * An unlock grant: the recovery key sealed to a key pair that one run of one Mac made, as a JWE. Its
  * protected header repeats what was asked, so that a grant for something else is never taken for this one.
  */
 type Unsigned = Omit<GrantRequest, 'signature'>;

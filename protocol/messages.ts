@@ -6,7 +6,7 @@ import * as z from 'zod';
  *
  * 1  2026-11-22  the first: nonce, enrol, check-in, begin, deliver, grant
  *    2026-11-22  optional, so still 1: the facts `waitingFor`, `foreignChanges`, `adoption`; in an answer `answers`, `tries`
- *    2026-11-22  optional, so still 1: the facts `assignedTo`, `name`; in an answer `withheld`
+ *    2026-11-22  optional, so still 1: the facts `assignedTo`, `name`; in an answer `withheld`; since 2026-11-23 the fact `trusted`
  */
 export const protocolVersion = 1;
 /** The oldest version that may begin a rotation. */
@@ -45,7 +45,7 @@ export type DeliverySource = z.infer<typeof deliverySource>;
 export type RecordState = z.infer<typeof recordState>;
 export type CustodyState = z.infer<typeof custodyState>;
 
-// ——— enrolment (rules 6)
+// ——— enrolment
 
 export const nonceReply = z.object({ nonce: text(128), expiresInSeconds: z.int() });
 
@@ -75,7 +75,7 @@ export const enrolReply = z.object({
   confirmed: z.boolean(),
 });
 
-// ——— check-in (rules 5.1)
+// ——— check-in
 
 export const recipient = z.string().regex(/^(issuer-serial:[0-9a-f]{64}:[0-9a-f]{1,64}|key-id:[0-9a-f]{1,128})$/);
 
@@ -107,7 +107,7 @@ export const facts = z.strictObject({
   firstRunUptimeSeconds: uptime,
   consoleUser: text(256).nullable(),
   consoleUserHasSecureToken: answer,
-  /** The user of a settled session (rules 1), or null. */
+  /** The user of a settled session, or null. */
   settledUser: text(256).nullable(),
   secureTokenUsers: z.int().min(0).max(1000).nullable(),
   /** A claim of the Mac's own clock. */
@@ -121,6 +121,7 @@ export const facts = z.strictObject({
     file: z.strictObject({ digest: hex64, recipient: recipient.nullable(), ours: z.boolean() }).nullable(),
   }),
   settings: z.strictObject({ managed: z.boolean(), unmanagedSince: time.nullable(), digest: hex64 }),
+  trusted: z.array(hex64).max(20).optional(), // SHA-256 (DER) of what its settings trust beside the public CAs
   /** Only where somebody else changed the key in the last 14 days: when, and who on the Mac's disk could have (C2). */
   foreignChanges: z.strictObject({ times: z.array(time).min(1).max(20), suspects: z.array(text(64)).max(16) }).optional(),
   custodyMode: z.enum(['server', 'keychain']),
@@ -214,7 +215,7 @@ export const checkInReply = z.object({
   rotation: z.strictObject({ id, begunAt: time }).nullable(),
   /** For one grant, five minutes. */
   grantNonce: text(128),
-  /** Those that stop rotations and grants of this Mac. Others are for the admin alone: they would tell a Mac what became of its deliveries (5.4). */
+  /** Those that stop rotations and grants of this Mac. Others are for the admin alone: they would tell a Mac what became of its deliveries. */
   alarms: z.array(text(64)),
   /** Another Mac of the fleet has seen that on this Mac's build of macOS the key itself authorizes its change. */
   buildWorks: z.boolean(),
@@ -222,7 +223,7 @@ export const checkInReply = z.object({
 });
 export type CheckInReply = z.infer<typeof checkInReply>;
 
-// ——— grants (rules 7)
+// ——— grants
 
 export const grantPurpose = z.enum(['rotate', 'resolve', 'prove']);
 export type GrantPurpose = z.infer<typeof grantPurpose>;
@@ -243,7 +244,7 @@ export const grantRequest = z.strictObject({
 export type GrantRequest = z.infer<typeof grantRequest>;
 export const grantReply = z.object({ jwe: text(4096) });
 
-// ——— begin (rules 4.3 step 2)
+// ——— begin (step 2)
 
 export const beginRequest = z.strictObject({
   id,
@@ -263,7 +264,7 @@ export type BeginRequest = z.infer<typeof beginRequest>;
 export const beginReply = z.object({ rotationId: id, begunAt: time, grant: grantReply.nullable() });
 export type BeginReply = z.infer<typeof beginReply>;
 
-// ——— delivery (rules 5.2, 5.3)
+// ——— delivery
 
 export const deliveryRequest = z.strictObject({
   envelope: base64,

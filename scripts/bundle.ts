@@ -1,14 +1,16 @@
 import { createHash } from 'node:crypto';
 import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, realpathSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { isBuiltin } from 'node:module';
-import { dirname, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import type { BuildOptions, Plugin } from 'esbuild';
+import type { BuildOptions, Metafile, Plugin } from 'esbuild';
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 /** The agent as it is shipped: one file, and keytar beside it. */
 export const bundleFolder = join(root, 'dist', 'agent');
 export const bundleFile = join(bundleFolder, 'sparekey.mjs');
+/** The packages that are in it, as paths in this repository. */
+export const bundledPackages = join(bundleFolder, 'packages.json');
 
 /** The digest of everything that the bundle is made of. 30 ms for the whole tree, and no clock can deceive it. */
 function sourceDigest(): string {
@@ -86,6 +88,7 @@ const settings = (version: string, plugins: Plugin[]) =>
     legalComments: 'none',
     logLevel: 'warning',
     write: false,
+    metafile: true,
   }) satisfies BuildOptions;
 
 /**
@@ -93,7 +96,7 @@ const settings = (version: string, plugins: Plugin[]) =>
  * than starting Node; a comment it only skips. So all but the beginning is in the file as one comment, which is read again
  * and compiled when it is needed.
  */
-async function build(to: string): Promise<void> {
+async function build(to: string): Promise<string[]> {
   const { build: esbuild } = await import('esbuild');
   const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { version: string };
   const later = new Set<string>();
@@ -127,7 +130,14 @@ async function build(to: string): Promise<void> {
   const digest = createHash('sha256').update(restText).digest('hex');
   const head = loader(digest);
   writeFileSync(to, `${shebang}${head}${text.slice(shebang.length)}\n/*! ${digest}\n${restText.replaceAll('*/', masked)}*/\n`, { mode: 0o755 });
+  return packagesOf([first.metafile, rest.metafile]);
 }
+
+/** The folders of the packages of which something is in the bundle: for its bill of materials and its licences. */
+const packagesOf = (made: readonly Metafile[]): string[] => {
+  const inputs = made.flatMap(({ outputs }) => Object.values(outputs).flatMap((output) => Object.keys(output.inputs)));
+  return [...new Set(inputs.flatMap((input) => /^(?:.*\/)?node_modules\/(?:@[^/]+\/)?[^/]+/.exec(input)?.[0] ?? []))].sort();
+};
 
 /** Stands for the end of a comment within the comment. */
 const masked = '*\\~/';
@@ -194,24 +204,41 @@ function copyKeytar(to: string): void {
     if (existsSync(join(from, part))) cpSync(join(from, part), join(to, part), { recursive: true });
 }
 
-/** Builds the agent's bundle when its sources have changed since. Says whether it did. */
-export async function bundleAgent(): Promise<{ file: string; built: boolean }> {
-  const digest = sourceDigest();
-  const stamp = join(bundleFolder, 'made-from');
-  const fresh = existsSync(bundleFile) && existsSync(stamp) && readFileSync(stamp, 'utf8') === digest;
-  if (fresh) return { file: bundleFile, built: false };
+const bundleSum = (folder: string): string =>
+  createHash('sha256')
+    .update(readFileSync(join(folder, basename(bundleFile))))
+    .digest('hex');
+/** What it was made of, and what was made: whoever changes a byte of the bundle itself has it built again. */
+const stampOf = (folder: string, madeFrom: string): string =>
+  `${madeFrom} ${bundleSum(folder)} ${createHash('sha256')
+    .update(readFileSync(join(folder, basename(bundledPackages))))
+    .digest('hex')}`;
+
+export function isFresh(folder: string): boolean {
+  try {
+    return readFileSync(join(folder, 'made-from'), 'utf8') === stampOf(folder, sourceDigest());
+  } catch {
+    return false;
+  }
+}
+
+/** Builds the agent's bundle when its sources have changed since, or the bundle. Says whether it did. */
+export async function bundleAgent(): Promise<{ file: string; sha256: string; built: boolean }> {
+  if (isFresh(bundleFolder)) return { file: bundleFile, sha256: bundleSum(bundleFolder), built: false };
+  const madeFrom = sourceDigest();
   mkdirSync(bundleFolder, { recursive: true });
   copyKeytar(join(bundleFolder, 'node_modules', 'keytar'));
   // Written beside and renamed: another run may be starting from the old one.
   const next = join(bundleFolder, `sparekey.${process.pid}.mjs`);
   try {
-    await build(next);
+    const packages = await build(next);
     renameSync(next, bundleFile);
+    writeFileSync(bundledPackages, JSON.stringify(packages));
   } finally {
     rmSync(next, { force: true });
   }
-  writeFileSync(stamp, digest);
-  return { file: bundleFile, built: true };
+  writeFileSync(join(bundleFolder, 'made-from'), stampOf(bundleFolder, madeFrom));
+  return { file: bundleFile, sha256: bundleSum(bundleFolder), built: true };
 }
 
 if (import.meta.main) {

@@ -4,6 +4,7 @@ import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync }
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Command } from 'commander';
+import { coexistenceMutations } from '../test/coexistence-mutations.ts';
 import { type Mutation, mutations as ofThePromise } from '../test/mutations.ts';
 import { portalMutations } from '../test/portal-mutations.ts';
 
@@ -91,7 +92,7 @@ const program = new Command('npm run mutations --')
   .parse();
 const { only = '', json = false } = program.opts<{ only?: string; json?: boolean }>();
 
-const mutations = [...ofThePromise, ...portalMutations];
+const mutations = [...ofThePromise, ...coexistenceMutations, ...portalMutations];
 const chosen = mutations.filter(({ breaks }) => breaks.includes(only));
 if (chosen.length === 0) program.error(`no mutation is described by “${only}”; there are:\n${mutations.map(({ breaks }) => `  ${breaks}`).join('\n')}`);
 const folder = copyTree();

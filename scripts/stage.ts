@@ -16,7 +16,7 @@ import { addPeople } from './portal-stage.ts';
 
 export const repository = join(dirname(fileURLToPath(import.meta.url)), '..');
 export const bundle = join(repository, 'dist', 'agent', 'sparekey.mjs');
-const job = join(repository, 'launchd', 'io.sparekey.agent.plist');
+export const job = join(repository, 'launchd', 'io.sparekey.agent.plist');
 
 export interface Ended {
   code: number | null;

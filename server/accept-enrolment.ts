@@ -38,7 +38,7 @@ export interface Proved {
   /** The enrolment that the statement names, and the checked signature of its key over it, if there was one. */
   continues: string | null;
   continuation: { enrolmentId: string; signature: string } | null;
-  /** Policy: a certificate that proves the serial confirms its enrolment (rules 6.7). */
+  /** Policy: a certificate that proves the serial confirms its enrolment. */
   confirmProvedSerials: boolean;
 }
 
@@ -57,7 +57,7 @@ const sameUuid = (a: string, b: string) => a.toLowerCase() === b.toLowerCase();
 const strength = (way: EnrolmentRow['way']) => (way === 'ticket' ? 1 : 2);
 export const keyDigest = (publicKey: Uint8Array): string => createHash('sha256').update(publicKey).digest('hex');
 
-/** Which enrolment of which Mac this key is, by rules 6.6 to 6.8. Call it in one transaction with what was spent for it. */
+/** Which enrolment of which Mac this key is. Call it in one transaction with what was spent for it. */
 export async function acceptEnrolment(tx: Tx, claimed: Proved): Promise<Accepted> {
   // One case for all UUIDs, as macOS writes them; the statement keeps its own.
   const proved = { ...claimed, hardwareUuid: claimed.hardwareUuid.toUpperCase() };
@@ -171,7 +171,7 @@ async function enrolAnew(tx: Tx, proved: Proved): Promise<Accepted> {
   };
 }
 
-/** Rules 6.8: it stops grants and self-service of each Mac concerned until an admin has judged it. */
+/** It stops grants and self-service of each Mac concerned until an admin has judged it. */
 async function raiseConflict(tx: Tx, macId: string, detail: string, at: number): Promise<void> {
   const code = 'SERIAL_CONFLICT' satisfies AlarmCode;
   if ((await alarmLike(tx, macId, code, detail)) !== undefined) return;
@@ -217,7 +217,7 @@ const keyColumns = (proved: Proved) => ({
   profile_not_after: proved.profile?.notAfter ?? null,
 });
 
-/** Statement and proof stay for ever, also when the enrolment goes on with another key (rules 6.6). */
+/** Statement and proof stay for ever, also when the enrolment goes on with another key. */
 const keepProof = (tx: Tx, enrolmentId: string, proved: Proved): Promise<void> =>
   addProof(tx, {
     public_key_digest: keyDigest(proved.publicKey),

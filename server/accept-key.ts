@@ -1,13 +1,20 @@
 import { randomUUID } from 'node:crypto';
 import type { RecordState, Validation } from '../protocol/messages.ts';
 import { RecoveryKey } from '../protocol/recovery-key.ts';
+import { noteSerialOf } from './brought/blocks.ts';
 import { isBroughtRecord } from './brought/sources.ts';
+import { askAgain, isLeftBehind } from './brought/volumes.ts';
 import type { CustodyParts } from './custody-parts.ts';
+import { oweRotation } from './debts.ts';
 import { type NewKeyRule, ruleForNewKey, ruleWords } from './key-rules.ts';
 import type { Tx } from './parts.ts';
 import { becameHeld, orderProof, provedTrue, takeProof } from './proofs.ts';
 import { rowMac } from './row-mac.ts';
+import { updateBroughtOfRecord } from './store/brought.ts';
+import { episodeOf, insertDisclosure } from './store/disclosures.ts';
 import {
+  envelopeOfMac,
+  envelopesOfRecord,
   insertEnvelope,
   insertRecord,
   type KeyRecord,
@@ -49,7 +56,7 @@ export interface AcceptedKey {
   recordId: string;
 }
 
-/** Rules 2.1, K1 to K6: one envelope finds its record and its state. */
+/** K1 to K6: one envelope finds its record and its state. */
 export async function acceptKey(parts: CustodyParts, tx: Tx, at: number, arrived: Arrived): Promise<AcceptedKey> {
   const { found } = arrived;
   if (!(found instanceof RecoveryKey)) {
@@ -62,10 +69,11 @@ export async function acceptKey(parts: CustodyParts, tx: Tx, at: number, arrived
   }
   const fingerprint = found instanceof RecoveryKey ? found.fingerprint(parts.secrets.fingerprint) : found.kind === 'opened' ? found.fingerprint : null;
   const readable = fingerprint === null ? 'not-tried' : 'yes';
-  const same = fingerprint === null ? await witnessed(tx, arrived) : await recordWithKey(tx, arrived.macId, arrived.volume, fingerprint);
+  const known = fingerprint === null ? await witnessed(tx, arrived) : await recordWithKey(tx, arrived.macId, arrived.volume, fingerprint);
+  const same = known && (await isLeftBehind(tx, known)) ? await askAgain(parts, tx, at, known) : known;
   if (same && same.state === 'candidate' && isBroughtRecord(same.source) && arrived.enrolmentId !== null && (await isConfirmed(tx, arrived.enrolmentId))) {
     // What others brought says nothing against the Mac's own word: it has delivered this key as if it were the first to. One that
-    // nobody has confirmed may have an envelope from elsewhere, and is not given what is in it for having sent it after others (6.7).
+    // nobody has confirmed may have an envelope from elsewhere, and is not given what is in it for having sent it after others.
     const own = { source: arrived.source, enrolment_id: arrived.enrolmentId, rotation_id: arrived.rotationId, unverified: 0 };
     await updateRecord(tx, same.id, own);
     await addEnvelope(parts, tx, at, arrived, same, readable);
@@ -204,6 +212,7 @@ async function addRecord(
 async function addEnvelope(parts: CustodyParts, tx: Tx, at: number, arrived: Arrived, record: KeyRecord, readable: 'yes' | 'no' | 'not-tried'): Promise<void> {
   const quarantined = record.state === 'quarantined';
   const names = { macId: arrived.macId, volume: record.volume, recordId: record.id, envelopeId: arrived.envelopeId, quarantined };
+  const before = await envelopeOfMac(tx, arrived.macId, arrived.envelopeId);
   await insertEnvelope(tx, {
     id: arrived.envelopeId,
     mac_id: arrived.macId,
@@ -223,4 +232,23 @@ async function addEnvelope(parts: CustodyParts, tx: Tx, at: number, arrived: Arr
     tx,
     arrived.blocks.map((digest) => ({ digest, mac_id: arrived.macId, envelope_id: arrived.envelopeId })),
   );
+  if (arrived.enrolmentId === null) await noteSerialOf(tx, arrived, arrived.macId);
+  if (before && before.record_id !== record.id) await leaveBehind(tx, at, before.record_id, record);
+}
+
+/** The record that it was of has no envelope any more: what is owed for it, and who kept it on purpose, goes along. */
+async function leaveBehind(tx: Tx, at: number, fromId: string, to: KeyRecord): Promise<void> {
+  const from = await recordById(tx, fromId);
+  if (!from || (await envelopesOfRecord(tx, fromId)).length > 0) return;
+  // What had come to its end before keeps the time and the cause of that.
+  if (from.state === 'candidate' || from.state === 'held') await setRecordState(tx, fromId, 'superseded', `its envelope is of record ${to.id} now`, at);
+  await endProofOrders(tx, fromId, at);
+  await updateBroughtOfRecord(tx, fromId, { record_id: to.id });
+  if (from.legal_hold === 1) await updateRecord(tx, to.id, { legal_hold: 1 });
+  if (from.disclosed_at === null || (to.disclosed_at ?? 0) >= from.disclosed_at) return;
+  await updateRecord(tx, to.id, { disclosed_at: from.disclosed_at });
+  await oweRotation(tx, at, { id: randomUUID(), macId: to.mac_id, volume: to.volume, because: 'disclosed', recordId: to.id, actor: 'server' });
+  // Whoever was shown it works with it still, whichever volume it opens.
+  const views = from.volume === to.volume ? [] : (await episodeOf(tx, from.mac_id, from.volume)).filter((view) => view.record_id === from.id);
+  for (const view of views) await insertDisclosure(tx, { ...view, id: randomUUID(), volume: to.volume, record_id: to.id });
 }

@@ -14,7 +14,7 @@ interface AlarmKind {
   stops: boolean;
   /** Its person is shown no key until it has been judged. */
   stopsSelfService: boolean;
-  /** One of rules 6.8: the Mac's custody is in doubt while it is open. */
+  /** The identity itself is in question: the Mac's custody is in doubt while it is open. */
   identity: boolean;
   /** It may be about a Mac that is known by its serial number only: without a Mac of ours, each of its words is an alarm of its own. */
   ofOthers?: boolean;
@@ -49,16 +49,39 @@ const alarms = {
   MDM_TWO_MACHINES: tellingOfOthers(
     'the MDM says of another machine that it has this serial number; keys that it brings count only once the Mac itself has proved them',
   ),
+  MDM_SERIAL_CHANGED: tellingOfOthers(
+    'a device of the MDM says another serial number than before; what it brings is nobody’s in particular until this was judged',
+  ),
   MDM_KEY_NOT_RETURNED: tellingOfOthers('the MDM replaced the key of this Mac, and the new key has not come'),
   MDM_ROTATED_BY_OTHERS: tellingOfOthers('somebody else had the key of this Mac replaced through the MDM'),
   MDM_COMMAND_SILENT: tellingOfOthers('the MDM was asked to replace the key of this Mac, and no answer has come'),
-  MDM_TASK_OVERDUE: tellingOfOthers('a key was shown that only the MDM can replace, and nobody has had it replaced in time'),
+  MDM_COMMAND_NOT_SENT: tellingOfOthers(
+    'the MDM is to replace a key, and again and again the command could not be sent: `sparekey-server mdm commands` says why',
+  ),
+  MDM_EVENTS_LATE: telling('the events of the MDM are refused one after another because of their time: compare the clocks of both machines'),
+  MDM_TASK_OVERDUE: tellingOfOthers(
+    'a key was shown that only the MDM can replace, and nobody has had it replaced in time: do that at the MDM, then `sparekey-server tasks close`',
+  ),
+  RING_STUCK: telling('this Mac stands still on its way to our escrow payload: `sparekey-server ring status` names the next step, `ring drop` takes it out'),
+  MDM_CONNECTOR_STILL: tellingOfOthers(
+    'keys are not read any more out of another product: `sparekey-server connectors` says what stands in the way, `connectors run NAME` tries it at once; take it out of the settings where it is not wanted any more',
+  ),
+  CERTIFICATE_ENDS: telling('certificates of this backend end soon, or have ended: see who renews each, and why that did not happen'),
+  CERTIFICATE_REFUSED: telling('a new certificate of a listener cannot be used; the one before is still in use until it ends'),
+  CLIENT_HEADER_REFUSED: telling('a header that says who a Mac is came from where it may not: somebody tries, or a proxy is set up wrongly'),
+  BACKUP_LATE: telling('there is no new backup: everything since the last one would be lost with this machine'),
+  DRILL_LATE: telling('nobody has tried for a long time whether a key can be opened from a backup alone: run `sparekey-server verify-backup`'),
+  BACKUP_FAILS: telling('the last backup could not be made; the older ones are still there'),
+  DRILL_FAILED: telling('the last backup that was tried does not open: until one does, no older one is removed'),
   MAIL_FAILED: telling('a mail could not be sent for a day, or its address was refused, and it was given up'),
   NO_MAIL_ADDRESS: telling('somebody was shown the key of this Mac, or a desk should hear of it, and no mail address is known'),
 } as const satisfies Record<string, AlarmKind>;
 export type AlarmCode = keyof typeof alarms;
 
 const kindOf = (code: string): AlarmKind | undefined => (Object.hasOwn(alarms, code) ? alarms[code as AlarmCode] : undefined);
+
+/** What it is about, for whoever has to judge it. */
+export const sayAlarm = (code: string): string => kindOf(code)?.says ?? 'of another version of this backend';
 
 export const stops = (alarm: Alarm): boolean => kindOf(alarm.code)?.stops ?? true;
 export const stopsTheMac = (open: readonly Alarm[]): Alarm | undefined => open.find(stops);
@@ -68,6 +91,11 @@ export const isOfIdentity = (alarm: Alarm): boolean => kindOf(alarm.code)?.ident
 /** Raises an alarm once: not while it is open, and not again with the same words after it was judged. */
 export async function raise(parts: Pick<CustodyParts, 'log'>, tx: Tx, at: number, macId: string | null, code: AlarmCode, detail: string): Promise<void> {
   if (await alarmLike(tx, macId, code, detail, macId === null && kindOf(code)?.ofOthers === true)) return;
+  await putAlarm(parts, tx, at, macId, code, detail);
+}
+
+/** Raises an alarm of which its caller knows that it is a new one. */
+export async function putAlarm(parts: Pick<CustodyParts, 'log'>, tx: Tx, at: number, macId: string | null, code: AlarmCode, detail: string): Promise<void> {
   const id = randomUUID();
   await insertAlarm(tx, { id, mac_id: macId, code, detail, opened_at: at, judged_at: null, judged_by: null, judgement: null });
   await audit(tx, { at, actor: 'server', act: 'alarm.raised', macId, details: { alarmId: id, code, detail } });

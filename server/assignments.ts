@@ -52,7 +52,7 @@ export function whose(claims: readonly Claim[]): Whose {
 
 /**
  * Whether a claim may bring its person to the keys that are here. What a profile says comes from whoever holds an enrolment:
- * before an admin has confirmed that one, it says nothing about keys that it has neither delivered nor proved (rules 6.7).
+ * before an admin has confirmed that one, it says nothing about keys that it has neither delivered nor proved.
  */
 export async function isTrusted(db: Db, mac: Mac, claim: Claim): Promise<boolean> {
   if (claim.source !== 'profile') return true;
@@ -174,7 +174,7 @@ export async function takeWordOfProfile(tx: Tx, at: number, caller: Caller, fact
   await give(tx, at, { macId: caller.macId, userName, account: null, source: 'profile', actor: 'mac', enrolmentId: caller.enrolmentId });
 }
 
-/** Rules 6.7: a Mac that is set up again may be somebody else's now. */
+/** A Mac that is set up again may be somebody else's now. */
 export async function endAssignments(tx: Tx, at: number, macId: string, because: string): Promise<void> {
   for (const claim of await claimsOf(tx, macId)) await end(tx, at, claim, { actor: 'server', because });
 }

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { sql } from 'kysely';
 import type { Store, Tx } from './parts.ts';
 import type { Tables } from './tables.ts';
 
@@ -76,12 +77,18 @@ const lineOf = ({ seq, at, actor, act, mac_id: macId, details }: Row): AuditLine
   details: JSON.parse(details) as Record<string, unknown>,
 });
 
-/** Every entry of this act in whose details this id stands, oldest first. */
-export async function entriesAbout(db: Store['db'] | Tx, act: string, id: string): Promise<AuditLine[]> {
-  const rows = db.selectFrom('audit').selectAll().where('act', '=', act);
+/** The act by which a key that has no record yet is shown. */
+export const broughtShown = 'brought.disclosed';
+
+/** By whom this brought key was shown, oldest first. The act stands in the words of the index `audit_brought_shown`. */
+export async function viewsOfBrought(db: Store['db'] | Tx, keyId: string): Promise<AuditLine[]> {
+  const rows = db
+    .selectFrom('audit')
+    .selectAll()
+    .where(sql<boolean>`act = ${sql.lit(broughtShown)}`);
   return (
     await rows
-      .where('details', 'like', `%${JSON.stringify(id)}%`)
+      .where('details', 'like', `%${JSON.stringify(keyId)}%`)
       .orderBy('seq')
       .execute()
   ).map(lineOf);

@@ -1,10 +1,10 @@
 import { createPrivateKey, type KeyObject, X509Certificate } from 'node:crypto';
-import { existsSync, readdirSync } from 'node:fs';
-import { join } from 'node:path';
+import { existsSync, readdirSync, renameSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { Problem } from '../protocol/problems.ts';
 import { issueServerCertificate, pem, readPem } from './certificates.ts';
 import type { CertificateAndKey, FolderPaths } from './data-folder.ts';
-import { readPrivate, readPublic, replacePrivate } from './private-files.ts';
+import { readPrivate, readPublic, replacePrivate, syncFolder } from './private-files.ts';
 
 export interface Authority {
   der: Buffer;
@@ -23,11 +23,16 @@ export function readAuthority(files: CertificateAndKey): Authority {
 
 /** The certificates of device CAs, from every PEM file in their folder. What is no certificate is a mistake and not passed over. */
 export function readDeviceCas(folder: string): Buffer[] {
-  if (!existsSync(folder)) return [];
-  return readdirSync(folder)
-    .filter((name) => name.endsWith('.pem'))
+  return deviceCaFiles(folder).flatMap((path) => checkDeviceCa(readPrivate(path), path));
+}
+
+/** What an editor leaves beside them, such as `ca.pem~` or `.ca.pem.swp`, is none. */
+export function deviceCaFiles(folder: string): string[] {
+  const names = existsSync(folder) ? readdirSync(folder) : [];
+  return names
+    .filter((name) => name.endsWith('.pem') && !name.startsWith('.'))
     .sort()
-    .flatMap((name) => checkDeviceCa(readPrivate(join(folder, name)), join(folder, name)));
+    .map((name) => join(folder, name));
 }
 
 export function checkDeviceCa(content: Buffer, name: string): Buffer[] {
@@ -67,10 +72,33 @@ export function checkTlsIdentity(certificate: Buffer, key: Buffer, names: Certif
   return leaf.validToDate.getTime();
 }
 
-/** Issues the listener's certificate anew from our own TLS CA, for the same key and names. */
+/** Issues the listener's certificate anew where a third of its time is left. */
 export function renewTlsCertificate(paths: FolderPaths, now: number): TlsIdentity | null {
-  const { certificate, key, notAfter } = readTlsIdentity(paths.tls);
-  if (notAfter - now > (serverCertificateDays / 3) * day) return null;
+  finishTlsChange(paths);
+  const { certificate, notAfter } = readTlsIdentity(paths.tls);
+  const isOfOurs =
+    !existsSync(paths.tlsCa.certificate) || new X509Certificate(certificate).verify(new X509Certificate(readPublic(paths.tlsCa.certificate)).publicKey);
+  return isOfOurs && notAfter - now > (serverCertificateDays / 3) * day ? null : reissueTlsCertificate(paths, now);
+}
+
+/** The next TLS CA becomes the one in use. Any step may be the last before a power cut: the next look goes on with it. */
+export function useNextTlsCa(paths: FolderPaths, digest: string, now: number): void {
+  // Kept: the way back, for as long as a Mac trusts it.
+  renameSync(dirname(paths.tlsCa.key), `${dirname(paths.tlsCa.key)}-retired-${digest.slice(0, 12)}`);
+  finishTlsChange(paths);
+  reissueTlsCertificate(paths, now);
+}
+
+function finishTlsChange(paths: FolderPaths): void {
+  const [used, next] = [dirname(paths.tlsCa.key), dirname(paths.nextTlsCa.key)];
+  if (existsSync(used) || !existsSync(next)) return;
+  renameSync(next, used);
+  syncFolder(paths.dir);
+}
+
+/** Issues the listener's certificate anew from our own TLS CA, for the same key and names. */
+function reissueTlsCertificate(paths: FolderPaths, now: number): TlsIdentity {
+  const { certificate, key } = readTlsIdentity(paths.tls);
   const leaf = new X509Certificate(certificate);
   const ca = readAuthority(paths.tlsCa);
   const names = (leaf.subjectAltName ?? '').split(', ').map((name) => name.replace(/^(DNS|IP Address):/, ''));

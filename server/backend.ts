@@ -3,13 +3,13 @@ import { Problem } from '../protocol/problems.ts';
 import { openClock, type ServerClock } from './clock.ts';
 import { createCustody } from './custody.ts';
 import { existingFolder, type FolderPaths, tooOpen } from './data-folder.ts';
-import { openDatabase } from './database.ts';
 import { openEscrowKeys } from './escrow-keys.ts';
 import { type Log, silentLog } from './log.ts';
 import type { EscrowKeys, ServerSecrets, Store } from './parts.ts';
 import { readServerSecrets } from './server-secrets.ts';
 import { readSettings, type ServerSettings } from './settings.ts';
 import { createTickets } from './tickets.ts';
+import { openFolderDatabase } from './upgrade.ts';
 
 export interface Backend {
   paths: FolderPaths;
@@ -69,10 +69,20 @@ export async function openBackend(options: {
   const escrowKeys = openEscrowKeys(paths.escrow, options.passphrase);
   if (!settings || !secrets) throw new Problem('SERVER_BUG');
   const { busyMilliseconds } = options;
-  const store = await openDatabase(paths.database, busyMilliseconds === undefined ? {} : { busyMilliseconds });
+  const store = await openFolderDatabase(paths, busyMilliseconds === undefined ? {} : { busyMilliseconds });
   try {
     const clock = await openClock(store, options.wallNow);
-    const custody = createCustody({ store, clock, escrowKeys, secrets, settings: settings.keys, log, taskDays: settings.coexistence?.taskDays ?? 3 });
+    const custody = createCustody({
+      store,
+      clock,
+      escrowKeys,
+      secrets,
+      settings: settings.keys,
+      log,
+      taskDays: settings.coexistence?.taskDays ?? 3,
+      ringDays: settings.coexistence?.ringDays ?? 3,
+      strangerDays: settings.coexistence?.strangerDays ?? 180,
+    });
     const tickets = createTickets({ store, clock, secrets });
     return { paths, settings, secrets, store, clock, escrowKeys, custody, tickets, log, close: () => store.close() };
   } catch (error) {

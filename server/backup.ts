@@ -1,39 +1,19 @@
-import { randomBytes } from 'node:crypto';
-import { existsSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, statSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { basename, dirname, join, relative, resolve } from 'node:path';
-import { z } from 'zod';
+import { existsSync, mkdtempSync, readdirSync, renameSync, rmSync, statSync } from 'node:fs';
+import { basename, dirname, join, resolve } from 'node:path';
 import { Problem } from '../protocol/problems.ts';
+import { archive, type Manifest, unpackBackup } from './archive.ts';
 import { audit, verifyAudit } from './audit.ts';
-import { openClock } from './clock.ts';
+import { hasDrillFailed, inDatabaseOf, lastBackupMark, tellOfFailure } from './backup-late.ts';
 import { existingFolder, type FolderPaths, folderPaths } from './data-folder.ts';
 import { openDatabase } from './database.ts';
-import { openEscrowKeys, readEscrowCertificates } from './escrow-keys.ts';
-import { proveOpens } from './init.ts';
-import { syncFolder } from './private-files.ts';
+import { sayAnew } from './operator-alarms.ts';
+import { syncFolder, unwritable } from './private-files.ts';
+import { isRowWhole } from './row-mac.ts';
+import { isSealed, sealFile, type UnsealKey, unsealFile } from './sealed-file.ts';
 import { readServerSecrets } from './server-secrets.ts';
-import { readSettings, serverVersion } from './settings.ts';
-import { copyDatabase, countRows, lastAuditEntry, newestReadableEnvelope, writeMemory } from './store/upkeep.ts';
-import { openTar, unpackTar } from './tar.ts';
-
-const manifestName = 'manifest.json';
-const member = z.strictObject({ name: z.string(), bytes: z.int().min(0), sha256: z.string().regex(/^[0-9a-f]{64}$/) });
-const manifest = z.strictObject({
-  format: z.literal('sparekey backup 1'),
-  madeAt: z.iso.datetime(),
-  serverVersion: z.string(),
-  /** The last entry of the audit: a database that was swapped for an older one shows itself. */
-  audit: z.strictObject({ seq: z.int(), hash: z.string() }),
-  members: z.array(member),
-});
-export type Manifest = z.infer<typeof manifest>;
-
-/** What belongs to a data folder, besides the database, which is copied by SQLite itself. */
-function filesOf(paths: FolderPaths): string[] {
-  const inside = (folder: string) => (existsSync(folder) ? readdirSync(folder).map((name) => join(folder, name)) : []);
-  const folders = [paths.escrow, paths.deviceCas, dirname(paths.agentCa.key), dirname(paths.tlsCa.key), dirname(paths.tls.key)];
-  return [paths.settings, paths.secrets, ...folders.flatMap(inside)].filter((path) => statSync(path).isFile() && !path.endsWith('.new'));
-}
+import { readSettings } from './settings.ts';
+import { copyDatabase, countRows, lastAuditEntry, newestEnvelopeWithRecord, writeMemory } from './store/upkeep.ts';
+import { removeUnfinished, unfinishedName } from './unfinished.ts';
 
 export interface BackupResult {
   file: string;
@@ -42,90 +22,84 @@ export interface BackupResult {
   members: number;
   macs: number;
   keys: number;
+  encrypted: boolean;
 }
 
 /**
  * Everything that a new machine needs, in one private file: a tar archive with a manifest of digests. The escrow key in
- * it is still encrypted; the agent CA's key and the server's secrets are not, so the file is to be kept like the data folder.
+ * it is still encrypted; the agent CA's key and the server's secrets are not. Without a certificate to encrypt it to, the file
+ * is to be kept like the data folder. What is made on the way lies in the data folder: of one that is encrypted, nothing in
+ * clear is ever beside it.
  */
-export async function backUp(options: { dir: string; file: string; actor: string }): Promise<BackupResult> {
+export async function backUp(options: { dir: string; file: string; actor: string; encryptTo?: Buffer | null }): Promise<BackupResult> {
   const paths = existingFolder(resolve(options.dir));
   const file = resolve(options.file);
   if (existsSync(file)) throw new Problem('USAGE', `${file} exists already; a backup replaces no file`);
   if (!existsSync(dirname(file))) throw new Problem('USAGE', `${dirname(file)} does not exist`);
-  const making = join(dirname(file), `.${basename(file)}.making-${randomBytes(4).toString('hex')}`);
-  const copy = `${making}.sqlite`;
+  const unfinished = unfinishedName();
+  const copy = join(paths.dir, `${unfinished}.sqlite`);
+  const plain = join(options.encryptTo ? paths.dir : dirname(file), unfinished);
+  const sealed = join(dirname(file), `${unfinished}.sealed`);
   const note = (act: 'backup.begun' | 'backup.made') => noteBackup(paths, { act, actor: options.actor, file: basename(file) });
   try {
+    for (const folder of [paths.dir, dirname(file)]) removeUnfinished(folder);
     const madeAt = await note('backup.begun');
     copyDatabase(paths.database, copy);
-    const copied = await openDatabase(copy);
-    const rows = await countRows(copied.db);
-    const last = await lastAuditEntry(copied.db);
-    await copied.close();
+    const rows = await lookInto(copy, paths);
     for (const end of ['-wal', '-shm']) rmSync(`${copy}${end}`, { force: true });
-
-    const tar = openTar(making);
-    const members = [];
-    try {
-      for (const path of filesOf(paths)) members.push(tar.add(relative(paths.dir, path), path, statSync(path).size));
-      members.push(tar.add(basename(paths.database), copy, statSync(copy).size));
-      const description: Manifest = {
-        format: 'sparekey backup 1',
-        madeAt: madeAt.toISOString(),
-        serverVersion: serverVersion(),
-        audit: { seq: last?.seq ?? 0, hash: last?.hash ?? '' },
-        members,
-      };
-      const text = Buffer.from(`${JSON.stringify(description, null, 2)}\n`);
-      tar.add(manifestName, text, text.length);
-    } catch (error) {
-      tar.abandon();
-      throw error;
-    }
-    tar.finish();
-    renameSync(making, file);
+    const members = archive(paths, copy, plain, madeAt);
+    rmSync(copy);
+    if (options.encryptTo) sealFile(plain, sealed, options.encryptTo);
+    renameSync(options.encryptTo ? sealed : plain, file);
     syncFolder(dirname(file));
     await note('backup.made');
-    return { file, bytes: statSync(file).size, madeAt: madeAt.toISOString(), members: members.length, macs: rows.macs, keys: rows.keys };
+    return { file, bytes: statSync(file).size, madeAt: madeAt.toISOString(), members, macs: rows.macs, keys: rows.keys, encrypted: Boolean(options.encryptTo) };
+  } catch (error) {
+    const problem = asBackupProblem(file, error);
+    await tellOfFailure(paths, 'BACKUP_FAILS', basename(file), problem);
+    throw problem;
   } finally {
-    for (const left of [making, copy, `${copy}-wal`, `${copy}-shm`]) rmSync(left, { force: true });
+    for (const left of [plain, sealed, copy, `${copy}-wal`, `${copy}-shm`]) rmSync(left, { force: true });
   }
 }
 
-async function noteBackup(paths: FolderPaths, { act, actor, file }: { act: 'backup.begun' | 'backup.made'; actor: string; file: string }): Promise<Date> {
-  const store = await openDatabase(paths.database);
+/** What could not be restored is no backup, and must not push out one that could: the audit and the newest envelope are looked at in the copy. */
+async function lookInto(copy: string, paths: FolderPaths): Promise<{ macs: number; keys: number }> {
+  const store = await openDatabase(copy);
   try {
-    const clock = await openClock(store);
-    return await store.write(async (tx) => {
-      const at = await clock.persist(tx);
-      if (act === 'backup.made') await writeMemory(tx, 'last-backup', String(at));
-      await audit(tx, { at, actor, act, details: { file } });
-      return new Date(at);
-    });
+    const verdict = await verifyAudit(store);
+    if (!verdict.ok) throw new Problem('AUDIT_BROKEN', `at entry ${verdict.brokenAt ?? 'unknown'}`);
+    const newest = await newestEnvelopeWithRecord(store.db);
+    if (newest && !(newest.record && isRowWhole(readServerSecrets(paths.secrets), newest.record, newest.envelope)))
+      throw new Problem('BACKUP_INVALID', `envelope ${newest.envelope.id.slice(0, 12)}, the newest, is not as it was stored`);
+    return await countRows(store.db);
   } finally {
     await store.close();
   }
 }
 
-/** Unpacks a backup into `folder` (new, private) and compares every digest with the manifest. */
-export function unpackBackup(file: string, folder: string): Manifest {
-  const unpacked = unpackTar(resolve(file), folder);
-  let described: Manifest;
-  try {
-    described = manifest.parse(JSON.parse(readFileSync(join(folder, manifestName), 'utf8')));
-  } catch {
-    throw new Problem('BACKUP_INVALID', 'its manifest is missing or cannot be read');
-  }
-  const found = unpacked.filter(({ name }) => name !== manifestName);
-  for (const wanted of described.members) {
-    const is = found.find(({ name }) => name === wanted.name);
-    if (!is) throw new Problem('BACKUP_INVALID', `${wanted.name} is missing`);
-    if (is.sha256 !== wanted.sha256 || is.bytes !== wanted.bytes) throw new Problem('BACKUP_INVALID', `${wanted.name} is not what was backed up`);
-  }
-  if (found.length !== described.members.length) throw new Problem('BACKUP_INVALID', 'it holds files that its manifest does not name');
-  rmSync(join(folder, manifestName));
-  return described;
+/** A full disk is the everyday case of a timer. */
+function asBackupProblem(file: string, error: unknown): unknown {
+  const { code, errcode } = error as NodeJS.ErrnoException & { errcode?: number };
+  // SQLite says it in its own way while it writes its copy.
+  if (errcode !== undefined && (errcode & 0xff) === 13) return new Problem('BACKUP_FAILED', `${file} (the disk is full)`, { cause: error });
+  const wrapped = code === undefined ? error : unwritable(file, error);
+  return wrapped instanceof Problem && ['DATA_FOLDER_UNWRITABLE', 'DISK_FULL'].includes(wrapped.code)
+    ? new Problem('BACKUP_FAILED', wrapped.detail, { cause: error })
+    : error;
+}
+
+function noteBackup(paths: FolderPaths, { act, actor, file }: { act: 'backup.begun' | 'backup.made'; actor: string; file: string }): Promise<Date> {
+  return inDatabaseOf(paths, async (store, ground) => {
+    const at = await store.write(async (tx) => {
+      const now = await ground.clock.persist(tx);
+      if (act === 'backup.made') await writeMemory(tx, lastBackupMark, String(now));
+      await audit(tx, { at: now, actor, act, details: { file } });
+      return now;
+    });
+    if (act === 'backup.made') await sayAnew(ground, 'BACKUP_FAILS', []);
+    return new Date(at);
+  });
 }
 
 /** Opens what was unpacked as a data folder, and says what is wrong with it. */
@@ -143,43 +117,55 @@ export async function openUnpacked(folder: string, described: Manifest) {
   return { paths, secrets, store, auditRows: verdict.rows };
 }
 
-export interface VerifyResult {
-  file: string;
-  madeAt: string;
-  macs: number;
-  keys: number;
-  envelopes: number;
-  auditRows: number;
-  /** Which envelope was opened from the backup alone; null where it has none yet and a trial one was opened instead. */
-  opened: { serial: string; recordId: string; receivedAt: string } | null;
+/** Of a timer: its own name, by the time, so that they sort. */
+const timedName = /^sparekey-\d{8}T\d{6}Z\.tar(\.cms)?$/;
+
+/** The newest backup that a timer has put there. */
+export function newestBackup(folder: string): string {
+  const [newest] = timedBackups(folder);
+  if (newest === undefined) throw new Problem('BACKUP_INVALID', `there is no backup in ${folder}`);
+  return newest;
 }
 
-/** The drill: from this one file and the passphrase, and nothing else, one envelope is opened. */
-export async function verifyBackup(options: { file: string; passphrase: string }): Promise<VerifyResult> {
-  const folder = mkdtempSync(join(tmpdir(), 'sparekey-verify-'));
+function timedBackups(folder: string): string[] {
   try {
-    const described = unpackBackup(options.file, folder);
-    const { paths, secrets, store, auditRows } = await openUnpacked(folder, described);
-    try {
-      const keys = openEscrowKeys(paths.escrow, options.passphrase);
-      const rows = await countRows(store.db);
-      const newest = await newestReadableEnvelope(store.db);
-      if (newest?.bytes) {
-        const key = await keys.open(newest.bytes);
-        if (typeof key === 'string' || key.fingerprint(secrets.fingerprint) !== newest.fingerprint)
-          throw new Problem('BACKUP_INVALID', `the key of ${newest.serial} does not open from it`);
-      } else {
-        for (const { digest } of readEscrowCertificates(paths.escrow)) {
-          const pair = ['key', 'certificate'].map((part) => readFileSync(join(paths.escrow, `${digest}.${part}.pem`), 'utf8')).join('');
-          proveOpens(pair, options.passphrase);
-        }
-      }
-      const opened = newest && { serial: newest.serial, recordId: newest.record_id, receivedAt: new Date(newest.received_at).toISOString() };
-      return { file: resolve(options.file), madeAt: described.madeAt, ...rows, auditRows, opened };
-    } finally {
-      await store.close();
-    }
+    const names = readdirSync(folder).filter((name) => timedName.test(name));
+    // By their time: an encrypted one and a plain one may stand beside each other.
+    return names.sort((one, other) => other.slice(0, 25).localeCompare(one.slice(0, 25))).map((name) => join(folder, name));
+  } catch (error) {
+    throw new Problem('USAGE', `${folder} cannot be read (${(error as NodeJS.ErrnoException).code ?? 'unknown'})`);
+  }
+}
+
+/**
+ * For a timer: a new file in this folder, and only then the oldest beyond `keep` are removed. Other files there stay. Where the
+ * last drill failed nothing is removed: an older one may be the one that opens.
+ */
+export async function backUpInto(options: { dir: string; folder: string; keep: number; actor: string; encryptTo: Buffer | null }) {
+  const { dir, keep, actor, encryptTo } = options;
+  const folder = resolve(options.folder);
+  timedBackups(folder);
+  const { now, drillFailed } = await inDatabaseOf(existingFolder(resolve(dir)), async (store, { clock }) => ({
+    now: new Date(clock.now()),
+    drillFailed: await hasDrillFailed(store),
+  }));
+  const stamp = now.toISOString().replace(/\.\d+/, '').replace(/[-:]/g, '');
+  const made = await backUp({ dir, file: join(folder, `sparekey-${stamp}.tar${encryptTo ? '.cms' : ''}`), actor, encryptTo });
+  const removed = drillFailed ? [] : timedBackups(folder).slice(keep);
+  for (const path of removed) rmSync(path, { force: true });
+  return { ...made, removed: removed.length, drillFailed };
+}
+
+/** Unpacks a backup, encrypted or not, into `folder` (new, private). `keys` are asked for only where it is encrypted. */
+export async function unpackAny(file: string, folder: string, keys: () => Promise<readonly UnsealKey[]>): Promise<{ described: Manifest; sealed: boolean }> {
+  if (!isSealed(resolve(file))) return { described: unpackBackup(file, folder), sealed: false };
+  // Beside it: there is room for as much again.
+  const inside = mkdtempSync(`${folder}-`);
+  try {
+    const plain = join(inside, 'backup.tar');
+    unsealFile(resolve(file), plain, await keys());
+    return { described: unpackBackup(plain, folder), sealed: true };
   } finally {
-    rmSync(folder, { recursive: true, force: true });
+    rmSync(inside, { recursive: true, force: true });
   }
 }

@@ -3,7 +3,7 @@ import { Problem } from '../protocol/problems.ts';
 import { stopsTheMac } from './alarms.ts';
 import { audit } from './audit.ts';
 import { movedAway } from './check-in-alarms.ts';
-import { type CustodyParts, day, isoTime, sameCase } from './custody-parts.ts';
+import { type CustodyParts, day, isoTime, minute, sameCase } from './custody-parts.ts';
 import { type AllowedGrant, allowGrant, repeatedGrant, sealAllowed } from './grants.ts';
 import { presentHold } from './holds.ts';
 import { expireOrders } from './orders.ts';
@@ -11,17 +11,21 @@ import type { Caller, Tx } from './parts.ts';
 import { waitsInRing } from './rings/move.ts';
 import { openAlarmsOf } from './store/alarms.ts';
 import { openDebtsOf } from './store/debts.ts';
+import { rotationOnItsWay } from './store/mdm.ts';
 import { countBegins, insertRotation, openRotationOf, type Rotation, rotationById } from './store/rotations.ts';
 import { enrolmentForCustody } from './store/sessions.ts';
 
 const beginsPerDay = 3;
+/** A Mac that is here fetches a command of its MDM within minutes. One that has not done so by then finds another key than the command has, and refuses it. */
+const mdmAtWork = day;
+const askAgain = 10 * minute;
 
 interface Begun {
   rotation: Pick<Rotation, 'id' | 'begun_at'>;
   grant: AllowedGrant | null;
 }
 
-/** Rules 4.5: the server says that a key may be replaced now, and remembers it before the Mac does anything. A grant is given whole with it, or nothing is begun. */
+/** The server says that a key may be replaced now, and remembers it before the Mac does anything. A grant is given whole with it, or nothing is begun. */
 export async function begin(parts: CustodyParts, caller: Caller, request: BeginRequest): Promise<BeginReply> {
   if (caller.standing !== 'active') throw new Problem('ENROLMENT_REVOKED');
   if (caller.protocol < oldestForBegin) throw new Problem('PROTOCOL_TOO_OLD');
@@ -60,6 +64,11 @@ async function stoppedNow(parts: CustodyParts, tx: Tx, at: number, caller: Calle
   if (alarm) return new Problem('ROTATION_ALARM', alarm.code);
   const waits = await waitsInRing(tx, caller.macId);
   if (waits !== null) return new Problem('ROTATION_RING', waits);
+  const byMdm = await rotationOnItsWay(tx, { id: caller.macId, hardwareUuid: sameCase(caller.hardwareUuid) }, at - mdmAtWork);
+  if (byMdm) {
+    const left = (byMdm.sent_at ?? at) + mdmAtWork - at;
+    return new Problem('ROTATION_BY_MDM', `command ${byMdm.uuid}`, { retryAfterSeconds: Math.ceil(Math.min(left, askAgain) / 1000) });
+  }
   const hold = await presentHold(parts, tx, at, caller.macId, volume);
   return hold && new Problem('ROTATION_WAIT', hold.because, { retryAfterSeconds: Math.ceil((hold.until - at) / 1000) });
 }

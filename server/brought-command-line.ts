@@ -1,11 +1,12 @@
 import { Problem } from '../protocol/problems.ts';
-import { neededReason } from './command.ts';
+import { confirmed, neededReason } from './command.ts';
 import { type Commands, collect, wholeNumber } from './parts-command-line.ts';
 
 /** Keys that others had, what only a person can do at the MDM, and the feed of what happens here: the commands. */
 export function addBroughtCommands({ program, add, inBackend }: Commands): void {
   const commands = () => import('./brought/commands.ts');
-  add(program, 'brought', 'lists keys that others had, and what became of each: never a key', 'brought --state waiting', 'folder')
+  const others = program.command('brought').description('keys that others had');
+  add(others, 'list', 'lists them, and what became of each: never a key', 'brought --state waiting', 'folder')
     .option('--serial <serial>', 'of one serial number')
     .option('--state <state>', 'waiting, aside, offered, known, refuted or withdrawn')
     .action(async (options) => {
@@ -13,6 +14,28 @@ export function addBroughtCommands({ program, add, inBackend }: Commands): void 
       if (options.state !== undefined && !isBroughtState(options.state))
         throw new Problem('USAGE', '--state is waiting, aside, offered, known, refuted or withdrawn');
       await inBackend(options, (backend) => brought(backend, { serial: options.serial?.trim().toUpperCase(), state: options.state }));
+    });
+
+  add(
+    others,
+    'clear',
+    'takes away keys for which nobody answers, and that no Mac has proved: of Crypt with a header that all Macs share, or with nothing',
+    'brought clear --trust none --reason "somebody made them up"',
+    'folder',
+    'reason',
+  )
+    .option('--serial <serial>', 'those of one serial number')
+    .option('--trust <trust>', 'those that came with a header, or with none')
+    .option('--yes', 'do not ask')
+    .action(async (options) => {
+      const serial = options.serial?.trim().toUpperCase() ?? null;
+      const trust = (['header', 'none'] as const).find((one) => one === options.trust) ?? null;
+      if (options.trust !== undefined && trust === null) throw new Problem('USAGE', '--trust is header or none: for the others somebody answers');
+      if (serial === null && trust === null) throw new Problem('USAGE', 'say which: --serial, --trust or both');
+      const reason = neededReason(options.reason);
+      const { clearBrought } = await commands();
+      const confirm = (question: string) => confirmed(question, options.yes);
+      await inBackend(options, (backend, actor) => clearBrought(backend, { serial, trust, actor, reason, confirm }));
     });
 
   const tasks = program.command('tasks').description('shown keys that only the MDM can replace');

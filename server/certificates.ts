@@ -58,7 +58,7 @@ export function makeCa(options: { commonName: string; years: number; at: Date })
   return { certificateDer, privateKey };
 }
 
-/** The certificate by which a Mac is known: its name is the enrolment's id (rules 6.6). */
+/** The certificate by which a Mac is known: its name is the enrolment's id. */
 export function issueClientCertificate(options: Issuer & { publicKeyDer: Uint8Array; commonName: string; at: Date; days: number }): Buffer {
   return issueLeaf({ ...options, subject: nameOf({ CN: options.commonName }), purpose: clientAuth });
 }

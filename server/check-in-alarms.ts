@@ -10,7 +10,7 @@ import { judgedSince } from './store/alarms.ts';
 import { type Mac, macsLike } from './store/macs.ts';
 import { activeEnrolmentsOf, latestSessionOf, sessionOf, updateEnrolment } from './store/sessions.ts';
 
-/** Rules 6.8: the identity is used on other hardware. Nothing of the message is accepted; only the alarm is stored. */
+/** The identity is used on other hardware. Nothing of the message is accepted; only the alarm is stored. */
 export async function movedAway(parts: CustodyParts, caller: Caller, hardwareUuid: string, by: string): Promise<Problem> {
   const detail = `enrolment ${caller.enrolmentId} on hardware ${sameCase(hardwareUuid)}`;
   await parts.act((tx, at) => raise(parts, tx, at, caller.macId, 'IDENTITY_MOVED', detail));
@@ -81,7 +81,7 @@ export async function watchForeignChanges(parts: CustodyParts, tx: Tx, at: numbe
   if (Date.parse(newest ?? '') - before > minute) {
     const details = { changedAt: newest ?? null, suspects, escrowPayload: escrow.payload };
     await audit(tx, { at, actor: 'mac', act: 'key.changed-by-other', macId: mac.id, details });
-    await closeTasksByChange(tx, at, mac.serial, Date.parse(newest ?? ''));
+    await closeTasksByChange(tx, at, mac.id, Date.parse(newest ?? ''));
   }
   // Where the MDM replaces the keys and we only watch, there is one rotator.
   const wereOurs = facts.rotator === 'sparekey' && (escrow.payload !== 'foreign' || facts.escrowOwner === 'mdm');

@@ -1,11 +1,12 @@
 import type { CheckInReply, CheckInRequest, Facts } from '../protocol/messages.ts';
 import { settle } from './alarms.ts';
 import { audit } from './audit.ts';
+import { settleBrought } from './brought/settle.ts';
 import { type CustodyParts, minute, sameCase } from './custody-parts.ts';
 import { counts, isLiving } from './custody-state.ts';
 import { closeIfPaid, closeOne, oweRotation } from './debts.ts';
 import type { Caller, Tx } from './parts.ts';
-import { orderProof, takeProof } from './proofs.ts';
+import { type GivenProof, orderProof, takeProof } from './proofs.ts';
 import { debtById, openDebtsOf } from './store/debts.ts';
 import { grantsOf } from './store/grants.ts';
 import { envelopeOfMac, recordById, recordsOfVolume, setRecordState } from './store/keys.ts';
@@ -14,7 +15,7 @@ import { endProofOrders } from './store/proofs.ts';
 import { endRotation, rotationById, usedInBoot } from './store/rotations.ts';
 import { type Session, sessionOf } from './store/sessions.ts';
 
-/** A run that was given a key for a proof answers within this, or it was another run (7.4). */
+/** A run that was given a key for a proof answers within this, or it was another run. */
 const sameRun = 10 * minute;
 
 /** A truthful Mac owes a handful. */
@@ -48,14 +49,23 @@ async function answeredAt(tx: Tx, at: number, { caller, facts }: Reported, proof
 }
 
 async function takeAnswer(parts: CustodyParts, tx: Tx, at: number, reported: Reported, proof: CheckInRequest['proofs'][number]): Promise<void> {
-  const { caller, mac } = reported;
-  const envelope = await envelopeOfMac(tx, mac.id, proof.envelopeId);
-  const record = envelope ? await recordById(tx, envelope.record_id) : undefined;
+  const { caller, mac, facts } = reported;
+  const recordOf = async () => {
+    const envelope = await envelopeOfMac(tx, mac.id, proof.envelopeId);
+    return envelope && recordById(tx, envelope.record_id);
+  };
+  const found = await recordOf();
+  // Said before the Mac started from another volume, and what others brought went with it: it comes back first.
+  const isMoved = found !== undefined && found.volume !== facts.volume;
+  if (isMoved) await settleBrought(parts, tx, at, mac.id);
+  const record = isMoved ? await recordOf() : found;
   if (!record) return;
   const when = await answeredAt(tx, at, reported, proof);
   const boot = sameCase(proof.boot);
   const run = `${boot}@${Math.floor(proof.uptimeSeconds)}`;
-  await takeProof(parts, tx, at, {
+  // The journal of a Mac lies on its volume: what macOS said there says nothing of a key of another one.
+  const isHere = record.volume === facts.volume;
+  const given: GivenProof = {
     id: proof.id,
     record,
     enrolmentId: caller.enrolmentId,
@@ -64,10 +74,13 @@ async function takeAnswer(parts: CustodyParts, tx: Tx, at: number, reported: Rep
     boot,
     answeredAt: when,
     run,
-  });
-  // 7.4: the key that was given for this proof was used for it and is gone from the Mac again.
+  };
+  if (isHere) await takeProof(parts, tx, at, given);
+  // The key that was given for this proof was used for it and is gone from the Mac again.
   for (const grant of await grantsOf(tx, mac.id, when - sameRun)) {
-    if (grant.purpose !== 'prove' || grant.for_id !== proof.orderId || grant.record_id !== record.id || grant.boot !== boot) continue;
+    if (grant.purpose !== 'prove' || grant.for_id !== proof.orderId || grant.boot !== boot) continue;
+    const was = grant.record_id === record.id ? record : await recordById(tx, grant.record_id);
+    if (was?.volume !== facts.volume || was.fingerprint !== record.fingerprint) continue;
     const debt = await debtById(tx, mac.id, grant.id);
     if (debt && debt.closed_at === null) await closeOne(tx, at, debt, `proof ${proof.id}`);
   }
@@ -123,7 +136,7 @@ async function takeEnding(parts: CustodyParts, tx: Tx, at: number, { mac, facts 
   // The change of macOS's file was our own then, whoever it is sealed for: the key is lost, and not somebody else's.
   if (ending.as === 'exhausted') await updateMac(tx, mac.id, { exhausted_at: at, exhausted_volume: rotation.volume, escrow_changed_at: null });
   if (ending.as !== 'not-changed') return;
-  // The doubt that the rotation itself made ends with it, if the held key answered `true` after it was begun (2.2).
+  // The doubt that the rotation itself made ends with it, if the held key answered `true` after it was begun.
   const records = await recordsOfVolume(tx, mac.id, rotation.volume);
   const held = records.find((record) => record.state === 'held');
   if (!held || held.proved_at === null || held.proved_at < rotation.begun_at) return;

@@ -4,7 +4,7 @@ import { Problem } from '../protocol/problems.ts';
 import { settle, stops } from './alarms.ts';
 import { takeWordOfProfile } from './assignments.ts';
 import { audit } from './audit.ts';
-import { settleBrought } from './brought/settle.ts';
+import { mayTakeBrought, settleBrought } from './brought/settle.ts';
 import { isBroughtRecord } from './brought/sources.ts';
 import { movedAway, watchEnrolments, watchForeignChanges, watchOtherMacs, watchSessions } from './check-in-alarms.ts';
 import { takeReports } from './check-in-reports.ts';
@@ -18,8 +18,9 @@ import { orderProof, orderScheduledProof } from './proofs.ts';
 import { answersOf, nameHeld, nameKey } from './replies.ts';
 import { settleRing, waitsInRing } from './rings/move.ts';
 import { openAlarmsOf } from './store/alarms.ts';
+import { broughtEnvelopesAmong } from './store/brought.ts';
 import { openDebtsOf, orderById } from './store/debts.ts';
-import { envelopesAmong, envelopesOfRecord, onlyBroughtAmong, recordsOfVolume } from './store/keys.ts';
+import { envelopesAmong, envelopesOfRecord, isOnVolume, onlyBroughtAmong, recordsOfVolume } from './store/keys.ts';
 import { foreignAmong, type Mac, macById, noteForeignFile, updateMac } from './store/macs.ts';
 import { openProofOrdersOf, triesSince } from './store/proofs.ts';
 import { endRotation, openRotationOf, rotationDoneSince } from './store/rotations.ts';
@@ -33,7 +34,7 @@ const mostCandidates = 32;
 /** Boot sessions that are remembered of one enrolment. */
 const sessionsKept = 64;
 
-/** The server's answer to a check-in (rules 5.1): what the Mac said is stored and the answer read in one act. */
+/** The server's answer to a check-in: what the Mac said is stored and the answer read in one act. */
 export async function checkIn(parts: CustodyParts, caller: Caller, request: CheckInRequest): Promise<CheckInReply> {
   if (caller.standing !== 'active') throw new Problem('ENROLMENT_REVOKED');
   if (sameCase(request.facts.hardwareUuid) !== sameCase(caller.hardwareUuid)) throw await movedAway(parts, caller, request.facts.hardwareUuid, 'a check-in');
@@ -113,7 +114,7 @@ async function leaveOtherVolume(tx: Tx, at: number, mac: Mac): Promise<void> {
   await audit(tx, { at, actor: 'server', act: 'rotation.ended', macId: mac.id, details: { rotationId: open.id, as: 'not-known', because: 'another volume' } });
 }
 
-/** Rules 8.2: on schedule, and when something changed that an old answer says nothing about. `mac` is as it was before. */
+/** On schedule, and when something changed that an old answer says nothing about. `mac` is as it was before. */
 async function orderDueProofs(parts: CustodyParts, tx: Tx, at: number, mac: Mac, facts: Facts, fileChangedAt: number | null): Promise<void> {
   const held = (await recordsOfVolume(tx, mac.id, facts.volume)).find((record) => record.state === 'held');
   if (!held || held.refuted_at !== null) return;
@@ -126,7 +127,7 @@ async function orderDueProofs(parts: CustodyParts, tx: Tx, at: number, mac: Mac,
     file !== null &&
     fileChangedAt !== null &&
     (held.proved_at ?? 0) < fileChangedAt &&
-    (await envelopesAmong(tx, mac.id, [file])).length === 0 &&
+    !(await isOnVolume(tx, mac.id, facts.volume, file)) &&
     (await openRotationOf(tx, mac.id)) === undefined;
   const provedSince = mac.last_seen_at !== null && (held.proved_at ?? 0) >= mac.last_seen_at;
   const because =
@@ -177,7 +178,10 @@ async function answer(
   const mac = await macById(tx, macId);
   if (!mac) throw new Error('a Mac that has just checked in is not there');
   const known = new Set([...(await envelopesAmong(tx, macId, offers)), ...(await foreignAmong(tx, macId, offers))]);
-  if (confirmedCaller) for (const { id } of await onlyBroughtAmong(tx, macId, offers)) known.delete(id);
+  if (confirmedCaller) for (const { id } of await onlyBroughtAmong(tx, macId, offers, volume)) known.delete(id);
+  // Others brought them for its serial number: they are its own when it is beyond doubt that it is that Mac.
+  const brought = await broughtEnvelopesAmong(tx, offers);
+  if (brought.length > 0 && !(await mayTakeBrought(tx, { macId, serial: mac.serial, confirmed: confirmedCaller }))) for (const id of brought) known.add(id);
   const custody = await custodyNow(parts, tx, mac, at);
   const hold = await presentHold(parts, tx, at, macId, volume);
   const rotation = await openRotationOf(tx, macId);
@@ -250,8 +254,12 @@ async function proofOrdersFor(
     due.push({ id: order.id, recordId, envelopeIds });
   }
   // macOS writes its file when it makes a key: since then a key that others brought is likelier than one that was proved before.
-  const isBrought = due.some(({ recordId }) => records.some((one) => one.id === recordId && one.state === 'candidate' && isBroughtRecord(one.source)));
+  const isBrought = due.some(({ recordId }) =>
+    records.some((one) => one.id === recordId && one.state === 'candidate' && one.unverified === 0 && isBroughtRecord(one.source)),
+  );
   const old = records.find((one) => one.state === 'held' && (one.proved_at ?? 0) < (changedAt ?? 0))?.id;
-  const rank = ({ recordId }: { recordId: string }) => (isBrought && recordId === old ? 1 : 0);
+  // What strangers say comes last: each wrong key costs a try, and each that is given costs the day.
+  const unverified = new Set(records.filter((one) => one.unverified === 1).map(({ id }) => id));
+  const rank = ({ recordId }: { recordId: string }) => (unverified.has(recordId) ? 2 : isBrought && recordId === old ? 1 : 0);
   return { due: due.toSorted((one, other) => rank(one) - rank(other)), later };
 }

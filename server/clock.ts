@@ -16,7 +16,7 @@ const worthSayingMs = 2000;
 const sayOnStderr = (words: string): void => process.emitWarning(words, 'ServerClock');
 
 /**
- * Every time that decides anything comes from here and never steps back (rules 1), neither while the server runs nor
+ * Every time that decides anything comes from here and never steps back, neither while the server runs nor
  * over a restart. While the wall clock is behind, time goes on from the mark at its usual pace: holds and nonces still end.
  */
 export async function openClock(store: Store, wallNow: () => number = Date.now, warn: (words: string) => void = sayOnStderr): Promise<ServerClock> {

@@ -5,12 +5,19 @@ const words = (most: number) => z.string().trim().min(1).max(most);
 const file = z.string().startsWith('/', 'is not an absolute path').max(1024);
 const origin = httpsOrigin('https://mdm.example.org');
 
+const proxyAddress = z.string().refine((text) => {
+  const url = URL.parse(text);
+  return url?.protocol === 'http:' && url.origin === text.replace(/:80$/, '');
+}, 'is no address of a proxy such as http://proxy.example.org:3128 (no account, no path)');
+
 /** Each source of keys has a rate of its own, below what it allows: a stopped MDM is worse than a slow reading. */
 const reading = {
   everyHours: whole(1, 720).default(24),
   requestsPerMinute: whole(1, 600).default(60),
   /** PEM, where its certificate is of a CA that this machine does not know. */
   trustedCertificatesFile: file.nullable().default(null),
+  /** Where the product is reached through a proxy only. It sees the name of the product and nothing else. */
+  proxy: proxyAddress.nullable().default(null),
 } as const;
 
 /** `coexistence` of settings.json: what other systems may say to this backend, and what it asks of them. Null: nothing. */
@@ -85,5 +92,9 @@ export const coexistenceSettings = z.strictObject({
     .prefault({}),
   /** Days that a person has to have a shown key replaced where only the MDM can. */
   taskDays: whole(1, 90).default(3),
+  /** Days that a Mac of a ring may stay `waiting` or `proving` before that is an alarm. */
+  ringDays: whole(1, 90).default(3),
+  /** Days after which a key that came with no more than a header, or with nothing, and that no Mac has proved, goes. */
+  strangerDays: whole(1, 3650).default(180),
 });
 export type CoexistenceSettings = z.infer<typeof coexistenceSettings>;

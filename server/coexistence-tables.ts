@@ -1,4 +1,4 @@
-/** The rows about living beside an MDM; the meaning of each column is said in migrations/0003-coexistence.ts. */
+/** The rows about living beside an MDM; the meaning of each column is said in migrations/0003-coexistence.ts and 0004-coexistence-mended.ts. */
 export interface CoexistenceTables {
   import_run: {
     id: string;
@@ -33,7 +33,15 @@ export interface CoexistenceTables {
     mac_id: string | null;
     record_id: string | null;
     disclosed_at: number | null;
+    maybe_shown_at: number | null;
+    counts_from: number;
+    device_id: string | null;
+    also_source: string | null;
+    also_trust: 'admin' | 'mdm' | 'device' | 'header' | 'none' | null;
+    also_made_at: number | null;
+    also_by: string | null;
   };
+  brought_block: { digest: string; serial: string; envelope_id: string };
   mdm_device: {
     id: string;
     server: string;
@@ -62,8 +70,11 @@ export interface CoexistenceTables {
     record_id: string | null;
     brought_id: string | null;
     override_hold: number;
+    escrow_payload: string | null;
     reply_certificate: Uint8Array | null;
     reply_key: Uint8Array | null;
+    reply: Uint8Array | null;
+    named: number;
   };
   mdm_copy: { mac_id: string; old_since: number; because: string; refreshed_at: number | null; refreshed_by: string | null };
   mdm_task: {
@@ -104,6 +115,9 @@ export interface CoexistenceTables {
     next_at: number;
     figures: string | null;
     problem: string | null;
+    good_since: number | null;
+    quiet_until: number | null;
+    quiet_times: number;
   };
   connector_mac: {
     connector: string;
@@ -114,5 +128,11 @@ export interface CoexistenceTables {
     answer: 'key' | 'none' | 'forbidden' | 'unreadable' | 'failed' | null;
     refresh_asked_at: number | null;
     rotate_asked_at: number | null;
+    heard_at: number | null;
+    useless: string | null;
+    refresh_failed: number;
+    refresh_next_at: number | null;
+    rotate_failed: number;
+    rotate_next_at: number | null;
   };
 }

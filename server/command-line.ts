@@ -2,6 +2,8 @@ import { Command, CommanderError } from 'commander';
 import { Problem } from '../protocol/problems.ts';
 import { addAccountCommands } from './accounts-command-line.ts';
 import { addAssignmentCommands } from './assignments-command-line.ts';
+import { addAuthorityCommands } from './authority-command-line.ts';
+import { addBackupCommands } from './backup-command-line.ts';
 import { addBroughtCommands } from './brought-command-line.ts';
 import { addCensusCommand } from './census-command-line.ts';
 import { confirmed, type GivenOptions, neededReason, print } from './command.ts';
@@ -13,7 +15,7 @@ import { addMdmCommands } from './mdm-command-line.ts';
 import { type Commands, collect, wholeNumber } from './parts-command-line.ts';
 import { addRingCommands } from './ring-command-line.ts';
 import type { MountSites } from './serve.ts';
-import { serverVersion } from './settings.ts';
+import { serverVersion, usualDataFolder } from './settings.ts';
 import { addTicketCommands } from './tickets-command-line.ts';
 
 /** The commands of `sparekey-server`. Each loads what it needs when it is asked for. Resolves with the exit status. */
@@ -32,14 +34,16 @@ export async function commandLine(given: { argv: readonly string[]; operator: st
       .command(name, { isDefault: name === 'list' })
       .description(description)
       .option('--json', 'print the result as one line of JSON');
-    if (needs.includes('folder')) command.requiredOption('--dir <folder>', 'the data folder');
+    const usual = usualDataFolder();
+    if (needs.includes('folder') && usual !== null) command.option('--dir <folder>', 'the data folder', usual);
+    else if (needs.includes('folder')) command.requiredOption('--dir <folder>', 'the data folder');
     if (needs.includes('passphrase')) {
       command.option('--passphrase-file <file>', 'file with the passphrase of the escrow key, readable by its owner only');
       command.option('--passphrase-fd <number>', 'descriptor to read the passphrase from', wholeNumber(0, 1023));
     }
     if (needs.includes('reason')) command.option('--reason <text>', 'why, for the audit (needed)');
     if (needs.includes('reason') || needs.includes('actor')) command.option('--as <name>', 'who does this, for the audit', operator);
-    const where = needs.includes('folder') ? ' --dir /var/lib/sparekey' : '';
+    const where = needs.includes('folder') && usual === null ? ' --dir /var/lib/sparekey' : '';
     return command.addHelpText('after', `\nExample:\n  sparekey-server ${example.replace(/(?=$| >)/, where)}`);
   };
   const inBackend: Commands['inBackend'] = async (options, work, passphrase = null) => {
@@ -53,12 +57,11 @@ export async function commandLine(given: { argv: readonly string[]; operator: st
   };
   const passphraseOf = async (options: GivenOptions): Promise<string> => (await import('./passphrase.ts')).readPassphrase(options);
   const onMacs = () => import('./mac-commands.ts');
-  const onBackups = () => import('./backup-command.ts');
 
   add(program, 'init', 'makes the data folder of a new backend', 'init --name keys.example.org --copy /media/usb/escrow-key.txt', 'folder', 'passphrase')
     .requiredOption('--name <host,…>', 'names under which the Macs reach it, the first is its address')
     .option('--organisation <name>', 'name of the organisation', 'This organisation')
-    .option('--devices-port <port>', 'port of the Macs’ listener', wholeNumber(1, 65_535), 8443)
+    .option('--devices-port <port>', 'port of the Macs’ listener (default 8443)', wholeNumber(1, 65_535))
     .option('--copy <file>', 'where the offline copy of the escrow key goes: a disk that is put away')
     .option('--no-copy', 'make no offline copy')
     .option('--device-ca <file>', 'CA of device certificates, PEM (more than once)', collect, [])
@@ -66,6 +69,7 @@ export async function commandLine(given: { argv: readonly string[]; operator: st
     .option('--tls-key <file>', 'its key, PEM')
     .option('--portal <address>', 'the address of the site for people, such as https://key.example.org: puts `people` into the settings')
     .option('--portal-port <port>', 'port that it listens at (default: the port of that address, or 8444)', wholeNumber(1, 65_535))
+    .option('--one-port', 'the reference layout: Macs and people come to one port (443) under two names, --name and --portal')
     .option('--admin <name>', 'the first admin', operator)
     .action(async (options) => {
       exit = print(await (await import('./init-command.ts')).init(options), options.json);
@@ -237,36 +241,10 @@ export async function commandLine(given: { argv: readonly string[]; operator: st
     await inBackend(options, auditVerdict);
   });
 
-  add(
-    program,
-    'backup <file>',
-    'writes everything into one private file, while the backend runs',
-    'backup /backup/sparekey-2026-11-22.tar',
-    'folder',
-    'actor',
-  ).action(async (file: string, options) => {
-    const { backUpCommand } = await onBackups();
-    exit = print(await backUpCommand({ dir: options.dir, file, actor: options.as }), options.json);
+  addAuthorityCommands({ program, add, inBackend });
+  addBackupCommands({ program, add }, (result, json) => {
+    exit = print(result, json);
   });
-
-  add(program, 'verify-backup <file>', 'opens one envelope from a backup alone', 'verify-backup /backup/sparekey-2026-11-22.tar', 'passphrase').action(
-    async (file: string, options) => {
-      const { verifyBackupCommand } = await onBackups();
-      exit = print(await verifyBackupCommand({ file, passphrase: await passphraseOf(options) }), options.json);
-    },
-  );
-
-  add(program, 'restore <file>', 'makes a data folder from a backup', 'restore sparekey.tar --revocations revocations.json', 'folder', 'actor')
-    .option('--revocations <file>', 'what was revoked since the backup, as `revocations` prints it')
-    .option('--without-revocations', 'go on although whoever was revoked since the backup is let in again')
-    .option('--spread-days <days>', 'days over which the keys of before are replaced', wholeNumber(1, 90), 7)
-    .action(async (file: string, options) => {
-      if ((options.revocations === undefined) === (options.withoutRevocations === undefined))
-        throw new Problem('USAGE', 'give the revocations since the backup (--revocations FILE), or say that you go on --without-revocations');
-      const { revocations = null, spreadDays, dir, as: actor } = options;
-      const { restoreCommand } = await onBackups();
-      exit = print(await restoreCommand({ file, dir, revocationsFile: revocations, spreadDays, actor }), options.json);
-    });
 
   add(program, 'profile-values', 'what the settings profile for the Macs needs, as JSON', 'profile-values', 'folder').action(async (options) => {
     const { profileValues } = await import('./profile-values.ts');

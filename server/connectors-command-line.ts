@@ -19,7 +19,8 @@ export function addConnectorCommands({ program, add, inBackend }: Commands): voi
   ).action(async (name: string, options) => {
     const reason = neededReason(options.reason);
     const { connectorRun } = await words();
-    await inBackend(options, (backend, actor) => connectorRun(backend, { name, actor, reason }));
+    const say = (words: string): void => void process.stderr.write(`sparekey-server: ${words}\n`);
+    await inBackend(options, (backend, actor) => connectorRun(backend, { name, actor, reason, say }));
   });
   add(
     connectors,

@@ -19,11 +19,15 @@ export interface CustodyParts {
   secrets: ServerSecrets;
   settings: CustodySettings;
   certificates: readonly EscrowCertificate[];
-  /** False in a server that holds keys it can never open (2.3). */
+  /** False in a server that holds keys it can never open. */
   canOpen: boolean;
   log: Log;
   /** Days that a person has to have a shown key replaced where only the MDM can. */
   taskDays: number;
+  /** Days that a Mac of a ring may stay in one state. */
+  ringDays: number;
+  /** Days after which a key that is nobody's word, and became no Mac's, goes. */
+  strangerDays: number;
   /** One act with its time: all of it is stored, or nothing. */
   act<T>(work: (tx: Tx, at: number) => Promise<T>): Promise<T>;
   /** Envelope bytes as they came. */

@@ -182,6 +182,9 @@ export interface MacReport extends FleetLine {
   hardwareUuid: string;
   macosVersion: string | null;
   agentVersion: string | null;
+  /** Node's, which has security releases of its own; and whether its package was signed by nobody, so that this Mac keeps no key. */
+  runtimeVersion: string | null;
+  labOnly: boolean | null;
   /** Of all volumes, newest first. */
   keys: KeyLine[];
   debts: { id: string; because: string; since: string }[];
@@ -247,6 +250,8 @@ export async function macReport(parts: CustodyParts, macId: string): Promise<Mac
     hardwareUuid: mac.hardware_uuid,
     macosVersion: facts?.macosVersion ?? null,
     agentVersion: facts?.agentVersion ?? null,
+    runtimeVersion: facts?.runtimeVersion ?? null,
+    labOnly: facts ? !facts.runtimeSigned : null,
     keys,
     debts: debts.map((debt) => ({ id: debt.id, because: debt.because, since: isoTime(debt.opened_at) })),
     orders: (await ordersOf(db, macId)).map((order) => ({

@@ -4,7 +4,7 @@ import { isOfIdentity } from './alarms.ts';
 import { type CustodyParts, isoTime, minute } from './custody-parts.ts';
 import { isRowWhole } from './row-mac.ts';
 import { type Alarm, openAlarmsOf } from './store/alarms.ts';
-import { type EnvelopeRow, envelopesAmong, envelopesOfRecord, type KeyRecord, recordsOfVolume } from './store/keys.ts';
+import { type EnvelopeRow, envelopesOfRecord, isOnVolume, type KeyRecord, recordsOfVolume } from './store/keys.ts';
 import type { Mac } from './store/macs.ts';
 import { openRotationOf, type Rotation, rotationById } from './store/rotations.ts';
 import type { Custody, Tables } from './tables.ts';
@@ -29,7 +29,7 @@ export interface CustodyFacts {
   unresolved: boolean;
   /** macOS's escrow file is another one since then, and has not been delivered. */
   escrowChangedAt: number | null;
-  /** Codes of open alarms of rules 6.8. */
+  /** Codes of open alarms that put the Mac's identity in question. */
   identityAlarms: readonly string[];
 }
 
@@ -38,7 +38,7 @@ export interface CustodyNow extends Custody {
   unopened: boolean;
 }
 
-/** Rules 2.2: the first row that fits. */
+/** The first row that fits. */
 function judgeCustody(found: CustodyFacts, now: number): CustodyNow {
   const { held, candidates } = found;
   const living = held ? [held, ...candidates] : candidates;
@@ -95,7 +95,7 @@ export interface CustodyRows {
   open: Rotation | undefined;
   /** As it stands here, the rotation that the agent calls unresolved. */
   unresolved: Rotation | undefined;
-  /** macOS's escrow file, as it lies there now, has come. */
+  /** macOS's escrow file, as it lies there now, has come for this volume. */
   delivered: boolean;
   alarms: readonly Alarm[];
 }
@@ -122,7 +122,7 @@ export async function rowsOf(db: Kysely<Tables>, mac: Mac): Promise<CustodyRows>
     heldEnvelopes: held ? await envelopesOfRecord(db, held.id) : [],
     open: await openRotationOf(db, mac.id),
     unresolved: await unresolvedOf(db, mac),
-    delivered: file ? (await envelopesAmong(db, mac.id, [file.digest])).length > 0 : false,
+    delivered: file ? await isOnVolume(db, mac.id, volume, file.digest) : false,
     alarms: await openAlarmsOf(db, mac.id),
   };
 }

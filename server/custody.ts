@@ -6,11 +6,12 @@ import { audit } from './audit.ts';
 import { begin } from './begin.ts';
 import { bringAll } from './brought/bring.ts';
 import type { Bringing, Brought } from './brought/bringing.ts';
+import { type Clearing, clearStrangers } from './brought/clear.ts';
 import { type BroughtDisclosed, type BroughtDisclosing, discloseBrought } from './brought/disclose.ts';
 import { type Imported, type Importing, importExport } from './brought/import.ts';
 import { settleBrought } from './brought/settle.ts';
 import { closeTaskByPerson } from './brought/tasks.ts';
-import { type Withdrawal, withdrawRun } from './brought/withdraw.ts';
+import { type TakenBack, type Withdrawal, withdrawRun } from './brought/withdraw.ts';
 import { checkIn } from './check-in.ts';
 import type { ServerClock } from './clock.ts';
 import { type ConnectorsCustody, createConnectors } from './connectors/connectors.ts';
@@ -65,7 +66,8 @@ export interface Custody {
   rings: Rings;
   /** Keys that others had, at most 500 in one act: what became of each, in their order. */
   bring(bringing: readonly Bringing[]): Promise<Brought[]>;
-  withdrawRun(withdrawal: Withdrawal): Promise<{ withdrawn: number; kept: number }>;
+  withdrawRun(withdrawal: Withdrawal): Promise<TakenBack>;
+  clearStrangers(clearing: Clearing): Promise<TakenBack>;
   /** A key for which there is no record: of a Mac that never enrolled, or has none of its own here. */
   discloseBrought(disclosing: BroughtDisclosing): Promise<BroughtDisclosed>;
   closeTask(closing: { taskId: string; actor: string; reason: string }): Promise<void>;
@@ -91,9 +93,21 @@ export interface CustodyNeeds {
   settings: CustodySettings;
   log?: Log;
   taskDays?: number;
+  ringDays?: number;
+  strangerDays?: number;
 }
 
-export function createCustody({ store, clock, escrowKeys, secrets, settings, log = silentLog, taskDays = 3 }: CustodyNeeds): Custody {
+export function createCustody({
+  store,
+  clock,
+  escrowKeys,
+  secrets,
+  settings,
+  log = silentLog,
+  taskDays = 3,
+  ringDays = 3,
+  strangerDays = 180,
+}: CustodyNeeds): Custody {
   const parts: CustodyParts = {
     store,
     clock,
@@ -101,6 +115,8 @@ export function createCustody({ store, clock, escrowKeys, secrets, settings, log
     settings,
     log,
     taskDays,
+    ringDays,
+    strangerDays,
     certificates: escrowKeys.certificates,
     canOpen: escrowKeys.canOpen,
     act: (work) => store.write(async (tx) => work(tx, await clock.persist(tx))),
@@ -127,6 +143,7 @@ export function createCustody({ store, clock, escrowKeys, secrets, settings, log
     connectors: createConnectors(parts),
     bring: (bringing) => bringAll(parts, bringing),
     withdrawRun: (withdrawal) => withdrawRun(parts, withdrawal),
+    clearStrangers: (clearing) => clearStrangers(parts, clearing),
     discloseBrought: (disclosing) => discloseBrought(parts, disclosing),
     closeTask: (closing) => closeTaskByPerson(parts, closing),
     confirmEnrolment: (confirmation) => confirmEnrolment(parts, confirmation),
@@ -141,7 +158,7 @@ export function createCustody({ store, clock, escrowKeys, secrets, settings, log
   };
 }
 
-/** Rules 2.3. Milliseconds. */
+/** Until an opener counts as one that does not answer. Milliseconds. */
 const openerTime = 5000;
 
 async function openInTime(escrowKeys: EscrowKeys, bytes: Uint8Array): Promise<RecoveryKey | 'unreadable' | 'no-opener'> {
@@ -158,7 +175,7 @@ async function openInTime(escrowKeys: EscrowKeys, bytes: Uint8Array): Promise<Re
   }
 }
 
-/** Rows are looked at before anything is opened (8.3), and the key afterwards: it has to be the one that the record was made for. */
+/** Rows are looked at before anything is opened, and the key afterwards: it has to be the one that the record was made for. */
 async function openRecord(parts: CustodyParts, recordId: string): Promise<RecoveryKey | NotOpened> {
   const record = await recordById(parts.store.db, recordId);
   if (!record) return 'unreadable';

@@ -8,10 +8,12 @@ export interface FolderPaths {
   settings: string;
   secrets: string;
   database: string;
-  /** `<digest>.key.pem` (encrypted) and `<digest>.certificate.pem`, all versions, kept for ever (rules 8.6). */
+  /** `<digest>.key.pem` (encrypted) and `<digest>.certificate.pem`, all versions, kept for ever. */
   escrow: string;
   agentCa: CertificateAndKey;
   tlsCa: CertificateAndKey;
+  /** The CA that follows it, from when it was made until the Macs trust it. */
+  nextTlsCa: CertificateAndKey;
   tls: CertificateAndKey;
   /** One or more PEM files with the certificates of device CAs. */
   deviceCas: string;
@@ -30,6 +32,7 @@ export const folderPaths = (dir: string): FolderPaths => ({
   escrow: join(dir, 'escrow'),
   agentCa: { certificate: join(dir, 'agent-ca', 'certificate.pem'), key: join(dir, 'agent-ca', 'key.pem') },
   tlsCa: { certificate: join(dir, 'tls-ca', 'certificate.pem'), key: join(dir, 'tls-ca', 'key.pem') },
+  nextTlsCa: { certificate: join(dir, 'tls-ca-next', 'certificate.pem'), key: join(dir, 'tls-ca-next', 'key.pem') },
   tls: { certificate: join(dir, 'tls', 'certificate.pem'), key: join(dir, 'tls', 'key.pem') },
   deviceCas: join(dir, 'device-cas'),
 });
@@ -53,7 +56,7 @@ function privateFilesOf(paths: FolderPaths): string[] {
     paths.secrets,
     ...database,
     ...inside(paths.escrow),
-    ...[paths.agentCa, paths.tlsCa, paths.tls].flatMap((pair) => [pair.certificate, pair.key]),
+    ...[paths.agentCa, paths.tlsCa, paths.nextTlsCa, paths.tls].flatMap((pair) => [pair.certificate, pair.key]),
   ].filter((path) => existsSync(path));
 }
 

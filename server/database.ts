@@ -1,4 +1,5 @@
 import { chmodSync, closeSync, openSync } from 'node:fs';
+import { dirname } from 'node:path';
 import { DatabaseSync, type SQLInputValue } from 'node:sqlite';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Kysely, SqliteDialect, sql } from 'kysely';
@@ -6,16 +7,22 @@ import { Problem } from '../protocol/problems.ts';
 import { up as first } from './migrations/0001-first.ts';
 import { up as people } from './migrations/0002-people.ts';
 import { up as coexistence } from './migrations/0003-coexistence.ts';
+import { up as coexistenceMended } from './migrations/0004-coexistence-mended.ts';
 import type { Store } from './parts.ts';
 import { unwritable } from './private-files.ts';
 import type { Tables } from './tables.ts';
+import { copyFor } from './upgrade-copies.ts';
 
 /** In order; the database's `user_version` says how many of them it has. None is ever changed once it has shipped. */
-const migrations: readonly ((db: Kysely<unknown>) => Promise<void>)[] = [first, people, coexistence];
+const migrations: readonly ((db: Kysely<unknown>) => Promise<void>)[] = [first, people, coexistence, coexistenceMended];
 
 export interface DatabaseOptions {
   /** How long an act waits for another process, such as a command, to end its own. */
   busyMilliseconds?: number;
+  /** Before a database that is there is brought to another shape, and while nobody else can write it: a failure keeps it as it is. */
+  beforeUpgrade?: (from: number, to: number) => void;
+  /** How many of the migrations this program knows: of an earlier release, in tests. */
+  schema?: number;
 }
 
 /**
@@ -99,7 +106,17 @@ function exactly(text: string, database: DatabaseSync): string {
 
 const versionOf = (database: DatabaseSync): number => Number(database.prepare('pragma user_version').get()?.['user_version'] ?? 0);
 
-function openFile(file: string, busyMilliseconds: number): DatabaseSync {
+/** Of a database file, without changing it. */
+export function schemaOf(file: string): number {
+  const database = new DatabaseSync(file, { readOnly: true });
+  try {
+    return versionOf(database);
+  } finally {
+    database.close();
+  }
+}
+
+function openFile(file: string, busyMilliseconds: number, schema: number): DatabaseSync {
   // SQLite gives its -wal and -shm the mode of the file beside them.
   try {
     closeSync(openSync(file, 'a', 0o600));
@@ -110,9 +127,9 @@ function openFile(file: string, busyMilliseconds: number): DatabaseSync {
   const database = new DatabaseSync(file, { timeout: busyMilliseconds, enableForeignKeyConstraints: true });
   try {
     // Before anything is written, a change of journal mode among it.
-    if (versionOf(database) > migrations.length) throw new Problem('DATABASE_TOO_NEW', file);
+    if (versionOf(database) > schema) throw tooNew(file, versionOf(database), schema);
     database.exec('pragma journal_mode = wal');
-    // A receipt leaves only after its commit has reached the disk (rules 8.4).
+    // A receipt leaves only after its commit has reached the disk.
     database.exec('pragma synchronous = full');
     // A destroyed envelope leaves no bytes in free pages.
     database.exec('pragma secure_delete = on');
@@ -123,13 +140,23 @@ function openFile(file: string, busyMilliseconds: number): DatabaseSync {
   }
 }
 
+/** What was made before the newer program changed it is the way back; that is `restore`, for keys were shown since. */
+function tooNew(file: string, version: number, schema: number): Problem {
+  const copy = copyFor(dirname(file), schema);
+  const way =
+    copy === null
+      ? 'there is no copy of before its upgrade'
+      : `to go back, \`sparekey-server restore ${copy}\` makes a folder of before the upgrade; what happened since is missing in it`;
+  return new Problem('DATABASE_TOO_NEW', `${file} has version ${version} of the schema, this program knows ${schema}; ${way}`);
+}
+
 /** Opens the database and brings it to today's shape, all or nothing. */
 export async function openDatabase(file: string, options: DatabaseOptions = {}): Promise<Store> {
   try {
-    const { busyMilliseconds = 10_000 } = options;
-    const database = openFile(file, busyMilliseconds);
+    const { busyMilliseconds = 10_000, schema = migrations.length, beforeUpgrade } = options;
+    const database = openFile(file, busyMilliseconds, schema);
     const store = storeOf(database, busyMilliseconds);
-    await migrate(store, database, file);
+    await migrate(store, database, { file, schema, beforeUpgrade });
     database.exec(`pragma busy_timeout = ${sleepMilliseconds}`);
     return store;
   } catch (error) {
@@ -166,15 +193,22 @@ function storeOf(database: DatabaseSync, busyMilliseconds: number): Store {
   };
 }
 
-async function migrate(store: Store, database: DatabaseSync, file: string): Promise<void> {
+interface Migrating {
+  file: string;
+  schema: number;
+  beforeUpgrade: DatabaseOptions['beforeUpgrade'] | undefined;
+}
+
+async function migrate(store: Store, database: DatabaseSync, { file, schema, beforeUpgrade }: Migrating): Promise<void> {
   try {
-    if (versionOf(database) === migrations.length) return;
+    if (versionOf(database) === schema) return;
     await store.db.transaction().execute(async (tx) => {
       // Another process may have done it, or more, while this one waited for the lock.
       const version = versionOf(database);
-      if (version > migrations.length) throw new Problem('DATABASE_TOO_NEW', file);
-      for (const up of migrations.slice(version)) await up(tx as unknown as Kysely<unknown>);
-      await sql.raw(`pragma user_version = ${migrations.length}`).execute(tx);
+      if (version > schema) throw tooNew(file, version, schema);
+      if (version > 0 && version < schema) beforeUpgrade?.(version, schema);
+      for (const up of migrations.slice(version, schema)) await up(tx as unknown as Kysely<unknown>);
+      await sql.raw(`pragma user_version = ${schema}`).execute(tx);
     });
   } catch (error) {
     await store.close();

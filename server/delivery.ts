@@ -8,19 +8,20 @@ import type { RecoveryKey } from '../protocol/recovery-key.ts';
 import { acceptKey } from './accept-key.ts';
 import { raise, settle } from './alarms.ts';
 import { audit } from './audit.ts';
-import { settleBrought } from './brought/settle.ts';
+import { whoseBlocks } from './brought/blocks.ts';
+import { mayTakeBrought, settleBrought } from './brought/settle.ts';
 import { movedAway } from './check-in-alarms.ts';
 import { type CustodyParts, day, isoTime, sameCase } from './custody-parts.ts';
 import type { Caller, EscrowCertificate, Tx } from './parts.ts';
 import { nameHeld } from './replies.ts';
 import { openAlarmsOf } from './store/alarms.ts';
-import { countUnreadable, envelopeOfMac, keyBlocksAmong, onlyBroughtAmong, recordById } from './store/keys.ts';
+import { countUnreadable, envelopeOfMac, onlyBroughtAmong, recordById } from './store/keys.ts';
 import { macById, noteForeignFile, updateMac } from './store/macs.ts';
 import { openRotationOf } from './store/rotations.ts';
 import type { Tables } from './tables.ts';
 import { keptUnopened } from './unopened.ts';
 
-/** A device that guesses gets this many answers a day (rules 5.4). */
+/** A device that guesses gets this many answers a day. */
 const unreadableLimit = 3;
 /** All causes of `readable: no` answer at the end of such a slot, so that the time tells nothing of the cause. */
 const answerSlotMs = 250;
@@ -51,7 +52,7 @@ export interface Delivered {
   receipt: Receipt;
 }
 
-/** Rules 5.2. Deliveries of one Mac come here one after another, so that its guesses are counted. */
+/** Deliveries of one Mac come here one after another, so that its guesses are counted. */
 export async function deliver(parts: CustodyParts, caller: Caller, envelopeId: string, request: DeliveryRequest): Promise<Delivered> {
   const start = performance.now();
   const bytes = Buffer.from(request.envelope, 'base64');
@@ -60,7 +61,7 @@ export async function deliver(parts: CustodyParts, caller: Caller, envelopeId: s
   if (sameCase(request.hardwareUuid) !== sameCase(caller.hardwareUuid)) throw await movedAway(parts, caller, request.hardwareUuid, 'a delivery');
 
   const known = await receiptOf(parts.store.db, caller, envelopeId);
-  const brought = known && (await broughtBefore(parts.store.db, caller, envelopeId));
+  const brought = known && (await broughtBefore(parts.store.db, caller, envelopeId, request));
   if (known && !brought) return again(caller, known);
 
   const looked = look(parts, bytes);
@@ -73,9 +74,9 @@ export async function deliver(parts: CustodyParts, caller: Caller, envelopeId: s
 }
 
 /** Whether only others brought this envelope, and its key waits for a proof: then the Mac's own delivery of it is taken as the first. */
-async function broughtBefore(db: Kysely<Tables>, caller: Caller, envelopeId: string): Promise<string | null> {
+async function broughtBefore(db: Kysely<Tables>, caller: Caller, envelopeId: string, { volume }: DeliveryRequest): Promise<string | null> {
   if (caller.standing !== 'active' || !caller.confirmed) return null;
-  return (await onlyBroughtAmong(db, caller.macId, [envelopeId]))[0]?.fingerprint ?? null;
+  return (await onlyBroughtAmong(db, caller.macId, [envelopeId], sameCase(volume)))[0]?.fingerprint ?? null;
 }
 
 /** Known: nothing is written, and what came with it this time is ignored. */
@@ -108,14 +109,23 @@ async function refuseForeign(parts: CustodyParts, caller: Caller, envelopeId: st
   return new Problem('FOREIGN_RECIPIENT');
 }
 
-const isReused = (rows: readonly { mac_id: string; envelope_id: string }[], macId: string, envelopeId: string): boolean =>
-  rows.some((row) => row.mac_id !== macId || row.envelope_id !== envelopeId);
+/**
+ * What others brought for the Mac's serial number only its own Mac may have for its own: by the certificate that proves the
+ * number, or by an admin who has confirmed this enrolment. Until then it stays where it is, on both sides.
+ */
+async function mayBring(db: Kysely<Tables>, caller: Caller, envelopeId: string, { blocks }: Looked): Promise<'yes' | 'unconfirmed' | 'anothers'> {
+  const whose = await whoseBlocks(db, { envelopeId, blocks }, caller);
+  if (whose !== 'said') return whose === 'anothers' ? 'anothers' : 'yes';
+  return caller.standing === 'active' && (await mayTakeBrought(db, caller)) ? 'yes' : 'unconfirmed';
+}
 
 async function tryToOpen(parts: CustodyParts, caller: Caller, envelopeId: string, looked: Looked): Promise<Outcome> {
   const { db } = parts.store;
   if (caller.standing === 'revoked-late') return { kind: 'unopened', cause: 'its enrolment was ended after it began the rotation' };
   if (!looked.recipient) return { kind: 'unreadable', cause: 'not a complete CMS envelope' };
-  if (isReused(await keyBlocksAmong(db, looked.blocks), caller.macId, envelopeId)) return { kind: 'unreadable', cause: 'ENVELOPE_REUSED' };
+  const may = await mayBring(db, caller, envelopeId, looked);
+  if (may === 'anothers') return { kind: 'unreadable', cause: 'ENVELOPE_REUSED' };
+  if (may === 'unconfirmed') throw new Problem('DELIVERY_UNCONFIRMED');
   if (!looked.wellAddressed) return { kind: 'unreadable', cause: 'not exactly one recipient with a well-formed block' };
   if ((await openAlarmsOf(db, caller.macId)).some((alarm) => alarm.code === 'UNREADABLE_DELIVERIES')) return { kind: 'unopened', cause: keptUnopened };
   const opened = await parts.openBytes(looked.bytes);
@@ -135,13 +145,15 @@ async function store(
 ): Promise<Delivered | Problem> {
   // The loser of a race reads the winner's row.
   const known = await receiptOf(tx, caller, envelopeId);
-  const isBrought = tried.kind === 'opened' && (await broughtBefore(tx, caller, envelopeId)) === tried.fingerprint;
+  const isBrought = tried.kind === 'opened' && (await broughtBefore(tx, caller, envelopeId, request)) === tried.fingerprint;
   if (known && !isBrought) return again(caller, known);
   const open = await openRotationOf(tx, caller.macId);
   if (caller.standing === 'revoked-late' && !(open && open.enrolment_id === caller.enrolmentId && open.id === request.rotationId))
     return new Problem('ENROLMENT_REVOKED');
   // Asked again: another delivery may have brought the block while this one was being opened.
-  const reused = isReused(await keyBlocksAmong(tx, looked.blocks), caller.macId, envelopeId);
+  const may = await mayBring(tx, caller, envelopeId, looked);
+  if (may === 'unconfirmed' && caller.standing === 'active') return new Problem('DELIVERY_UNCONFIRMED');
+  const reused = may === 'anothers';
   const outcome: Outcome = reused && tried.kind !== 'unopened' ? { kind: 'unreadable', cause: 'ENVELOPE_REUSED' } : tried;
 
   const { rule, recordId } = await acceptKey(parts, tx, at, {
@@ -152,7 +164,8 @@ async function store(
     envelopeId,
     bytes: looked.bytes,
     recipient: looked.recipient?.digest ?? nobody,
-    blocks: looked.blocks,
+    // They stay whose they are: sending them makes them nobody else's.
+    blocks: may === 'yes' ? looked.blocks : [],
     source: request.source,
     rotationId: request.rotationId,
     validated: request.validated,
@@ -196,7 +209,7 @@ async function countUnreadableDelivery(parts: CustodyParts, tx: Tx, at: number, 
   if (count >= unreadableLimit) await raise(parts, tx, at, macId, 'UNREADABLE_DELIVERIES', `${count} until ${isoTime(at)}`);
 }
 
-/** A statement about now (5.3). What is quarantined is told in one word, whatever the cause. */
+/** A statement about now. What is quarantined is told in one word, whatever the cause. */
 async function receiptOf(db: Kysely<Tables>, caller: Caller, envelopeId: string): Promise<Receipt | null> {
   const envelope = await envelopeOfMac(db, caller.macId, envelopeId);
   const record = envelope ? await recordById(db, envelope.record_id) : undefined;

@@ -1,4 +1,3 @@
-import type { TLSSocket } from 'node:tls';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { z } from 'zod';
 import {
@@ -19,7 +18,7 @@ import {
   type Receipt,
 } from '../protocol/messages.ts';
 import { Problem } from '../protocol/problems.ts';
-import { type DeviceIdentity, type Newcomer, type Presented, presentedOn } from './device-identity.ts';
+import type { DeviceIdentity, Newcomer, Presented } from './device-identity.ts';
 import type { Enrolment } from './enrolment.ts';
 import type { HttpApp } from './http.ts';
 import { rates as defaultRates, networkOf, type Rate, type RateName, tokenBuckets } from './limits.ts';
@@ -41,6 +40,8 @@ export interface DeviceApiParts {
   custody: DeviceCustody;
   log: Log;
   rates?: Partial<Record<RateName, Rate>>;
+  /** Told of each header that says who a Mac is and may not. */
+  onHeaderRefused?: (address: string, why: string) => void;
 }
 
 /** Where a message is wrong, and not what stood there. */
@@ -62,7 +63,7 @@ function parse<T>(schema: z.ZodType<T>, body: unknown): T {
   return read.data;
 }
 
-/** Routes for Macs. Who asks is known by the certificate of the connection, never by the body (rules 6.1). */
+/** Routes for Macs. Who asks is known by the certificate of the connection, never by the body. */
 export function addDeviceApi(parts: DeviceApiParts): void {
   const { http, identity, enrolment, custody, log } = parts;
   const { app } = http;
@@ -77,7 +78,8 @@ export function addDeviceApi(parts: DeviceApiParts): void {
     const wait = buckets[name].take(key);
     if (wait !== null) throw new Problem('TOO_MANY_REQUESTS', undefined, { retryAfterSeconds: wait });
   };
-  const presentedBy = (request: FastifyRequest): Presented | null => presentedOn(request.raw.socket as TLSSocket);
+  const shown = new WeakMap<FastifyRequest, Presented | null>();
+  const presentedBy = (request: FastifyRequest): Presented | null => shown.get(request) ?? null;
 
   function versionOf(request: FastifyRequest): number {
     const text = request.headers[protocolHeader];
@@ -95,7 +97,7 @@ export function addDeviceApi(parts: DeviceApiParts): void {
       who.set(request, await identity.identify(presentedBy(request), { requestId: request.id, protocol, mayBeLate }));
     } catch (error) {
       // Whoever is nobody may not ask without end either.
-      if (error instanceof Problem && error.code !== 'STORE_FAILED') spend('refused', networkOf(request.ip));
+      if (error instanceof Problem && error.code !== 'STORE_FAILED') spend('refused', networkOf(http.addressOf(request)));
       throw error;
     }
   }
@@ -112,6 +114,14 @@ export function addDeviceApi(parts: DeviceApiParts): void {
     reply.header(protocolHeader, String(protocolVersion));
     if (request.is404) return;
     versions.set(request, versionOf(request));
+    try {
+      shown.set(request, http.peers.presentedBy(request.raw));
+    } catch (error) {
+      // Somebody tries to be a Mac, or a proxy was set up wrongly: neither may go on unseen.
+      if (error instanceof Problem) parts.onHeaderRefused?.(http.peers.peerOf(request.raw), error.detail ?? '');
+      spend('refused', networkOf(http.addressOf(request)));
+      throw error;
+    }
   });
   app.addHook('onResponse', async (request, reply) => {
     const caller = who.get(request);
@@ -126,13 +136,14 @@ export function addDeviceApi(parts: DeviceApiParts): void {
     });
   });
 
-  app.post('/v1/nonce', { onRequest: async (request) => spend('nonce', networkOf(request.ip)) }, async () => enrolment.nonce());
+  app.post('/v1/nonce', { onRequest: async (request) => spend('nonce', networkOf(http.addressOf(request))) }, async () => enrolment.nonce());
 
-  app.post('/v1/enroll', { onRequest: async (request) => spend('enroll', networkOf(request.ip)) }, async (request) => {
+  app.post('/v1/enroll', { onRequest: async (request) => spend('enroll', networkOf(http.addressOf(request))) }, async (request) => {
     try {
       return await enrolment.enrol(parse(enrolRequest, request.body), presentedBy(request), request.id);
     } catch (error) {
-      if (error instanceof Problem) log.warn('enrolment-refused', { requestId: request.id, code: error.code, detail: error.detail, address: request.ip });
+      if (error instanceof Problem)
+        log.warn('enrolment-refused', { requestId: request.id, code: error.code, detail: error.detail, address: http.addressOf(request) });
       throw error;
     }
   });
@@ -140,7 +151,7 @@ export function addDeviceApi(parts: DeviceApiParts): void {
   app.post('/v1/check-in', { onRequest: (request) => guard(request, false) }, async (request) => {
     const known = who.get(request);
     if (known && !('presented' in known)) spend('check-in', known.enrolmentId);
-    else spend('enroll', networkOf(request.ip));
+    else spend('enroll', networkOf(http.addressOf(request)));
     const message = parse(checkInRequest, request.body);
     if (!known || !('presented' in known)) return custody.checkIn(callerOf(request), message);
     const caller = await identity.welcome(known, message.facts);

@@ -68,7 +68,7 @@ export function presentedOn(socket: TLSSocket): Presented | null {
   return { leaf, digest: sha256(leaf.raw), others };
 }
 
-/** Who is this Mac? By its certificate alone, at every request (rules 6.1). */
+/** Who is this Mac? By its certificate alone, at every request. */
 export function createDeviceIdentity(parts: DeviceIdentityParts) {
   const { store, clock, log } = parts;
   const remembered = new Map<string, Buffer[]>();
@@ -156,7 +156,7 @@ export function createDeviceIdentity(parts: DeviceIdentityParts) {
     return certificateByDigest(store.db, presented.digest);
   }
 
-  /** From its first use on, a certificate's key is the enrolment's, and the certificates before it are `replaced` (rules 6.9). */
+  /** From its first use on, a certificate's key is the enrolment's, and the certificates before it are `replaced`. */
   async function useFirst(tx: Tx, certificate: CertificateRow, at: number): Promise<void> {
     const publicKey = publicKeyOf(new X509Certificate(Buffer.from(certificate.der)));
     await markFirstUse(tx, certificate, at);
@@ -230,14 +230,14 @@ export function createDeviceIdentity(parts: DeviceIdentityParts) {
       return callerOf(known, leaf, await standingOf(known, false), newcomer);
     },
 
-    /** Whether a delivery ends a rotation that this caller began: it is never shed (rules 5.2). One that has brought so many envelopes brings no key any more. */
+    /** Whether a delivery ends a rotation that this caller began: it is never shed. One that has brought so many envelopes brings no key any more. */
     async endsRotation(caller: Caller, rotationId: string | null): Promise<boolean> {
       if (rotationId === null || (await openRotationOf(store.db, caller.macId, caller.enrolmentId))?.id !== rotationId) return false;
       return (await countEnvelopesOf(store.db, caller.macId, rotationId)) < mostOfRotation;
     },
   };
 
-  /** The active direct enrolment that a certificate of the same issuer and subject, on the same hardware, goes on with (rules 6.7). */
+  /** The active direct enrolment that a certificate of the same issuer and subject, on the same hardware, goes on with. */
   async function earlier(tx: Tx, leaf: X509Certificate, who: { serial: string; proved: boolean; hardwareUuid: string }): Promise<string | null> {
     const macs = who.proved ? (await macsWithSerial(tx, who.serial)).filter((mac) => mac.serial_proved === 1) : await macsWithSubject(tx, subjectOf(leaf));
     for (const mac of macs) {

@@ -12,7 +12,7 @@ import { presentHold } from './holds.ts';
 import type { Tx } from './parts.ts';
 import { updateBroughtOfRecord } from './store/brought.ts';
 import { insertDisclosure, markNotShown } from './store/disclosures.ts';
-import { type KeyRecord, recordsOfVolume, updateRecord } from './store/keys.ts';
+import { type KeyRecord, recordsOfVolume, recordsWithBytes, updateRecord } from './store/keys.ts';
 import { type Mac, macById } from './store/macs.ts';
 import { openRotationOf } from './store/rotations.ts';
 
@@ -30,7 +30,7 @@ export interface Disclosing {
   recordId?: string;
   /**
    * More of the same transaction, before anything of this view is written: what it throws refuses the disclosure, and what
-   * it writes stands or falls with it. Rules 8.1: here a form's token is spent, and whoever asks is checked again.
+   * it writes stands or falls with it. Here a form's token is spent, and whoever asks is checked again.
    */
   before?: (tx: Tx, at: number) => Promise<void>;
   /** More of the same transaction, when this view is written. */
@@ -60,17 +60,18 @@ export interface Disclosed {
 }
 
 /**
- * Rules 2.5: in doubt the candidates, newest first, then the held key; and after all of them were refused the newest superseded
+ * In doubt the candidates, newest first, then the held key; and after all of them were refused the newest superseded
  * one. What others brought is a guess: it comes after the held key, unless that one was refuted, or the key was changed since.
  */
-function offered(records: readonly KeyRecord[], refused: readonly string[], changedAt: number | null): KeyRecord[] {
+function offered(all: readonly KeyRecord[], withBytes: ReadonlySet<string>, refused: readonly string[], changedAt: number | null): KeyRecord[] {
+  const records = all.filter(({ id }) => withBytes.has(id));
   const open = (state: KeyRecord['state']) => records.filter((record) => record.state === state && counts(record) && !refused.includes(record.id));
   const isOld = (held: KeyRecord) => held.refuted_at !== null || (held.proved_at !== null && held.proved_at < (changedAt ?? 0));
   const brought = open('candidate').filter((record) => isBroughtRecord(record.source));
   const own = open('candidate').filter((record) => !isBroughtRecord(record.source));
   const held = open('held');
   const living = held.some(isOld) ? [...own, ...brought, ...held] : [...own, ...held, ...brought];
-  const wasRefused = records.some((record) => (record.state === 'held' || record.state === 'candidate') && refused.includes(record.id));
+  const wasRefused = all.some((record) => (record.state === 'held' || record.state === 'candidate') && refused.includes(record.id));
   const newest = records
     .filter((record) => record.state === 'superseded' && counts(record) && (record.opened === 1 || record.fingerprint === null))
     // A guess that the Mac refused is none any more.
@@ -82,7 +83,7 @@ function offered(records: readonly KeyRecord[], refused: readonly string[], chan
   return living.length === 0 && wasRefused ? newest : living;
 }
 
-/** Rules 8.1: what is known of the view is stored first, durably; only then the envelope is opened. */
+/** What is known of the view is stored first, durably; only then the envelope is opened. */
 export async function disclose(parts: CustodyParts, disclosing: Disclosing): Promise<Disclosed> {
   const { macId, actor, reason, person, volume: wanted, refused = [] } = disclosing;
   if (reason.trim() === '') throw new Problem('REASON_MISSING');
@@ -92,7 +93,8 @@ export async function disclose(parts: CustodyParts, disclosing: Disclosing): Pro
     if (!mac) throw new Problem('MAC_UNKNOWN');
     const volume = wanted === undefined ? mac.present_volume : sameCase(wanted);
     const records = volume === null ? [] : await recordsOfVolume(tx, macId, volume);
-    const open = offered(records, refused, volume === mac.present_volume ? mac.escrow_changed_at : null);
+    const withBytes = volume === null ? new Set<string>() : await recordsWithBytes(tx, macId, volume);
+    const open = offered(records, withBytes, refused, volume === mac.present_volume ? mac.escrow_changed_at : null);
     const record = disclosing.recordId === undefined ? open[0] : open.find(({ id }) => id === disclosing.recordId);
     if (!record) throw new Problem('KEY_UNKNOWN', wanted === undefined ? (await custodyNow(parts, tx, mac, at)).because : 'none of that volume');
     const disclosureId = await write(parts, tx, at, mac, record, { actor, reason, person: person ?? null, refused });
@@ -150,7 +152,7 @@ async function write(
     details: { disclosureId: id, recordId: record.id, volume, state: record.state, reason, person, refused },
   });
   await oweRotation(tx, at, { id, macId: mac.id, volume, because: 'disclosed', recordId: record.id, actor: 'server' });
-  await updateBroughtOfRecord(tx, record.id, { disclosed_at: at });
+  await updateBroughtOfRecord(tx, record.id, { disclosed_at: at, maybe_shown_at: null });
   const notOurs = onlyByMdm(lastFacts(mac));
   if (notOurs !== null) await openTask(parts, tx, at, { serial: mac.serial, macId: mac.id, because: `its key was shown, and ${notOurs}` });
   return id;

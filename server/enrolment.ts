@@ -21,7 +21,7 @@ type EnrolRequest = z.infer<typeof enrolRequest>;
 type EnrolReply = z.infer<typeof enrolReply>;
 type NonceReply = z.infer<typeof nonceReply>;
 
-/** Longer than a year, so that a Mac that was away for a season comes back with a good one (rules 6.6). */
+/** Longer than a year, so that a Mac that was away for a season comes back with a good one. */
 const certificateDays = 400;
 const day = 24 * 60 * 60 * 1000;
 
@@ -39,7 +39,7 @@ export interface EnrolmentParts {
 /** What a proof shows: who, and how well. */
 type Shown = Pick<Proved, 'way' | 'serial' | 'serialProved' | 'subject' | 'proof' | 'profile' | 'ticketId'>;
 
-/** Makes enrolments by rules 6.2 to 6.9. Everything of one is stored in one transaction, the spent nonce included. */
+/** Makes enrolments. Everything of one is stored in one transaction, the spent nonce included. */
 export function createEnrolment(parts: EnrolmentParts) {
   const { store, clock, secrets, settings, deviceCas, log } = parts;
   const addresses = [settings.serverUrl, ...settings.otherUrls];

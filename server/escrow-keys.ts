@@ -3,6 +3,7 @@ import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { certificateDigest, openEnvelope, recipientNames } from '../protocol/envelope.ts';
 import { Problem } from '../protocol/problems.ts';
+import type { RecoveryKey } from '../protocol/recovery-key.ts';
 import { pem } from './certificates.ts';
 import { decryptPrivateKey, encryptPrivateKey } from './encrypted-key.ts';
 import type { EscrowCertificate, EscrowKeys } from './parts.ts';
@@ -51,13 +52,19 @@ export function openEscrowKeys(folder: string, passphrase: string | null): Escro
     canOpen: passphrase !== null,
     async open(envelope) {
       if (passphrase === null) return 'no-opener';
-      // Each answers `unreadable` for what is not addressed to it.
-      for (const { certificate, privateKey } of opened) {
-        if (!privateKey) continue;
-        const key = await openEnvelope(envelope, privateKey, certificate.der);
-        if (key !== 'unreadable') return key;
-      }
-      return 'unreadable';
+      return openWith(
+        opened.flatMap(({ certificate, privateKey }) => (privateKey ? [{ certificate: certificate.der, privateKey }] : [])),
+        envelope,
+      );
     },
   };
+}
+
+/** The key in an envelope, by whichever of these pairs it is sealed to; each answers `unreadable` for what is not addressed to it. */
+export function openWith(pairs: readonly { certificate: Buffer; privateKey: KeyObject }[], envelope: Uint8Array): RecoveryKey | 'unreadable' {
+  for (const { certificate, privateKey } of pairs) {
+    const key = openEnvelope(envelope, privateKey, certificate);
+    if (key !== 'unreadable') return key;
+  }
+  return 'unreadable';
 }

@@ -21,9 +21,9 @@ import { proofOrderById, provedByBringing } from './store/proofs.ts';
 import { type Rotation, rotationById } from './store/rotations.ts';
 import { enrolmentForCustody } from './store/sessions.ts';
 
-/** The same request again within this is the same grant (4.5). */
+/** The same request again within this is the same grant. */
 const repeatWithin = 5 * minute;
-/** A profile certificate that has run out since longer than this stands for a Mac that left its MDM (7.2). */
+/** A profile certificate that has run out since longer than this stands for a Mac that left its MDM. */
 const profileGrace = 30 * day;
 const mostResolves = 2;
 
@@ -62,7 +62,7 @@ export async function repeatedGrant(parts: CustodyParts, tx: Tx, at: number, cal
 }
 
 /**
- * Rules 7.2 and 7.3, then 7.4: audit, mark and debt. A refusal is a value, because what it raises must be stored.
+ * Whether it may be given, then audit, mark and debt. A refusal is a value, because what it raises must be stored.
  * `rotation` is the one that a `rotate` grant is for; it is being begun in the same act.
  */
 export async function allowGrant(
@@ -131,7 +131,7 @@ export async function sealAllowed(parts: CustodyParts, caller: Caller, allowed: 
 /** Who asks, by what is proved and by the Mac's own word of itself. */
 function mayAsk(parts: CustodyParts, at: number, caller: Caller, request: GrantRequest, mac: Mac, record: KeyRecord): Problem | null {
   const facts = lastFacts(mac);
-  // What nobody has looked into yet is not looked into by a grant: its refusal would tell what is inside (5.4).
+  // What nobody has looked into yet is not looked into by a grant: its refusal would tell what is inside.
   if (!parts.canOpen || record.opened === 0) return new Problem('CANNOT_OPEN');
   if (caller.standing !== 'active') return new Problem('ENROLMENT_REVOKED');
   if (request.enrolmentId !== caller.enrolmentId || !verifyGrantSignature(request, caller.publicKey))

@@ -20,7 +20,7 @@ export async function presentHold(parts: CustodyParts, tx: Tx, at: number, macId
   return hold;
 }
 
-/** Rules 4.1 (a), asked at each check-in. */
+/** Somebody has logged in after a restart, asked at each check-in. */
 export async function endIfBackIn(tx: Tx, at: number, macId: string, volume: string, session: SettledSession): Promise<void> {
   const episode = await episodeOf(tx, macId, volume);
   if (isBackIn(episode, session)) await end(tx, at, macId, volume, 'session', 'mac', `unlocked again, and ${session.settledUser} has settled`);

@@ -1,11 +1,15 @@
 import { randomUUID } from 'node:crypto';
+import { createServer as createPlainServer, type Server as PlainServer } from 'node:http';
 import { createServer, type Server as HttpsServer, type ServerOptions } from 'node:https';
 import type { Socket } from 'node:net';
 import { type FastifyInstance, type FastifyReply, type FastifyRequest, fastify } from 'fastify';
 import { limits as messageLimits } from '../protocol/messages.ts';
 import { Problem, type ProblemCode, problems } from '../protocol/problems.ts';
-import { type ConnectionLimits, networkOf } from './limits.ts';
+import { boundConnections } from './connections.ts';
+import type { ConnectionLimits } from './limits.ts';
+import { type ListenAt, listenAt } from './listening.ts';
 import type { Log } from './log.ts';
+import type { Peers } from './proxy.ts';
 
 export interface TlsFiles {
   certificate: string | Buffer;
@@ -17,8 +21,13 @@ export interface TlsFiles {
 
 export interface HttpApp {
   app: FastifyInstance;
-  server: HttpsServer;
-  listen(port: number, host: string | null): Promise<number>;
+  server: HttpsServer | PlainServer;
+  peers: Peers;
+  /** Whose request it is, for limits; behind a proxy of ours what that says. */
+  addressOf(request: FastifyRequest): string;
+  listen(at: ListenAt): Promise<number>;
+  /** Ready for connections that somebody else accepts. */
+  ready(): Promise<void>;
   /** Another certificate for connections from now on; those that are open keep theirs. */
   useCertificate(certificate: Buffer, key: Buffer): void;
   /** Problems are said by this instead: pages have words of their own. `unreadable`: the page for what is no request that we can read. */
@@ -105,33 +114,20 @@ function answerBrokenClient(error: NodeJS.ErrnoException, socket: Socket, log: L
   );
 }
 
-/** Counts connections before their handshake: whoever holds too many is cut off without any work for us. */
-function boundConnections(server: HttpsServer, limits: ConnectionLimits, log: Log): void {
-  const perAddress = new Map<string, number>();
-  server.maxConnections = limits.connections;
-  server.on('drop', () => log.warn('connection-refused', { because: 'too many connections' }));
-  server.on('connection', (socket: Socket) => {
-    const address = networkOf(socket.remoteAddress ?? '');
-    const count = (perAddress.get(address) ?? 0) + 1;
-    if (count > limits.connectionsPerAddress) {
-      log.warn('connection-refused', { because: 'too many connections of one address', address });
-      return void socket.destroy();
-    }
-    perAddress.set(address, count);
-    socket.once('close', () => {
-      const left = (perAddress.get(address) ?? 1) - 1;
-      if (left > 0) perAddress.set(address, left);
-      else perAddress.delete(address);
-    });
-  });
-}
-
 /**
  * A Fastify app behind TLS: problem replies, limits, request ids, headers. Routes are added by its caller. Only the Macs'
  * listener asks for a client certificate: a browser that is asked would trouble its person with a choice of certificates.
  */
-export function buildHttp(options: { tls: TlsFiles; limits: ConnectionLimits; log: Log; audience?: 'macs' | 'people' }): HttpApp {
-  const { tls, limits, log, audience = 'macs' } = options;
+export function buildHttp(options: {
+  tls: TlsFiles;
+  limits: ConnectionLimits;
+  log: Log;
+  peers: Peers;
+  audience?: 'macs' | 'people';
+  /** Without TLS, for our proxies alone; what is told of anybody else. */
+  plain?: ((address: string) => void) | null;
+}): HttpApp {
+  const { tls, limits, log, peers, audience = 'macs', plain = null } = options;
   const https: ServerOptions = {
     key: tls.key,
     cert: tls.certificate,
@@ -148,14 +144,14 @@ export function buildHttp(options: { tls: TlsFiles; limits: ConnectionLimits; lo
     keepAliveTimeout: limits.keepAliveSeconds * 1000,
     connectionsCheckingInterval: 1000,
   };
-  let made: HttpsServer | undefined;
+  let made: HttpsServer | PlainServer | undefined;
   let say: SayProblem = async (problem, request, reply) => sendProblem(reply, problem, request.id);
   let unreadable: string | null = null;
   /** The words of a site are no reason for none at all. */
   const answer: SayProblem = (problem, request, reply) => say(problem, request, reply).catch(() => sendProblem(reply, problem, request.id));
   const app = fastify({
     serverFactory: (handler) => {
-      made = createServer(https, handler);
+      made = plain ? createPlainServer(https, handler) : createServer(https, handler);
       return made;
     },
     bodyLimit: messageLimits.bodyBytes,
@@ -177,7 +173,7 @@ export function buildHttp(options: { tls: TlsFiles; limits: ConnectionLimits; lo
   });
   const server = made;
   if (!server) throw new Problem('SERVER_BUG');
-  boundConnections(server, limits, log);
+  boundConnections(server, { limits, log, isProxy: peers.isProxy, onlyProxies: plain });
   server.on('tlsClientError', (error: NodeJS.ErrnoException, socket) => {
     socket.destroy();
     log.info('connection-refused', { because: error.code ?? 'TLS' });
@@ -227,26 +223,24 @@ export function buildHttp(options: { tls: TlsFiles; limits: ConnectionLimits; lo
   return {
     app,
     server,
-    async listen(port, host) {
+    peers,
+    addressOf: (request) => peers.addressOf(request.raw),
+    async ready() {
       await app.ready();
-      await new Promise<void>((resolve, reject) => {
-        server.once('error', reject);
-        server.listen(host === null ? { port } : { port, host }, () => {
-          server.removeListener('error', reject);
-          resolve();
-        });
-      }).catch((error: NodeJS.ErrnoException) => {
-        if (error.code === 'EADDRINUSE') throw new Problem('PORT_IN_USE', String(port), { cause: error });
-        throw new Problem('SERVER_SETTINGS_INVALID', `listen: the backend cannot listen there (${error.code ?? 'unknown'})`, { cause: error });
-      });
-      const address = server.address();
-      return typeof address === 'object' && address ? address.port : port;
+      // From this event on Node keeps count of connections: without it nobody is too slow, and a stop ends none of them.
+      server.emit('listening');
+    },
+    async listen(at) {
+      await app.ready();
+      return listenAt(server, at);
     },
     sayProblems: (by, page) => {
       say = by;
       unreadable = page;
     },
-    useCertificate: (certificate, key) => server.setSecureContext({ ...https, cert: certificate, key }),
+    useCertificate(certificate, key) {
+      if ('setSecureContext' in server) server.setSecureContext({ ...https, cert: certificate, key });
+    },
     async stop(mostSeconds = 30) {
       stopping = true;
       if (underWay > 0) {
@@ -261,13 +255,20 @@ export function buildHttp(options: { tls: TlsFiles; limits: ConnectionLimits; lo
         ]);
         clearTimeout(timer);
       }
-      const closed = new Promise<void>((resolve) => {
-        server.close(() => resolve());
-      });
       // Answers that are on their way out have a second; a client that keeps its connection open for nothing has not more.
-      const cut = setTimeout(() => server.closeAllConnections(), 1000);
-      await closed;
-      clearTimeout(cut);
+      if (server.listening) {
+        const cut = setTimeout(() => server.closeAllConnections(), 1000);
+        await new Promise<void>((resolve) => {
+          server.close(() => resolve());
+        });
+        clearTimeout(cut);
+      } else {
+        // Somebody else accepts for it: there is no end of listening to wait for, only its connections.
+        server.closeIdleConnections();
+        await new Promise((resolve) => setTimeout(resolve, underWay > 0 ? 1000 : 100));
+        server.closeAllConnections();
+        server.close();
+      }
       await app.close();
     },
   };

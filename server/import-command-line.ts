@@ -1,5 +1,5 @@
 import { Problem } from '../protocol/problems.ts';
-import { type GivenOptions, neededReason } from './command.ts';
+import { confirmed, type GivenOptions, neededReason } from './command.ts';
 import { fileSources, readMapping } from './formats/columns.ts';
 import { type Commands, collect } from './parts-command-line.ts';
 
@@ -68,11 +68,14 @@ export function addImportCommands({ program, add, inBackend }: Commands): void {
     'import-withdraw 5f0c2a91 --reason "the export was of last year"',
     'folder',
     'reason',
-  ).action(async (run: string, options) => {
-    const reason = neededReason(options.reason);
-    const { importWithdrawCommand } = await importing();
-    await inBackend(options, (backend, actor) => importWithdrawCommand(backend, { run, actor, reason }));
-  });
+  )
+    .option('--yes', 'do not ask')
+    .action(async (run: string, options) => {
+      const reason = neededReason(options.reason);
+      const { importWithdrawCommand } = await importing();
+      const confirm = (question: string) => confirmed(question, options.yes);
+      await inBackend(options, (backend, actor) => importWithdrawCommand(backend, { run, actor, reason, confirm }));
+    });
 }
 
 async function passphraseIfGiven(options: GivenOptions): Promise<string | null> {

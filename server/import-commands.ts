@@ -24,6 +24,8 @@ export interface ImportAsked {
   reason: string;
   /** To the terminal, while it goes on. */
   say: (words: string) => void;
+  /** Milliseconds between two of its words. */
+  sayEvery?: number;
 }
 
 /** What each fate means, in the order in which people want to know. */
@@ -55,7 +57,7 @@ export async function importCommand(backend: Stored, asked: ImportAsked): Promis
   const runs: Done[] = [];
   // All of them are read before the first is stored.
   for (const what of readExports(files, asked)) {
-    const progress = progressOf(what.name, say);
+    const progress = progressOf(what.name, say, asked.sayEvery ?? usualSayEvery);
     runs.push({ what, done: await backend.custody.importExport({ what, actor, reason, dryRun, progress }) });
   }
   if (report !== null)
@@ -79,9 +81,9 @@ export async function importCommand(backend: Stored, asked: ImportAsked): Promis
 }
 
 /** Milliseconds: as often as somebody looks up. */
-const sayEvery = 2000;
+const usualSayEvery = 2000;
 
-function progressOf(name: string, say: (words: string) => void): (done: number, lines: number) => void {
+function progressOf(name: string, say: (words: string) => void, sayEvery: number): (done: number, lines: number) => void {
   let last = performance.now();
   return (done, lines) => {
     if (performance.now() - last < sayEvery) return;
@@ -197,11 +199,25 @@ async function findRun(backend: Stored, text: string): Promise<ImportRun> {
   return run;
 }
 
-export async function importWithdrawCommand(backend: Stored, asked: { run: string; actor: string; reason: string }): Promise<CommandResult> {
-  const run = await findRun(backend, asked.run);
-  if (run.withdrawn_at !== null)
-    return { json: { run: run.id, withdrawn: 0, kept: 0 }, text: `it was withdrawn on ${when(run.withdrawn_at)}; nothing was changed` };
-  const { withdrawn, kept } = await backend.custody.withdrawRun({ runId: run.id, actor: asked.actor, reason: asked.reason });
-  const words = kept > 0 ? `; ${kept} stay: they are proved, held, were shown or asked about, or another import brought them as well` : '';
-  return { json: { run: run.id, withdrawn, kept }, text: `${withdrawn} key${withdrawn === 1 ? '' : 's'} of ${run.name} taken back${words}` };
+interface WithdrawAsked {
+  run: string;
+  actor: string;
+  reason: string;
+  /** Throws where a person does not confirm it. */
+  confirm: (question: string) => Promise<void>;
 }
+
+/** Says first what would go. What an import brought after it was taken back, because it was under way then, goes the second time. */
+export async function importWithdrawCommand(backend: Stored, { run: text, actor, reason, confirm }: WithdrawAsked): Promise<CommandResult> {
+  const run = await findRun(backend, text);
+  const of = { runId: run.id, actor, reason };
+  const would = await backend.custody.withdrawRun({ ...of, dryRun: true });
+  if (run.withdrawn_at !== null && would.withdrawn === 0)
+    return { json: { run: run.id, withdrawn: 0, kept: 0 }, text: `it was withdrawn on ${when(run.withdrawn_at)}; nothing was changed` };
+  await confirm(`${keys(would.withdrawn)} of ${run.name} go${would.kept > 0 ? `, and ${would.kept} stay` : ''}.`);
+  const { withdrawn, kept } = await backend.custody.withdrawRun(of);
+  const words = kept > 0 ? `; ${kept} stay: they are proved, held, were shown or asked about, or others brought them as well` : '';
+  return { json: { run: run.id, withdrawn, kept }, text: `${keys(withdrawn)} of ${run.name} taken back${words}` };
+}
+
+const keys = (count: number): string => `${count} key${count === 1 ? '' : 's'}`;

@@ -7,7 +7,7 @@ import { refuseExisting } from './private-files.ts';
 export interface InitFlags extends GivenOptions {
   name: string;
   organisation: string;
-  devicesPort: number;
+  devicesPort?: number;
   /** False: `--no-copy`. */
   copy?: string | false;
   deviceCa: string[];
@@ -15,6 +15,8 @@ export interface InitFlags extends GivenOptions {
   tlsKey?: string;
   portal?: string;
   portalPort?: number;
+  /** The reference layout: the Macs’ listener and the portal on one port, under two names. */
+  onePort?: boolean;
   admin: string;
 }
 
@@ -37,13 +39,19 @@ export async function init(flags: InitFlags): Promise<CommandResult> {
   const names = flags.name.split(',').map((name) => name.trim().toLowerCase());
   const wrong = names.find((name) => !/^[a-z0-9]([a-z0-9.:-]{0,251}[a-z0-9])?$/.test(name));
   if (wrong !== undefined) throw new Problem('USAGE', `--name: "${wrong.slice(0, 60)}" is no host name`);
-  const portal = flags.portal === undefined ? null : portalAt(flags.portal, flags.portalPort);
+  if (flags.onePort && (flags.portal === undefined || flags.portalPort !== undefined))
+    throw new Problem('USAGE', '--one-port goes with --portal and without --portal-port: Macs and people come to the same port under two names');
+  // Where nobody said another, the port that every network lets through.
+  const devicesPort = flags.devicesPort ?? (flags.onePort ? 443 : 8443);
+  const portal = flags.portal === undefined ? null : portalAt(flags.portal, flags.onePort ? devicesPort : flags.portalPort);
+  if (flags.onePort && portal !== null && names.includes(new URL(portal.url).hostname))
+    throw new Problem('USAGE', '--one-port needs two names: the portal has another than --name');
   if (portal === null && flags.portalPort !== undefined) throw new Problem('USAGE', '--portal-port goes with --portal');
   const result = await initialise({
     dir: flags.dir,
     names,
     organisation: flags.organisation,
-    devicesPort: flags.devicesPort,
+    devicesPort,
     passphrase: await choosePassphrase(flags),
     copy: copy === false ? null : copy,
     deviceCaFiles: flags.deviceCa,
@@ -61,7 +69,7 @@ export async function init(flags: InitFlags): Promise<CommandResult> {
     ...result.next.map((step) => `  ${step}`),
   ].join('\n');
   const forwarded =
-    portal && new URL(portal.url).port !== String(portal.port)
+    portal && (new URL(portal.url).port || '443') !== String(portal.port)
       ? [`people reach ${portal.url}: forward its port to ${portal.port}, where the portal listens`]
       : [];
   const sameDisk = 'the offline copy lies on the same disk as the data folder: move it to one that is put away';

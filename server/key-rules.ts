@@ -14,7 +14,7 @@ export interface NewKey {
 
 export type NewKeyRule = 'K3' | 'K4' | 'K5' | 'K6';
 
-/** Rules 2.1 for a key that the volume does not have yet: the first row that fits. K0 to K2 have been asked before. */
+/** K3 to K6, for a key that the volume does not have yet: the first that fits. K0 to K2 have been asked before. */
 export function ruleForNewKey(key: NewKey): NewKeyRule {
   if (key.source === 'rotation' && key.ofOpenRotation) return key.validated === 'true' ? 'K3' : 'K4';
   if (key.byTheMac && (key.source === 'agent' || key.source === 'escrow-file') && !key.anotherHeld) return 'K5';

@@ -1,6 +1,7 @@
 import { Problem } from '../protocol/problems.ts';
 import { neededReason, print } from './command.ts';
 import type { Commands } from './parts-command-line.ts';
+import { usualDataFolder } from './settings.ts';
 
 /** Everything out again: the command. To look at what is out, no data folder is needed. */
 export function addLeaveCommand({ program, add, inBackend }: Commands, done: (exit: number) => void): void {
@@ -18,7 +19,8 @@ export function addLeaveCommand({ program, add, inBackend }: Commands, done: (ex
     .action(async (options) => {
       const { checkCommand, leaveCommand } = await import('./leaving/commands.ts');
       const say = (words: string): void => void process.stderr.write(`sparekey-server: ${words}\n`);
-      const { dir, out } = options;
+      const { out } = options;
+      const dir: string | undefined = options.dir ?? (options.check ? undefined : (usualDataFolder() ?? undefined));
       if (dir === undefined && !options.check) throw new Problem('USAGE', 'name the data folder with --dir, or look at a complete folder with --check');
       const reason = dir === undefined ? '' : neededReason(options.reason);
       const passphrase = options.check ? await (await import('./passphrase.ts')).readPassphrase(options) : null;

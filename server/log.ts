@@ -33,6 +33,8 @@ const events = [
   'mail-sent',
   'mail-not-sent',
   'certificate-expiring',
+  'certificate-taken',
+  'certificate-refused',
   'neighbours-started',
   'mdm-event',
   'mdm-command',

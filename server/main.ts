@@ -11,7 +11,7 @@ try {
   if (major < 26) throw new Problem('NEEDS_NEWER_NODE', process.version);
   const exit = await commandLine({
     argv: process.argv,
-    operator: operatorName(userInfo().username),
+    operator: operatorName(() => userInfo().username),
     // Loaded by `serve` alone, and only where the settings have a listener for people.
     mountSites: async (ground) => (await import('../portal/portal.ts')).mountPortal(ground),
   });

@@ -12,7 +12,7 @@ export function addMdmCommands({ program, add, inBackend }: Commands): void {
   add(mdm, 'commands [mac]', 'lists what was asked through the MDM, the newest first', 'mdm commands C02XK1ZJJGH5', 'folder').action(
     async (mac: string | undefined, options) => {
       const { mdmCommands } = await words();
-      await inBackend(options, (backend) => mdmCommands(backend, mac ?? null));
+      await inBackend(options, (backend) => mdmCommands(backend, mac ?? null, { all: options.json === true }));
     },
   );
   add(
@@ -44,6 +44,18 @@ export function addMdmCommands({ program, add, inBackend }: Commands): void {
       const { mdmRotate } = await words();
       await inBackend(options, (backend, actor) => mdmRotate(backend, { mac, reason, actor, overrideHold: options.overrideHold === true }));
     });
+  add(
+    mdm,
+    'open <command>',
+    'tries once more to open the answer to a command that did not open',
+    'mdm open 9F0C2F34-2D2C-4A51-8E3A-0F1F3D0C1A11 --reason "a new version is here"',
+    'folder',
+    'reason',
+  ).action(async (uuid: string, options) => {
+    const reason = neededReason(options.reason);
+    const { mdmOpen } = await words();
+    await inBackend(options, (backend, actor) => mdmOpen(backend, { uuid, reason, actor }));
+  });
   add(
     mdm,
     'signer <body> <signature>',

@@ -12,6 +12,7 @@ import type { MdmSettings } from './mdm/take-event.ts';
 import { addWebhook } from './mdm/webhook-routes.ts';
 import { secretIn, trustedIn } from './neighbour-files.ts';
 import { createOutbound, type Outbound } from './outbound.ts';
+import type { Peers } from './proxy.ts';
 
 export interface NeighboursGround {
   backend: Backend;
@@ -21,7 +22,14 @@ export interface NeighboursGround {
   deviceCas: readonly Buffer[];
   identity: DeviceIdentity;
   limits: Partial<ConnectionLimits>;
+  peers: Peers;
+  /** Told of each header that says who a Mac is and may not. */
+  onHeaderRefused?: (address: string, why: string) => void;
+  /** A socket that systemd opened, in place of the settings' port. */
+  fd: number | null;
   log: Log;
+  /** What this machine's clock says, which may step back: for comparing it with another one's. */
+  wallNow?: () => number;
   every(milliseconds: number, name: string, work: () => Promise<void>): void;
 }
 
@@ -45,6 +53,7 @@ export function mountNeighbours(ground: NeighboursGround): Neighbours {
         tls: { ...tls, clientCas: ground.deviceCas.map((der) => pem('CERTIFICATE', der)) },
         limits: { ...connectionLimits, ...ground.limits },
         log,
+        peers: ground.peers,
       })
     : null;
 
@@ -56,14 +65,13 @@ export function mountNeighbours(ground: NeighboursGround): Neighbours {
   };
   if (http && webhook) {
     const key = secretIn(webhook.hmacKeyFile);
-    addWebhook({ http, mdm: backend.custody.mdm, now: () => backend.clock.now(), log, key, windowMinutes: webhook.windowMinutes, settings: mdm });
-    every(60 * second, 'mdm', () => backend.custody.mdm.sweep({ ...mdm, windowMinutes: webhook.windowMinutes }));
+    addWebhook({ http, mdm: backend.custody.mdm, wallNow: ground.wallNow ?? Date.now, log, key, windowMinutes: webhook.windowMinutes, settings: mdm });
+    every(60 * second, 'mdm', () => backend.custody.mdm.sweep(mdm));
   }
   if (nanomdm) {
     const outbound = createOutbound({ origin: nanomdm.url, trusted: trustedIn(nanomdm.trustedCertificatesFile), log });
     outbounds.push(outbound);
     const api = createNanoMdm(outbound, secretIn(nanomdm.apiKeyFile).toString('utf8'));
-    every(3600 * second, 'mdm-forget', () => backend.custody.mdm.forgetOld());
     every(600 * second, 'mdm-rotations', () => backend.custody.mdm.rotateDue(mdm));
     every(20 * second, 'nanomdm', async () => void (await backend.custody.mdm.sendDue(api)));
   }
@@ -72,19 +80,35 @@ export function mountNeighbours(ground: NeighboursGround): Neighbours {
     const header = crypt.header && { name: crypt.header.name.toLowerCase(), value: secretIn(crypt.header.valueFile) };
     const { store, custody } = backend;
     const { serialPattern } = backend.settings;
-    addCrypt({ http, crypt: custody.crypt, identity: ground.identity, store, serialPattern, demands: crypt.identity, header, log });
+    addCrypt({
+      http,
+      crypt: custody.crypt,
+      identity: ground.identity,
+      store,
+      serialPattern,
+      demands: crypt.identity,
+      header,
+      log,
+      onHeaderRefused: ground.onHeaderRefused,
+    });
   }
 
   const connectors: OpenConnector[] = openConnectors(settings.connectors, log);
   for (const connector of connectors) {
     const { name } = connector.source;
-    every(60 * second, `connector-${name}`, async () => void (await backend.custody.connectors.runDue(connector)));
+    every(60 * second, `connector-${name}`, async () => {
+      try {
+        await backend.custody.connectors.runDue(connector);
+      } finally {
+        await backend.custody.connectors.watch(connector);
+      }
+    });
     every(60 * second, `connector-${name}-asks`, () => backend.custody.connectors.tend(connector));
   }
 
   return {
     http,
-    listen: async () => (http && listen ? http.listen(listen.port, listen.host) : 0),
+    listen: async () => (http && listen ? http.listen(ground.fd === null ? listen : { fd: ground.fd }) : 0),
     close() {
       for (const outbound of outbounds) outbound.close();
       for (const connector of connectors) connector.close();

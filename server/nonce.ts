@@ -14,7 +14,7 @@ const seal = (secret: Uint8Array, purpose: string, payload: Uint8Array): Buffer 
   createHmac('sha256', secret).update(`nonce:${purpose}\0`).update(payload).digest();
 
 /**
- * 32 random bytes with their expiry, authenticated by a secret that all backends share (rules 6.2): nothing is stored
+ * 32 random bytes with their expiry, authenticated by a secret that all backends share: nothing is stored
  * for a nonce that nobody uses. `bound` ties it to one asker, such as an enrolment.
  */
 export function makeNonce(secret: Uint8Array, purpose: NoncePurpose, now: number, bound = ''): string {

@@ -34,7 +34,7 @@ export interface OpenedLater {
   waiting: number;
 }
 
-/** Rules 2.3: opens what could not be opened when it came, and applies 2.1 to it then. Safe to run at any time. */
+/** Opens what could not be opened when it came, and applies K1 to K6 to it then. Safe to run at any time. */
 export async function openLater(parts: CustodyParts): Promise<OpenedLater> {
   const result: OpenedLater = { opened: 0, unreadable: 0, waiting: 0 };
   const waiting = parts.canOpen ? await notTriedEnvelopes(parts.store.db) : [];
@@ -108,7 +108,7 @@ async function applyIfWaiting(parts: CustodyParts, tx: Tx, at: number, record: K
   return record.state === 'candidate' ? applyRule(parts, tx, at, record, envelope.validated) : null;
 }
 
-/** Its row is bound to its record, and to whether that may be opened (rules 8.3). */
+/** Its row is bound to its record, and to whether that may be opened. */
 async function move(parts: CustodyParts, tx: Tx, envelope: EnvelopeRow, to: KeyRecord): Promise<void> {
   const names = { macId: to.mac_id, volume: to.volume, recordId: to.id, envelopeId: envelope.id, quarantined: to.state === 'quarantined' };
   await updateEnvelope(tx, to.mac_id, envelope.id, { record_id: to.id, row_mac: rowMac(parts.secrets, names) });

@@ -1,8 +1,9 @@
-import { Agent as HttpAgent } from 'node:http';
-import { Agent as HttpsAgent } from 'node:https';
+import { type ClientRequest, Agent as HttpAgent, request as httpRequest, type IncomingMessage, type RequestOptions } from 'node:http';
+import { type AgentOptions, Agent as HttpsAgent, request as httpsRequest } from 'node:https';
 import { rootCertificates } from 'node:tls';
 import { Problem } from '../protocol/problems.ts';
 import type { Log } from './log.ts';
+import { proxyFailed, TunnelAgent } from './tunnel.ts';
 
 /** One other system that this backend asks: the MDM, or the API of a product. The only door out but mail and sign-in. */
 export interface Outbound {
@@ -37,6 +38,8 @@ export interface Answer {
 export interface Later {
   kind: 'later';
   seconds: number;
+  /** Its own words; otherwise the longer the more often it has said so, and each time somewhat else. */
+  told: boolean;
   /** It may have been acted on all the same: 503 to what changes something, which may come from something in between. */
   unsure: boolean;
 }
@@ -49,6 +52,8 @@ export interface OutboundOptions {
   origin: string;
   /** PEM, believed besides the public roots. */
   trusted?: readonly string[];
+  /** `http://host:port`; none: directly. The environment's proxy is not asked. */
+  proxy?: string | null;
   ratePerMinute?: number;
   log: Log;
   /** For the whole of one try. */
@@ -58,16 +63,27 @@ export interface OutboundOptions {
   /** Milliseconds, monotonic; and how it is waited for them. */
   uptime?: () => number;
   wait?: (milliseconds: number, signal: AbortSignal) => Promise<void>;
+  /** From 0 to 1. */
+  chance?: () => number;
 }
 
 /** Bytes. A page of a thousand devices is a tenth of it. */
 const mostReply = 8 * 1024 * 1024;
-/** Without a `Retry-After`: seconds before the second try, doubled before each further one. */
+/** Seconds. Without a `Retry-After`: before the second try, doubled each time until it answers again. */
 const firstWait = 5;
+const mostOwnWait = 3600;
+/** Of a `Retry-After`, in seconds: nobody is believed who wants to be left alone for ever, or to be asked at once and again. */
+const mostToldWait = 86_400;
+const leastToldWait = 1;
 const mostTries = 4;
 
+/** Twice as long each time, up to a bound, and by chance down to half of it: those who wait shall not come back together. */
+export const longerEachTime = (first: number, times: number, most: number, chance: () => number): number =>
+  Math.min(first * 2 ** Math.min(times, 30), most) * (0.5 + chance() / 2);
+
 export function createOutbound(options: OutboundOptions): Outbound {
-  const { trusted = [], ratePerMinute = 600, log, totalSeconds = 20, waitSeconds = 60, uptime = () => performance.now(), wait = sleep } = options;
+  const { trusted = [], proxy = null, ratePerMinute = 600, log, totalSeconds = 20, waitSeconds = 60, uptime = () => performance.now(), wait = sleep } = options;
+  const chance = options.chance ?? Math.random;
   const url = URL.parse(options.origin);
   const local = url?.protocol === 'http:' && ['127.0.0.1', '[::1]'].includes(url.hostname);
   if (!url || url.origin !== options.origin || !(url.protocol === 'https:' || local))
@@ -75,10 +91,13 @@ export function createOutbound(options: OutboundOptions): Outbound {
   const host = url.host;
   const stopping = new AbortController();
   // The environment's proxy variables and the system's trust are not asked: what is believed stands in the settings.
+  const believing: AgentOptions = { keepAlive: true, maxSockets: 4, minVersion: 'TLSv1.2', ca: [...rootCertificates, ...trusted] };
   const ways = local
     ? { httpAgent: new HttpAgent({ keepAlive: true, maxSockets: 4 }) }
-    : { httpsAgent: new HttpsAgent({ keepAlive: true, maxSockets: 4, minVersion: 'TLSv1.2', ca: [...rootCertificates, ...trusted] }) };
+    : { httpsAgent: proxy === null ? new HttpsAgent(believing) : new TunnelAgent(proxy, believing) };
   let nextAt = 0;
+  /** How often in a row it asked for patience and did not say how long. */
+  let untold = 0;
 
   /** One after another at the rate that was agreed, so that nobody has to tell us to slow down. */
   async function turn(): Promise<void> {
@@ -89,7 +108,7 @@ export function createOutbound(options: OutboundOptions): Outbound {
     if (stopping.signal.aborted) throw new Unreached('NEIGHBOUR_FAILED', `${host}: the backend stops`);
   }
 
-  async function once(question: Question): Promise<Answer> {
+  async function once(question: Question, way: Way): Promise<Answer> {
     const { default: axios } = await import('axios');
     const { content, type } = contentOf(question.body);
     const response = await axios.request<ArrayBuffer>({
@@ -105,6 +124,9 @@ export function createOutbound(options: OutboundOptions): Outbound {
         ...question.headers,
       },
       ...ways,
+      transport: {
+        request: (to: RequestOptions, done: (response: IncomingMessage) => void) => watched(local ? httpRequest(to, done) : httpsRequest(to, done), way),
+      },
       proxy: false,
       maxRedirects: 0,
       decompress: false,
@@ -128,15 +150,16 @@ export function createOutbound(options: OutboundOptions): Outbound {
       for (let tried = 1; ; tried += 1) {
         await turn();
         let answer: Answer;
+        const way: Way = { isOpen: false };
         try {
-          answer = await once(question);
+          answer = await once(question, way);
         } catch (error) {
           // A connection that was kept open and is dead by now says nothing about the other side.
           if (tried === 1 && method === 'GET' && ['ECONNRESET', 'EPIPE'].includes(codeOf(error)) && !stopping.signal.aborted) continue;
           // The cause would carry the request, with its secrets: it ends here.
           const because = stopping.signal.aborted ? 'the backend stops' : whyNot(error, totalSeconds);
           log.warn('neighbour-failed', { host, method, path, because });
-          throw new (isBeforeSending(error) ? Unreached : Problem)('NEIGHBOUR_FAILED', `${host}${path}: ${because}`);
+          throw new (!way.isOpen || isBeforeSending(error) ? Unreached : Problem)('NEIGHBOUR_FAILED', `${host}${path}: ${because}`);
         }
         if (answer.status >= 300 && answer.status < 400 && answer.status !== 304) {
           log.warn('neighbour-failed', { host, method, path, because: `redirect ${answer.status}` });
@@ -145,12 +168,17 @@ export function createOutbound(options: OutboundOptions): Outbound {
             `${host}${path}: it led to ${URL.parse(answer.headers['location'] ?? '', options.origin)?.host ?? 'elsewhere'}`,
           );
         }
-        if (answer.status !== 429 && answer.status !== 503) return answer;
-        const seconds = readRetryAfter(answer.headers) ?? firstWait * 2 ** (tried - 1);
+        if (answer.status !== 429 && answer.status !== 503) {
+          untold = 0;
+          return answer;
+        }
+        const said = readRetryAfter(answer.headers);
+        const seconds = said ?? Math.ceil(longerEachTime(firstWait, untold, mostOwnWait, chance));
+        untold = said === undefined ? untold + 1 : 0;
         log.info('neighbour-waits', { host, method, path, status: answer.status, seconds });
         // 503 may come from something in between, after the other side has acted: only what changes nothing is said again.
         const again = answer.status === 429 || method === 'GET';
-        if (!again || tried >= mostTries || waited + seconds > waitSeconds) return { kind: 'later', seconds, unsure: !again };
+        if (!again || tried >= mostTries || waited + seconds > waitSeconds) return { kind: 'later', seconds, told: said !== undefined, unsure: !again };
         waited += seconds;
         await wait(seconds * 1000, stopping.signal);
       }
@@ -161,6 +189,22 @@ export function createOutbound(options: OutboundOptions): Outbound {
       ways.httpAgent?.destroy();
     },
   };
+}
+
+/** Whether anything of the question can have come to the other side: not before its TLS handshake is done. */
+interface Way {
+  isOpen: boolean;
+}
+
+function watched(request: ClientRequest, way: Way): ClientRequest {
+  return request.once('socket', (socket) => {
+    const opens = 'secureConnecting' in socket ? (socket.secureConnecting === true ? 'secureConnect' : null) : socket.connecting ? 'connect' : null;
+    if (opens === null) way.isOpen = true;
+    else
+      socket.once(opens, () => {
+        way.isOpen = true;
+      });
+  });
 }
 
 function contentOf(body: unknown): { content?: Buffer; type?: string } {
@@ -192,11 +236,12 @@ const codeOf = (error: unknown): string => String((error as { code?: unknown } |
 
 const isOfCertificate = (code: string): boolean => /CERT|SELF_SIGNED|UNABLE_TO_VERIFY|ALTNAME/.test(code);
 const isBeforeSending = (error: unknown): boolean =>
-  ['ECONNREFUSED', 'ENOTFOUND', 'EAI_AGAIN', 'EHOSTUNREACH', 'ENETUNREACH', 'EPROTO'].includes(codeOf(error)) || isOfCertificate(codeOf(error));
+  [proxyFailed, 'ECONNREFUSED', 'ENOTFOUND', 'EAI_AGAIN', 'EHOSTUNREACH', 'ENETUNREACH', 'EPROTO'].includes(codeOf(error)) || isOfCertificate(codeOf(error));
 
 function whyNot(error: unknown, seconds: number): string {
   const code = codeOf(error);
   const { message = '' } = error as { message?: string };
+  if (code === proxyFailed) return message;
   if (code === 'ERR_CANCELED') return `no answer in ${seconds} s`;
   if (/maxContentLength/.test(message)) return `more than ${mostReply} bytes`;
   if (isOfCertificate(code)) return `its certificate is not trusted (${code})`;
@@ -209,9 +254,8 @@ function whyNot(error: unknown, seconds: number): string {
 function readRetryAfter(headers: Readonly<Record<string, string>>): number | undefined {
   const value = headers['retry-after'];
   if (value === undefined) return undefined;
-  if (/^\d{1,7}$/.test(value.trim())) return Number(value);
-  const seconds = (Date.parse(value) - Date.parse(headers['date'] ?? '')) / 1000;
-  return Number.isFinite(seconds) ? Math.max(0, Math.ceil(seconds)) : undefined;
+  const seconds = /^\d+$/.test(value.trim()) ? Number(value) : (Date.parse(value) - Date.parse(headers['date'] ?? '')) / 1000;
+  return Number.isNaN(seconds) ? undefined : Math.min(Math.max(Math.ceil(seconds), leastToldWait), mostToldWait);
 }
 
 const sleep = (milliseconds: number, signal: AbortSignal): Promise<void> =>

@@ -11,7 +11,7 @@ import { episodeOfDisclosure, episodesOf, updateEpisode } from './store/episodes
 import { macById } from './store/macs.ts';
 
 /*
- * What the person of a Mac says of it, from whatever device: *I am back in* and *this was not me* (rules 4.1 b and d). That it
+ * What the person of a Mac says of it, from whatever device: *I am back in* and *this was not me*. That it
  * is their Mac is checked by whoever asks, in `before`.
  */
 

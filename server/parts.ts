@@ -75,7 +75,7 @@ export interface CustodySettings {
   orderExpiresDays: number;
   grants: 'automatic' | 'ordered-only' | 'never';
   grantsPerHour: number;
-  /** A certificate that proves the serial confirms its enrolment (rules 6.7). */
+  /** A certificate that proves the serial confirms its enrolment. */
   confirmProvedSerials: boolean;
   proveEveryDays: number;
 }

@@ -1,6 +1,8 @@
 import { createPrivateKey } from 'node:crypto';
+import { isIP } from 'node:net';
 import { Problem } from '../protocol/problems.ts';
 import { readLogo } from './logo.ts';
+import { sharesPort } from './one-port.ts';
 import type { PeopleSettings } from './people-settings.ts';
 import { settingFiles, withoutLeftOut } from './setting-files.ts';
 import type { ServerSettings } from './settings.ts';
@@ -9,12 +11,24 @@ import type { ServerSettings } from './settings.ts';
  * What the settings for people name and what of it does not hold together, all of it at once. Never the content of a file.
  * `leftOut`: settings that were wrong in themselves; nothing is said twice of them, nor of what holds them.
  */
-export function checkPeople(people: PeopleSettings, settings: Pick<ServerSettings, 'listen' | 'serverUrl'>, leftOut: readonly string[] = []): void {
+export function checkPeople(
+  people: PeopleSettings,
+  settings: Pick<ServerSettings, 'listen' | 'serverUrl' | 'otherUrls' | 'proxy'>,
+  leftOut: readonly string[] = [],
+): void {
   const found: string[] = [];
 
   const { read, secret, certificates } = settingFiles(found);
   const { tls, signIn, mail, brand, selfService } = people;
-  if (people.listen.port === settings.listen.port && (people.listen.host ?? settings.listen.host ?? '') === (settings.listen.host ?? people.listen.host ?? ''))
+  const { hostname } = new URL(people.url);
+  const hasOtherName = [settings.serverUrl, ...settings.otherUrls].every((url) => new URL(url).hostname !== hostname);
+  // One port for both: the name that a client asks for decides.
+  if (sharesPort({ ...settings, people }) && hasOtherName) {
+    if (isIP(hostname.replace(/^\[|\]$/g, '')) !== 0) found.push('people.url: must have a name and not an address, where both listeners have one port');
+  } else if (
+    people.listen.port === settings.listen.port &&
+    (people.listen.host ?? settings.listen.host ?? '') === (settings.listen.host ?? people.listen.host ?? '')
+  )
     found.push('people.listen.port: is the port of the listener for Macs');
   if (people.url === settings.serverUrl) found.push('people.url: is the address of the listener for Macs');
 

@@ -64,11 +64,15 @@ export function refuseExisting(path: string): void {
   if (existsSync(path)) throw new Problem('DATA_FOLDER_EXISTS', path);
 }
 
-const cannotWrite = ['EACCES', 'EPERM', 'EROFS', 'ENOSPC', 'EDQUOT', 'EFBIG', 'EIO'];
+const cannotWrite = ['EACCES', 'EPERM', 'EROFS', 'EFBIG', 'EIO'];
 
-/** `DATA_FOLDER_UNWRITABLE` where the system refuses to write; any other error as it is. */
+/** Room is made, and then all goes on by itself: whatever else keeps us from writing waits for a person. */
+const noRoom = ['ENOSPC', 'EDQUOT'];
+
+/** `DISK_FULL`, or `DATA_FOLDER_UNWRITABLE` where the system refuses to write for another reason; any other error as it is. */
 export function unwritable(path: string, error: unknown): unknown {
   const { code = '' } = error as NodeJS.ErrnoException;
+  if (noRoom.includes(code)) return new Problem('DISK_FULL', `${path} (${code})`, { cause: error });
   return cannotWrite.includes(code) ? new Problem('DATA_FOLDER_UNWRITABLE', `${path} (${code})`, { cause: error }) : error;
 }
 

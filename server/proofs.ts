@@ -179,8 +179,8 @@ export async function provedTrue(parts: CustodyParts, tx: Tx, at: number, record
 }
 
 /**
- * K8: noted on the record, which stays as it is. One that only others brought is superseded by it: its place is for the next
- * of them, and the Mac is in doubt about nothing that it ever said itself (docs/decisions/0027).
+ * K8: noted on the record, which stays as it is. One that only others brought, and that was never proved, is superseded by it: its
+ * place is for the next of them, and the Mac is in doubt about nothing that it ever said itself (docs/decisions/0027).
  */
 async function provedFalse(parts: CustodyParts, tx: Tx, at: number, record: KeyRecord, answeredAt: number, run: string): Promise<void> {
   if (record.refuted_at !== null || (record.proved_at !== null && answeredAt < record.proved_at)) return;
@@ -199,7 +199,11 @@ async function provedFalse(parts: CustodyParts, tx: Tx, at: number, record: KeyR
     macId: record.mac_id,
     details: { recordId: record.id, first: record.first_false_at, second: answeredAt },
   });
-  if (isBroughtRecord(record.source) && (await envelopesOfRecord(tx, record.id)).every((envelope) => envelope.enrolment_id === null)) {
+  if (
+    record.proved_at === null &&
+    isBroughtRecord(record.source) &&
+    (await envelopesOfRecord(tx, record.id)).every((envelope) => envelope.enrolment_id === null)
+  ) {
     const because = 'K8: others brought it, and the Mac answered twice that it does not open it';
     await setRecordState(tx, record.id, 'superseded', because, at);
     await updateBroughtOfRecord(tx, record.id, { state: 'refuted', state_at: at, state_because: 'the Mac answered twice that this key does not open it' });
@@ -228,6 +232,6 @@ export async function takeProof(parts: CustodyParts, tx: Tx, at: number, proof: 
   if (await proofById(tx, record.mac_id, id)) return;
   await insertProof(tx, { id, mac_id: record.mac_id, record_id: record.id, enrolment_id: enrolmentId, answer, settled: settled ? 1 : 0, boot, at: answeredAt });
   if (answer === 'true') await provedTrue(parts, tx, at, record.id, answeredAt, `enrolment ${enrolmentId}`);
-  // Outside a settled session `false` means that it could not be checked (8.2).
+  // Outside a settled session `false` means that it could not be checked.
   if (answer === 'false' && settled && (record.state === 'held' || record.state === 'candidate')) await provedFalse(parts, tx, at, record, answeredAt, run);
 }

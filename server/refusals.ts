@@ -20,7 +20,7 @@ export interface Refusal {
 const tellingRefusals = 2;
 
 /**
- * A person says that the Mac refused a key. Evidence for the timeline, never a proof (rules 2.5): no record changes its state
+ * A person says that the Mac refused a key. Evidence for the timeline, never a proof: no record changes its state
  * by it. But the Mac is asked: a proof is due, given like any other once the hold is over.
  */
 export async function noteRefusal(parts: CustodyParts, tx: Tx, at: number, refusal: Refusal): Promise<void> {

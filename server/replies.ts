@@ -23,7 +23,7 @@ export async function nameHeld(db: Kysely<Tables>, macId: string, volume: string
 
 export type KeyAnswer = NonNullable<CheckInReply['answers']>[number];
 
-/** What macOS said of a key last, and when it said `true` to it. A `false` outside a settled session tells nothing (8.2). */
+/** What macOS said of a key last, and when it said `true` to it. A `false` outside a settled session tells nothing. */
 export async function answerOf(db: Kysely<Tables>, record: KeyRecord): Promise<KeyAnswer> {
   const last = await lastProofOf(db, record.mac_id, record.id);
   const provedAt = record.proved_at === null ? null : isoTime(record.proved_at);

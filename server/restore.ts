@@ -4,11 +4,12 @@ import { basename, dirname, join, resolve } from 'node:path';
 import { z } from 'zod';
 import { Problem } from '../protocol/problems.ts';
 import { audit } from './audit.ts';
-import { openUnpacked, unpackBackup } from './backup.ts';
+import { openUnpacked, unpackAny } from './backup.ts';
 import { openClock, type ServerClock } from './clock.ts';
 import { readGiven } from './init.ts';
 import type { Store, Tx } from './parts.ts';
 import { makePrivateFolder, refuseExisting, syncFolder } from './private-files.ts';
+import type { UnsealKey } from './sealed-file.ts';
 import { noteMaybeShown } from './store/brought.ts';
 import { debtById, insertDebt } from './store/debts.ts';
 import { changeEnrolment, enrolmentById, revokeCertificate } from './store/enrolments.ts';
@@ -20,7 +21,7 @@ import { forgetMemory, readMemory, usableKeysBefore, writeMemory } from './store
 import { endAllWebSessions } from './store/web-sessions.ts';
 
 const day = 24 * 60 * 60 * 1000;
-/** Whoever was shown a key just before the loss may be typing it: a hold that nobody remembers (rules 4.1). */
+/** Whoever was shown a key just before the loss may be typing it: a hold that nobody remembers. */
 const mayBeTyped = day;
 const markName = 'restored';
 const ended = { at: z.number().nullable(), because: z.string().nullable().optional() };
@@ -58,7 +59,7 @@ const nobody: Revoked = { enrolments: 0, certificates: 0, tickets: 0, people: 0 
 const mark = z.strictObject({ at: z.number(), days: z.int() });
 
 /**
- * Makes a data folder from a backup (rules 8.5). What happened after the backup is gone: who was shown a key, whom an
+ * Makes a data folder from a backup. What happened after the backup is gone: who was shown a key, whom an
  * admin turned away. So the gap is recorded, the revocations are asked for, and every key that may have been shown is owed
  * a replacement. Certificates issued in the gap are not known here and are refused: those Macs enrol again by themselves.
  */
@@ -68,6 +69,8 @@ export async function restore(options: {
   revocationsFile: string | null;
   spreadDays: number;
   actor: string;
+  /** What opens an encrypted backup; asked for only where it is one. */
+  keys?: () => Promise<readonly UnsealKey[]>;
   /** The machine's clock; default the real one. */
   wallNow?: () => number;
 }): Promise<RestoreResult> {
@@ -78,7 +81,7 @@ export async function restore(options: {
   const making = join(dirname(dir), `.${basename(dir)}.making-${randomBytes(4).toString('hex')}`);
   makePrivateFolder(making);
   try {
-    const described = unpackBackup(options.file, making);
+    const { described } = await unpackAny(options.file, making, options.keys ?? (async () => []));
     const { store } = await openUnpacked(making, described);
     let result: RestoreResult;
     try {

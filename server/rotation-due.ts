@@ -1,7 +1,7 @@
 import type { RotationReason } from '../protocol/messages.ts';
 import { hour, isoTime, minute } from './custody-parts.ts';
 
-/** The time after a disclosure in which no key is replaced, for whatever reason (rules 4.1). Milliseconds. */
+/** The time after a disclosure in which no key is replaced, for whatever reason. Milliseconds. */
 export interface Hold {
   since: number;
   until: number;

@@ -12,7 +12,7 @@ export interface RowNames {
 }
 
 /**
- * HMAC over what an envelope belongs to (rules 8.3): a row moved to another Mac, volume or record by whoever can write the
+ * HMAC over what an envelope belongs to: a row moved to another Mac, volume or record by whoever can write the
  * database does not open. Nor does one that was stored as `quarantined`, such as another Mac's, and is called something else now.
  */
 export function rowMac(secrets: ServerSecrets, names: RowNames): string {

@@ -2,8 +2,9 @@ import type { GivenOptions } from './command.ts';
 import { existingFolder } from './data-folder.ts';
 import { openLog } from './log.ts';
 import { readPassphrase } from './passphrase.ts';
-import { checkDataFolder, type MountSites, type Serving, serve } from './serve.ts';
-import { readSettings } from './settings.ts';
+import { type MountSites, type Serving, serve } from './serve.ts';
+import { checkDataFolder } from './serve-check.ts';
+import { activatedSockets, readSettings } from './settings.ts';
 
 /** For whoever started it: where Macs and people find it. */
 export function readyLine({ url, port, people }: Pick<Serving, 'url' | 'port' | 'people'>, json = false): string {
@@ -21,7 +22,11 @@ export async function serveUntilStopped(flags: GivenOptions & { sealed?: boolean
     // Listened to before it is ready: a signal during the start is obeyed too.
     for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => resolve());
   });
-  const serving = await serve({ dir: flags.dir, passphrase, log, mountSites });
+  let ready: Serving | null = null;
+  // `systemctl reload`, and the hook of whoever renews certificates. During the start there is nothing to read again.
+  process.on('SIGHUP', () => void ready?.renewCertificate());
+  const serving = await serve({ dir: flags.dir, passphrase, log, mountSites, sockets: activatedSockets() });
+  ready = serving;
   process.stdout.write(`${readyLine(serving, flags.jsonReady || flags.json)}\n`);
   await told;
   await serving.stop();

@@ -1,24 +1,31 @@
+import type { X509Certificate } from 'node:crypto';
 import { resolve } from 'node:path';
 import { Problem } from '../protocol/problems.ts';
 import { readAuthority, readDeviceCas, readTlsIdentity, renewTlsCertificate } from './authorities.ts';
-import { type Backend, collectMistakes, openBackend } from './backend.ts';
+import { whoTrustsNot } from './authority-users.ts';
+import { type Backend, openBackend } from './backend.ts';
+import { tellOfBackups } from './backup-late.ts';
+import { type Ending, endingCertificates, sayEnding } from './certificate-dates.ts';
 import { pem } from './certificates.ts';
-import { checkCoexistence } from './coexistence-check.ts';
-import { existingFolder, tooOpen } from './data-folder.ts';
 import { addDeviceApi } from './device-api.ts';
 import { createDeviceIdentity } from './device-identity.ts';
 import { createEnrolment } from './enrolment.ts';
 import { buildHttp, type HttpApp } from './http.ts';
+import { startingTls } from './last-tls.ts';
 import { connectionLimits, type Rate, type RateName } from './limits.ts';
 import type { Log } from './log.ts';
 import { mountNeighbours, type Neighbours } from './neighbours.ts';
-import { checkPeople } from './people-check.ts';
+import { sharesPort } from './one-port.ts';
+import { createStrangerAlarm, tellOfCertificates } from './operator-alarms.ts';
 import type { PeopleSettings } from './people-settings.ts';
-import { tryWriting } from './private-files.ts';
+import { createPeers } from './proxy.ts';
 import { spreadRestoreDebts } from './restore.ts';
-import { readServerSecrets } from './server-secrets.ts';
-import { readableSettings, readSettings } from './settings.ts';
+import { checkDataFolder } from './serve-check.ts';
+import { type SocketName, socketsWithout } from './settings.ts';
+import { openSharedPort, type SharedPort } from './sni-port.ts';
 import { forgetSpentNonces } from './store/enrolments.ts';
+import { holdFolder } from './store/serve-lock.ts';
+import { createTlsKeeper, hostOf, isOwnCertificate, tlsFilesOf } from './tls-keeper.ts';
 
 export interface ServeOptions {
   dir: string;
@@ -32,6 +39,8 @@ export interface ServeOptions {
   busyMilliseconds?: number;
   /** Puts the sites for people on their listener, where the settings have one. Given by main.ts: nothing here knows a site. */
   mountSites?: MountSites;
+  /** Listening sockets that systemd has opened, by descriptor: they take the place of the ports in the settings. */
+  sockets?: Partial<Record<SocketName, number>>;
 }
 
 /** What the sites stand on. */
@@ -53,7 +62,7 @@ export interface Serving {
   /** The port of the listener for other systems, where there is one. */
   neighboursPort: number | null;
   backend: Backend;
-  /** Looks at the listener's own certificate, as it is done once a day: true where it was time for another. */
+  /** Looks at the listeners' certificates, as it is done twice a minute: true where it was time for another of our own. */
   renewCertificate(): boolean;
   /** Ends what is under way, then everything. */
   stop(): Promise<void>;
@@ -61,58 +70,42 @@ export interface Serving {
 
 const second = 1000;
 const minute = 60 * second;
-const day = 24 * 60 * minute;
-/** Days before the end of the listener's certificate at which its operator is told. */
-const warnAtDays = [60, 30, 7];
-/** One that comes from outside, for people: some are good for 47 days, and replaced when 15 are left. */
-const warnPeopleAtDays = 10;
-
-/** Everything that can be wrong with a data folder, found in one go. */
-export const checkDataFolder = (dir: string, canOpen: boolean): void => mistakesOf(dir, canOpen).refuse();
-
-export function mistakesOf(dir: string, canOpen: boolean): ReturnType<typeof collectMistakes> {
-  const paths = existingFolder(resolve(dir));
-  const mistakes = collectMistakes();
-  mistakes.attempt(() => {
-    const open = tooOpen(paths);
-    if (open.length > 0) throw new Problem('FILE_TOO_OPEN', open.join(', '));
-  });
-  mistakes.attempt(() => tryWriting(paths.dir));
-  const settings = mistakes.attempt(() => readSettings(paths.settings));
-  mistakes.attempt(() => readServerSecrets(paths.secrets));
-  mistakes.attempt(() => readAuthority(paths.agentCa));
-  mistakes.attempt(() => readTlsIdentity(paths.tls));
-  mistakes.attempt(() => readDeviceCas(paths.deviceCas));
-  const { rest, wrong = [] } = settings ? { rest: settings } : (readableSettings(paths.settings) ?? {});
-  mistakes.attempt(() => {
-    if (rest?.people) checkPeople(rest.people, rest, wrong);
-  });
-  mistakes.attempt(() => {
-    if (rest?.coexistence) checkCoexistence(rest.coexistence, rest, wrong);
-  });
-  mistakes.attempt(() => {
-    // Rules 7.6: it could promise grants and never give one.
-    if (rest && !canOpen && rest.keys.grants !== 'never')
-      throw new Problem('SERVER_SETTINGS_INVALID', 'keys.grants: must be "never" in a server that was started with --sealed');
-  });
-  return mistakes;
-}
+/** A header with a chain of certificates in it, escaped. Bytes. */
+const proxiedHeaderBytes = 32 * 1024;
 
 /** Runs the backend until it is stopped: a listener for Macs, and one for people where the settings say so. */
 export async function serve(options: ServeOptions): Promise<Serving> {
   const { log } = options;
   checkDataFolder(options.dir, options.passphrase !== null);
-  const { dir, passphrase, wallNow, busyMilliseconds } = options;
-  const backend = await openBackend({ dir, passphrase, log, ...(wallNow ? { wallNow } : {}), ...(busyMilliseconds === undefined ? {} : { busyMilliseconds }) });
+  const { dir, passphrase, wallNow, busyMilliseconds, sockets = {} } = options;
+  const release = holdFolder(resolve(options.dir));
+  const backend = await openBackend({
+    dir,
+    passphrase,
+    log,
+    ...(wallNow ? { wallNow } : {}),
+    ...(busyMilliseconds === undefined ? {} : { busyMilliseconds }),
+  }).catch((error: unknown) => {
+    release();
+    throw error;
+  });
   const { paths, settings, store, clock, secrets, custody } = backend;
   const timers = createTimers(log);
   const listeners: HttpApp[] = [];
   let neighbours: Neighbours | null = null;
+  let door: SharedPort | null = null;
   try {
     const agentCa = readAuthority(paths.agentCa);
     const deviceCas = readDeviceCas(paths.deviceCas);
-    const renewed = settings.tls.ownCertificate ? renewTlsCertificate(paths, clock.now()) : null;
-    const tls = renewed ?? readTlsIdentity(paths.tls);
+    if (isOwnCertificate(settings)) renewTlsCertificate(paths, clock.now());
+    const ownFiles = tlsFilesOf(paths, settings);
+    const begun = startingTls(paths, ownFiles);
+    const tls = begun.identity;
+    const keeper = createTlsKeeper({ paths, settings, now: clock.now, log });
+    const peers = createPeers(settings.proxy);
+    const strangers = createStrangerAlarm({ store, clock, log });
+    const plain = settings.proxy?.plain ? (address: string) => strangers(address, 'it connects, and is none of the proxies') : null;
+    const bounds = { ...connectionLimits, ...settings.limits, ...(settings.proxy ? { headerBytes: proxiedHeaderBytes } : {}) };
     const http = buildHttp({
       tls: {
         certificate: tls.certificate,
@@ -120,34 +113,59 @@ export async function serve(options: ServeOptions): Promise<Serving> {
         clientCas: [agentCa.der, ...deviceCas].map((der) => pem('CERTIFICATE', der)),
         oldest: settings.tls.oldest,
       },
-      limits: { ...connectionLimits, ...settings.limits },
+      limits: bounds,
       log,
+      peers,
+      plain,
     });
     listeners.push(http);
     const { serialPattern } = settings;
     const { confirmProvedSerials } = settings.keys;
     const identity = createDeviceIdentity({ store, clock, agentCa: agentCa.der, deviceCas, serialPattern, confirmProvedSerials, log });
     const enrolment = createEnrolment({ store, clock, secrets, settings, agentCa, deviceCas, identity, log });
-    addDeviceApi({ http, identity, enrolment, custody, log, ...(options.rates ? { rates: options.rates } : {}) });
-    const port = await http.listen(settings.listen.port, settings.listen.host);
-    log.info('server-started', { url: settings.serverUrl, port, canOpen: backend.escrowKeys.canOpen, deviceCas: deviceCas.length });
-
+    addDeviceApi({ http, identity, enrolment, custody, log, onHeaderRefused: strangers, ...(options.rates ? { rates: options.rates } : {}) });
     const { people: settingsOfPeople } = settings;
+    const shared = settingsOfPeople && options.mountSites && sharesPort(settings) ? settingsOfPeople : null;
+    const macsAt = sockets.macs === undefined ? settings.listen : { fd: sockets.macs };
+    if (sockets.people !== undefined && (shared || !settingsOfPeople)) throw nobodysSocket(`people (descriptor ${sockets.people})`);
+    if (sockets.neighbours !== undefined && !settings.coexistence?.listen) throw nobodysSocket(`neighbours (descriptor ${sockets.neighbours})`);
+    let port = 0;
+    const said = () => log.info('server-started', { url: settings.serverUrl, port, canOpen: backend.escrowKeys.canOpen, deviceCas: deviceCas.length });
+    if (shared) await http.ready();
+    else port = await http.listen(macsAt);
+    if (!shared) said();
+
     const peopleTls = settingsOfPeople?.tls ? readTlsIdentity(settingsOfPeople.tls) : tls;
     const people =
       settingsOfPeople && options.mountSites
         ? buildHttp({
             tls: { certificate: peopleTls.certificate, key: peopleTls.key, clientCas: [], oldest: '1.2' },
-            limits: { ...connectionLimits, ...settings.limits },
+            limits: bounds,
             log,
+            peers,
             audience: 'people',
+            plain,
           })
         : null;
     if (people) listeners.push(people);
     let peoplePort = 0;
+    const macNames = [settings.serverUrl, ...settings.otherUrls].map(hostOf);
     if (people && settingsOfPeople && options.mountSites) {
       await options.mountSites({ http: people, backend, settings: settingsOfPeople, log, every: timers.every });
-      peoplePort = await people.listen(settingsOfPeople.listen.port, settingsOfPeople.listen.host);
+      if (shared) {
+        // Not before both are there: half a backend on the one port would turn people away.
+        await people.ready();
+        door = openSharedPort({
+          byName: new Map([[hostOf(shared.url), people], ...macNames.map((name) => [name, http] as const)]),
+          unnamed: http,
+          limits: bounds,
+          isProxy: peers.isProxy,
+          log,
+        });
+        port = await door.listen(macsAt);
+        peoplePort = port;
+        said();
+      } else peoplePort = await people.listen(sockets.people === undefined ? settingsOfPeople.listen : { fd: sockets.people });
       log.info('sites-started', { url: settingsOfPeople.url, port: peoplePort });
     }
 
@@ -161,7 +179,11 @@ export async function serve(options: ServeOptions): Promise<Serving> {
         deviceCas,
         identity,
         limits: settings.limits,
+        peers,
+        onHeaderRefused: strangers,
+        fd: sockets.neighbours ?? null,
         log,
+        ...(wallNow ? { wallNow } : {}),
         every: timers.every,
       });
       if (neighbours.http) {
@@ -175,24 +197,29 @@ export async function serve(options: ServeOptions): Promise<Serving> {
     timers.every(minute, 'opener', async () => void (await custody.openLater()));
     timers.every(10 * minute, 'restore', async () => void (await spreadRestoreDebts(store, clock)));
     timers.every(60 * minute, 'nonces', () => store.write(async (tx) => forgetSpentNonces(tx, await clock.persist(tx))));
+    // Also where no MDM is asked any more: what was asked before has to come to its end.
+    timers.every(60 * minute, 'mdm-forget', () => custody.mdm.forgetOld());
     timers.every(6 * 60 * minute, 'retention', async () => void (await custody.retire()));
-    const renewCertificate = (): boolean => {
-      const fresh = settings.tls.ownCertificate ? renewTlsCertificate(paths, clock.now()) : null;
-      if (fresh) http.useCertificate(fresh.certificate, fresh.key);
-      if (fresh) neighbours?.http?.useCertificate(fresh.certificate, fresh.key);
-      if (fresh && !settingsOfPeople?.tls) people?.useCertificate(fresh.certificate, fresh.key);
-      const days = Math.floor(((fresh ?? readTlsIdentity(paths.tls)).notAfter - clock.now()) / day);
-      if (days <= (warnAtDays[0] ?? 0)) log.warn('certificate-expiring', { days });
-      if (settingsOfPeople?.tls && people) {
-        // Whoever brings it brings another every few weeks: a restart would need the passphrase.
-        const theirs = readTlsIdentity(settingsOfPeople.tls);
-        people.useCertificate(theirs.certificate, theirs.key);
-        const left = Math.floor((theirs.notAfter - clock.now()) / day);
-        if (left <= warnPeopleAtDays) log.warn('certificate-expiring', { days: left, of: settingsOfPeople.tls.certificate });
-      }
-      return fresh !== null;
+    const useForMacs = (certificate: Buffer, key: Buffer): void => {
+      for (const one of [http, neighbours?.http, settingsOfPeople?.tls ? null : people]) one?.useCertificate(certificate, key);
     };
-    timers.every(day, 'tls', async () => void renewCertificate());
+    const distrusting = isOwnCertificate(settings) ? {} : { distrusting: async ({ raw }: X509Certificate) => (await whoTrustsNot(backend, raw)).length };
+    keeper.keep({ name: 'listener of the Macs', files: ownFiles, host: hostOf(settings.serverUrl), use: useForMacs, ...distrusting }, begun);
+    if (settingsOfPeople?.tls && people)
+      keeper.keep({ name: 'listener for people', files: settingsOfPeople.tls, host: hostOf(settingsOfPeople.url), use: people.useCertificate });
+    let lookedAt = Number.NEGATIVE_INFINITY;
+    let endings: Ending[] = [];
+    timers.every(30 * second, 'tls', async () => {
+      const refused = await keeper.lookAndAsk();
+      if (performance.now() - lookedAt > 10 * minute) {
+        lookedAt = performance.now();
+        const told = endings.map(sayEnding);
+        endings = endingCertificates(paths, settings, clock.now());
+        for (const ending of endings) if (!told.includes(sayEnding(ending))) log.warn('certificate-expiring', { days: ending.step, of: sayEnding(ending) });
+      }
+      await tellOfCertificates({ store, clock, log }, endings, refused);
+    });
+    timers.every(60 * minute, 'backups', () => tellOfBackups({ store, clock, log }, settings.backup));
 
     let stopped: Promise<void> | null = null;
     return {
@@ -201,15 +228,16 @@ export async function serve(options: ServeOptions): Promise<Serving> {
       neighboursPort,
       people: settingsOfPeople && people ? { url: settingsOfPeople.url, port: peoplePort } : null,
       backend,
-      renewCertificate,
+      renewCertificate: () => keeper.look().renewed,
       stop() {
         stopped ??= (async () => {
           log.info('server-stopping');
           // First the requests, then the timers, then the database beneath both.
-          await Promise.all(listeners.map((listener) => listener.stop()));
+          await Promise.all([door?.stop(), ...listeners.map((listener) => listener.stop())]);
           neighbours?.close();
           await timers.stop();
           await backend.close();
+          release();
           log.info('server-stopped');
         })();
         return stopped;
@@ -217,13 +245,16 @@ export async function serve(options: ServeOptions): Promise<Serving> {
     };
   } catch (error) {
     // A backend without its sites is not one that serves half: Macs would be answered from a closed database.
-    await Promise.all(listeners.map((listener) => listener.stop(0)));
+    await Promise.all([door?.stop(), ...listeners.map((listener) => listener.stop(0))]);
     neighbours?.close();
     await timers.stop();
     await backend.close();
+    release();
     throw error;
   }
 }
+
+const nobodysSocket = (which: string) => new Problem('SERVER_SETTINGS_INVALID', socketsWithout(which));
 
 /** Work that comes round. One of a kind at a time; a failure is logged and tried again at its next turn. */
 function createTimers(log: Log) {

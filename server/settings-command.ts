@@ -1,15 +1,16 @@
 import { X509Certificate } from 'node:crypto';
-import { isIP } from 'node:net';
 import { createAccounts } from './accounts.ts';
 import { readDeviceCas } from './authorities.ts';
 import { type Backend, openBackend } from './backend.ts';
+import { endingCertificates, sayEnding } from './certificate-dates.ts';
 import { type CommandResult, when } from './command.ts';
 import { cryptNotes, cryptWarnings } from './crypt/warnings.ts';
+import { sharesPort } from './one-port.ts';
 import type { PeopleSettings } from './people-settings.ts';
 import { readPublic } from './private-files.ts';
-import { mistakesOf } from './serve.ts';
-
-const day = 24 * 60 * 60 * 1000;
+import { mistakesOf } from './serve-check.ts';
+import type { ServerSettings } from './settings.ts';
+import { hostOf, isFor, tlsFilesOf } from './tls-keeper.ts';
 
 /** `sparekey-server settings check`: what `serve` would refuse, one line each, and what it would start with all the same. */
 export async function settingsCheck({ dir, sealed }: { dir: string; sealed: boolean }): Promise<CommandResult> {
@@ -28,8 +29,11 @@ export async function settingsCheck({ dir, sealed }: { dir: string; sealed: bool
   const backend = await openBackend({ dir, passphrase: null });
   try {
     const { people, coexistence } = backend.settings;
+    const { paths, clock } = backend;
     const notes = [
       ...(people ? await notesOn(people, backend) : ['people: left out, so there is no portal (docs/portal.md)']),
+      ...endingCertificates(paths, backend.settings, clock.now()).map(sayEnding),
+      ...notesOnProxy(backend.settings),
       ...cryptNotes(coexistence, readDeviceCas(backend.paths.deviceCas).length),
     ];
     const red = cryptWarnings(coexistence);
@@ -46,8 +50,10 @@ async function notesOn(people: PeopleSettings, backend: Backend): Promise<string
   const { tls, signIn, selfService, contact, mail } = people;
   const emergency = (await createAccounts(backend).list()).filter((one) => one.kind === 'emergency' && one.passkeys > 0);
   return [
-    ...(tls ? [] : ['people.tls: left out: the certificate is of Sparekey’s own CA, which no phone knows']),
-    ...notesOnCertificate(tls?.certificate ?? paths.tls.certificate, people.url, clock.now()),
+    ...(tls || backend.settings.tls.files || !backend.settings.tls.ownCertificate
+      ? []
+      : ['people.tls: left out: the certificate is of Sparekey’s own CA, which no phone knows']),
+    ...notesOnCertificate(tls?.certificate ?? tlsFilesOf(paths, backend.settings).certificate, people.url, clock.now()),
     ...(emergency.length >= 2
       ? []
       : [`emergency accounts with a passkey: ${emergency.length} of two (\`sparekey-server account add NAME --emergency\`, then ${people.url}/set-up)`]),
@@ -61,11 +67,28 @@ async function notesOn(people: PeopleSettings, backend: Backend): Promise<string
 
 function notesOnCertificate(file: string, url: string, now: number): string[] {
   const certificate = new X509Certificate(readPublic(file));
-  const host = new URL(url).hostname.replace(/^\[|\]$/g, '');
-  const [from, until] = [certificate.validFromDate.getTime(), certificate.validToDate.getTime()];
+  const from = certificate.validFromDate.getTime();
   return [
-    ...((isIP(host) ? certificate.checkIP(host) : certificate.checkHost(host)) ? [] : [`people.url: ${file} is not a certificate for ${host}`]),
+    ...(isFor(certificate, hostOf(url)) ? [] : [`people.url: ${file} is not a certificate for ${hostOf(url)}`]),
     ...(from > now ? [`people.tls: ${file} is valid from ${when(from)} only`] : []),
-    ...(until - now < 10 * day ? [`people.tls: ${file} ${until < now ? 'ended' : 'ends'} on ${when(until)}`] : []),
+  ];
+}
+
+/** What a proxy takes away, so that nobody has it without knowing. */
+function notesOnProxy(settings: ServerSettings): string[] {
+  const { proxy, people, tls } = settings;
+  return [
+    ...(proxy && sharesPort(settings)
+      ? [
+          'proxy: Macs and people share one port, where the name that a client asks for decides: the proxy has to send it on (nginx: `proxy_ssl_server_name on`, `proxy_ssl_name`)',
+        ]
+      : []),
+    ...(proxy?.clientCertificate
+      ? [
+          `proxy.clientCertificate: that a Mac has the key of its certificate is the word of ${proxy.addresses.join(', ')}; keys.confirmProvedSerials counts as false`,
+        ]
+      : []),
+    ...(proxy?.plain ? ['proxy.plain: nothing is encrypted between the proxy and this backend'] : []),
+    ...(tls.files && people && !people.tls ? ['people.tls: left out: the portal shows the certificate of tls.files'] : []),
   ];
 }

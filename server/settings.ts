@@ -1,10 +1,12 @@
 import { readFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { z } from 'zod';
 import { Problem } from '../protocol/problems.ts';
 import { coexistenceSettings } from './coexistence-settings.ts';
 import { connectionLimits } from './limits.ts';
 import { httpsOrigin, peopleSettings, whole } from './people-settings.ts';
 import { readPrivate } from './private-files.ts';
+import { backupSettings, proxySettings, tlsSettings } from './tls-settings.ts';
 
 const origin = httpsOrigin('https://keys.example.org:8443');
 const hostName = z.string().regex(/^[a-z0-9.:-]{1,253}$/, 'is not a host name in lower case');
@@ -25,14 +27,10 @@ const settings = z.strictObject({
   organisation: z.string().min(1).max(128).default('This organisation'),
   /** Host null: every address of the machine. */
   listen: z.strictObject({ host: hostName.nullable().default(null), port: whole(1, 65_535) }),
-  tls: z
-    .strictObject({
-      /** 1.2 only for the sake of a device in between that cannot do better. */
-      oldest: z.enum(['1.2', '1.3']).default('1.3'),
-      /** False where the certificate is the organisation's own: then it is never renewed here. */
-      ownCertificate: z.boolean().default(true),
-    })
-    .prefault({}),
+  tls: tlsSettings.prefault({}),
+  /** What ends TLS in front of this backend. */
+  proxy: proxySettings.nullable().default(null),
+  backup: backupSettings.prefault({}),
   /** Where a certificate of a device CA says the serial number: a field, and a pattern whose one group is the serial. */
   serialPattern: z
     .strictObject({ in: z.enum(['serialNumber', 'commonName', 'alternativeName']), pattern })
@@ -70,6 +68,10 @@ const settings = z.strictObject({
 });
 export type ServerSettings = z.infer<typeof settings>;
 
+/** The listeners, in the order of their sockets. */
+const socketNames = ['macs', 'people', 'neighbours'] as const;
+export type SocketName = (typeof socketNames)[number];
+
 /** One line per mistake: where it is and what is wrong, never the value. */
 function mistakes(error: z.ZodError): string[] {
   return error.issues.flatMap((issue) => {
@@ -86,7 +88,9 @@ function mistakes(error: z.ZodError): string[] {
 export function checkSettings(given: unknown): ServerSettings {
   const read = settings.safeParse(given);
   if (!read.success) throw new Problem('SERVER_SETTINGS_INVALID', mistakes(read.error).join('; '));
-  return Object.freeze(read.data);
+  const { data } = read;
+  // What a proxy says of a certificate is no proof that a Mac has its key: a person confirms who is given a key of before.
+  return Object.freeze(data.proxy?.clientCertificate ? { ...data, keys: { ...data.keys, confirmProvedSerials: false } } : data);
 }
 
 /** Reads the settings once; all mistakes are listed together. */
@@ -155,7 +159,45 @@ export function serverVersion(): string {
   return version;
 }
 
-/** Who runs a command, for the audit: the person behind sudo where there is one. */
-export function operatorName(fallback: string): string {
-  return process.env['SUDO_USER'] || fallback;
+/** Where the data folder is when no command says so: an installed release knows its own. Null in a clone. */
+export const usualDataFolder = (): string | null => process.env['SPAREKEY_DIR'] || null;
+
+/**
+ * Listening sockets that systemd has opened for us (sd_listen_fds): by the name in `FileDescriptorName=`, else `macs`,
+ * `people`, `neighbours` in that order. Empty where they were meant for another process, such as the one that started us. One
+ * that nobody takes is refused: whoever connects there would wait for ever.
+ */
+export function activatedSockets(environment: NodeJS.ProcessEnv = process.env, pid: number = process.pid): Partial<Record<SocketName, number>> {
+  const count = Number(environment['LISTEN_FDS'] ?? 0);
+  if (environment['LISTEN_PID'] !== String(pid) || !Number.isInteger(count) || count < 1) return {};
+  const names = (environment['LISTEN_FDNAMES'] ?? '').split(':');
+  const found: Partial<Record<SocketName, number>> = {};
+  const nobodys: string[] = [];
+  for (let at = 0; at < count; at += 1) {
+    const given = names[at] ?? '';
+    // Without a name of its own a socket is called by its unit: `sparekey.socket`.
+    const isUnnamed = given === '' || given === 'unknown' || given.endsWith('.socket');
+    const name = isUnnamed ? socketNames[at] : socketNames.find((one) => one === given);
+    if (name !== undefined && found[name] === undefined) found[name] = 3 + at;
+    else nobodys.push(`descriptor ${3 + at} (${isUnnamed ? 'without a name' : JSON.stringify(given)})`);
+  }
+  if (nobodys.length > 0) throw new Problem('SERVER_SETTINGS_INVALID', socketsWithout(nobodys.join(', ')));
+  return found;
+}
+
+/** For a mistake in the socket units. */
+export const socketsWithout = (which: string): string =>
+  `systemd opened a socket that no listener takes: ${which}; each of \`macs\`, \`people\` and \`neighbours\` takes one, and where people share the port of the Macs only \`macs\`: one ListenStream= for each, with its FileDescriptorName=`;
+
+/** Where something large and secret lies for a while: where `TMPDIR` says, else beside the data, where there is room and nobody else may look. */
+export const roomyFolder = (dir: string | null): string => (dir === null || process.env['TMPDIR'] ? tmpdir() : dir);
+
+/** Who runs a command, for the audit: the person behind sudo where there is one. In a container a user may be a number without a name. */
+export function operatorName(nameOfUser: () => string, environment: NodeJS.ProcessEnv = process.env): string {
+  if (environment['SUDO_USER']) return environment['SUDO_USER'];
+  try {
+    return nameOfUser();
+  } catch {
+    return `uid-${process.getuid?.() ?? 'unknown'}`;
+  }
 }

@@ -84,16 +84,8 @@ function read(cms: Uint8Array): SignedStatement {
 }
 
 function checkSigner(signerInfo: Asn1, certificates: Certificate[], type: string, content: Buffer): { signer: Buffer; digest: string } {
-  const fields = new Fields(signerInfo, 'sequence');
-  smallIntegerOf(fields.next('integer'));
-  const name = signerName(fields.next());
-  const digest = digests[algorithmOf(fields.next()).oid];
-  const attributes = fields.optional('[0]');
-  const algorithm = signatures[algorithmOf(fields.next()).oid];
-  const signature = octetsOf(fields.next('octets'));
-  fields.optional('[1]');
-  fields.end();
-
+  const { name, attributes, signature, ...said } = readSignerInfo(signerInfo);
+  const [digest, algorithm] = [digests[said.digest], signatures[said.algorithm]];
   const signer = certificates.find((each) => namesOf(each).includes(name));
   if (!signer) throw new Refused('the certificate of the signer is not included');
   if (!digest) throw new Refused('the digest of the signature is weaker than SHA-256, or not known');
@@ -108,7 +100,31 @@ function checkSigner(signerInfo: Asn1, certificates: Certificate[], type: string
   return { signer: signer.der, digest };
 }
 
-export function signerName(element: Asn1): string {
+interface SignerInfo {
+  /** Of its certificate, as `namesOf` has it. */
+  name: string;
+  /** Object identifiers: which of them count is for the reader to say. */
+  digest: string;
+  algorithm: string;
+  attributes: Asn1 | null;
+  signature: Buffer;
+}
+
+/** RFC 5652, 5.3, in DER or BER. Nothing in it has been checked. */
+export function readSignerInfo(element: Asn1): SignerInfo {
+  const fields = new Fields(element, 'sequence');
+  smallIntegerOf(fields.next('integer'));
+  const name = signerName(fields.next());
+  const digest = algorithmOf(fields.next()).oid;
+  const attributes = fields.optional('[0]') ?? null;
+  const algorithm = algorithmOf(fields.next()).oid;
+  const signature = octetsOf(fields.next('octets'));
+  fields.optional('[1]');
+  fields.end();
+  return { name, digest, algorithm, attributes, signature };
+}
+
+function signerName(element: Asn1): string {
   if (element.kind === '[0]') return keyIdName(octetsOf(element));
   const fields = new Fields(element, 'sequence');
   const name = issuerSerialName(derOf(fields.next('sequence')), serialOf(fields.next('integer')));

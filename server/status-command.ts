@@ -1,7 +1,11 @@
+import { statSync } from 'node:fs';
 import { type Mode, modeOf, sayMode } from '../protocol/mode.ts';
+import { sayAlarm } from './alarms.ts';
 import type { Backend } from './backend.ts';
+import { backupDates, hasOfflineCopy, noOfflineCopy } from './backup-late.ts';
 import { sayBrought } from './brought/commands.ts';
 import { sourceNames, sourceOfRecord } from './brought/sources.ts';
+import { endingCertificates, sayEnding } from './certificate-dates.ts';
 import { type CommandResult, oneLine, table, when } from './command.ts';
 import { stoppedConnectors } from './connectors/commands.ts';
 import { cryptWarnings } from './crypt/warnings.ts';
@@ -12,7 +16,7 @@ import { ringOfMac, sayRings } from './rings/commands.ts';
 import { peopleOfMac, sayPeople } from './status-people.ts';
 import { enrolmentsOf } from './store/enrolments.ts';
 import { macById } from './store/macs.ts';
-import { readMemory } from './store/upkeep.ts';
+import { mostTarBytes } from './tar.ts';
 
 /** The fleet in a few lines, or one Mac in a few sentences. */
 export async function status(backend: Backend, name: string | null): Promise<CommandResult> {
@@ -21,8 +25,10 @@ export async function status(backend: Backend, name: string | null): Promise<Com
 
 async function fleetStatus(backend: Backend): Promise<CommandResult> {
   const fleet = await backend.custody.fleet();
-  const backup = await readMemory(backend.store.db, 'last-backup');
-  const lastBackupAt = backup === null ? null : when(Number(backup));
+  const { backup, drill } = await backupDates(backend);
+  const lastBackupAt = backup === null ? null : when(backup);
+  const lastDrillAt = drill === null ? null : when(drill);
+  const endings = endingCertificates(backend.paths, backend.settings, backend.clock.now());
   const brought = await sayBrought(backend);
   const stopped = await stoppedConnectors(backend);
   const counted = Object.entries(fleet.counts)
@@ -37,19 +43,22 @@ async function fleetStatus(backend: Backend): Promise<CommandResult> {
   ]);
   const text = [
     `${fleet.macs.length} Mac(s)${counted.length > 0 ? `: ${counted.join(', ')}` : ''}; ${fleet.alarms.length} open alarm(s)`,
-    lastBackupAt === null ? 'there is no backup yet' : `last backup: ${lastBackupAt}`,
+    `${lastBackupAt === null ? 'there is no backup yet' : `last backup: ${lastBackupAt}`}; ${lastDrillAt === null ? 'none was tried yet' : `last tried: ${lastDrillAt}`}`,
+    ...endings.map(sayEnding),
     ...brought.lines,
     ...stopped.map(({ name, problem }) => `connector ${name} stands still: ${problem}`),
     ...(await sayRings(backend)),
     ...(rows.length > 0 ? ['', table(['serial', 'custody', 'last seen', 'alarms', 'id'], rows)] : []),
     ...sayKeyless(fleet.macs),
   ].join('\n');
-  const red = cryptWarnings(backend.settings.coexistence);
+  const red = [...cryptWarnings(backend.settings.coexistence), ...largeWarnings(backend), ...((await hasOfflineCopy(backend.store)) ? [] : [noOfflineCopy])];
   return {
     json: {
       ...(red.length > 0 ? { warnings: red } : {}),
       serverUrl: backend.settings.serverUrl,
       lastBackupAt,
+      lastDrillAt,
+      ...(endings.length > 0 ? { certificates: endings.map((one) => ({ ...one, notAfter: when(one.notAfter) })) } : {}),
       ...fleet,
       macs: fleet.macs.map(nested),
       brought: { ...brought.counts, tasks: brought.tasks, oldCopies: brought.oldCopies },
@@ -58,6 +67,19 @@ async function fleetStatus(backend: Backend): Promise<CommandResult> {
     text,
     red,
   };
+}
+
+/** Half of what an archive takes of one file: time to think of another way of backup. */
+const largeDatabase = mostTarBytes / 2;
+
+function largeWarnings({ paths }: Pick<Backend, 'paths'>): string[] {
+  const { size } = statSync(paths.database);
+  const gib = (bytes: number): string => (bytes / 2 ** 30).toFixed(1);
+  return size < largeDatabase
+    ? []
+    : [
+        `the database has ${gib(size)} GiB; \`backup\` and the copy before an upgrade take ${gib(mostTarBytes)} at the most: plan a copy of the data folder while the backend is stopped (docs/operating.md)`,
+      ];
 }
 
 /** Custody as one thing, as the agent's own `status --json` has it. */
@@ -100,6 +122,9 @@ async function livingOf(backend: Backend, macId: string): Promise<{ mode: Mode; 
 const sayRing = ({ ring, state, since, because }: NonNullable<Awaited<ReturnType<typeof ringOfMac>>>): string =>
   `ring ${ring}: ${state} since ${since}: ${because}${state === 'waiting' ? '; nothing is replaced before' : ''}`;
 
+const sayRuntime = ({ runtimeVersion, labOnly }: MacReport): string =>
+  runtimeVersion === null ? '' : ` on Node ${runtimeVersion}${labOnly ? ' (lab only: not signed, so it keeps no key and is given none)' : ''}`;
+
 function sentences(
   report: MacReport,
   enrolments: readonly { id: string; way: string; status: string; confirmed: boolean; because: string | null }[],
@@ -107,7 +132,7 @@ function sentences(
   const proved = report.provedAt === null ? 'its key was never proved' : `its key opened this Mac on ${report.provedAt}`;
   return [
     `${report.serial}${report.serialProved ? '' : ' (a claim)'}: custody is ${stateOf(report)}: ${report.because}; ${proved}`,
-    `last seen ${report.lastSeenAt ?? 'never'}, macOS ${report.macosVersion ?? 'unknown'}, agent ${report.agentVersion ?? 'unknown'}, id ${report.macId}`,
+    `last seen ${report.lastSeenAt ?? 'never'}, macOS ${report.macosVersion ?? 'unknown'}, agent ${report.agentVersion ?? 'unknown'}${sayRuntime(report)}, id ${report.macId}`,
     ...enrolments.map(
       (enrolment) =>
         `enrolment ${enrolment.id}: ${enrolment.way}, ${enrolment.status}${enrolment.because ? `: ${enrolment.because}` : ''}${enrolment.confirmed ? '' : ', not confirmed'}`,
@@ -164,7 +189,11 @@ export async function alarmList(backend: Backend): Promise<CommandResult> {
   const { alarms, macs } = await backend.custody.fleet();
   const serialOf = (macId: string | null) => macs.find((mac) => mac.macId === macId)?.serial ?? '–';
   const rows = alarms.map((alarm) => [alarm.id, serialOf(alarm.macId), alarm.code, alarm.since, alarm.detail]);
-  return { json: { alarms }, text: alarms.length === 0 ? 'no alarm is open' : table(['alarm', 'serial', 'code', 'since', 'detail'], rows) };
+  const words = [...new Set(alarms.map(({ code }) => code))].toSorted().map((code) => `${code}: ${sayAlarm(code)}`);
+  return {
+    json: { alarms: alarms.map((alarm) => ({ ...alarm, says: sayAlarm(alarm.code) })) },
+    text: alarms.length === 0 ? 'no alarm is open' : [table(['alarm', 'serial', 'code', 'since', 'detail'], rows), '', ...words].join('\n'),
+  };
 }
 
 /** What others did to the key of this Mac, and what became of their own copy. */

@@ -9,9 +9,13 @@ import { Problem } from '../protocol/problems.ts';
  */
 const block = 512;
 const chunkBytes = 1024 * 1024;
+/** Of one file in an archive. */
+export const mostTarBytes = 0o77777777777;
 /** A data folder has some ten files, and two more for each escrow key pair. */
 const mostMembers = 1000;
 const names = /^(?:[A-Za-z0-9][A-Za-z0-9._-]{0,80}\/)?[A-Za-z0-9][A-Za-z0-9._-]{0,90}$/;
+
+export const isTarName = (name: string): boolean => names.test(name);
 
 export interface Member {
   name: string;
@@ -19,26 +23,36 @@ export interface Member {
   sha256: string;
 }
 
-function header(name: string, bytes: number, seconds: number): Buffer {
-  if (!names.test(name)) throw new TypeError(`no name for a backup: ${name}`);
+/** The header of one member, owned by root. `prefix/name` is its path where that is longer than 100 bytes. */
+export function ustarHeader(prefix: string, name: string, bytes: number, seconds: number, mode: number): Buffer {
   const head = Buffer.alloc(block);
   head.write(name, 0, 100, 'ascii');
-  head.write('0000600\0', 100);
+  head.write(`${mode.toString(8).padStart(7, '0')}\0`, 100);
   head.write('0000000\0', 108);
   head.write('0000000\0', 116);
-  // Sizes beyond 8 GiB do not fit in octal; such a database needs another way of backup.
-  if (bytes > 0o77777777777) throw new Problem('STORE_FAILED', `${name} is too large for a backup in one file`);
+  // Sizes beyond 8 GiB do not fit in octal.
+  if (bytes > mostTarBytes)
+    throw new Problem(
+      'BACKUP_FAILED',
+      `${name} has ${Math.ceil(bytes / 2 ** 30)} GiB, and an archive takes 8 of one file: copy the data folder itself while the backend is stopped`,
+    );
   head.write(`${bytes.toString(8).padStart(11, '0')}\0`, 124);
   head.write(`${seconds.toString(8).padStart(11, '0')}\0`, 136);
   head.write('        ', 148);
   head.write('0', 156);
   head.write('ustar\x0000', 257);
+  head.write(prefix, 345, 155, 'ascii');
   const sum = head.reduce((total, byte) => total + byte, 0);
   head.write(`${sum.toString(8).padStart(6, '0')}\0 `, 148);
   return head;
 }
 
-const padding = (bytes: number): Buffer => Buffer.alloc((block - (bytes % block)) % block);
+function header(name: string, bytes: number, seconds: number): Buffer {
+  if (!names.test(name)) throw new TypeError(`no name for a backup: ${name}`);
+  return ustarHeader('', name, bytes, seconds, 0o600);
+}
+
+export const padding = (bytes: number): Buffer => Buffer.alloc((block - (bytes % block)) % block);
 
 function writeAll(handle: number, bytes: Uint8Array): void {
   for (let done = 0; done < bytes.length; ) done += writeSync(handle, bytes, done);

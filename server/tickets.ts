@@ -40,7 +40,7 @@ export interface TicketUse {
   at: number;
 }
 
-/** Checks a proof by ticket and binds the ticket to serial and hardware, in the transaction of the enrolment (rules 6.5). */
+/** Checks a proof by ticket and binds the ticket to serial and hardware, in the transaction of the enrolment. */
 export async function useTicket(tx: Tx, secrets: ServerSecrets, use: TicketUse): Promise<void> {
   const ticket = await ticketById(tx, use.ticketId);
   const expected = ticket ? Buffer.from(ticketProof(unseal(secrets.ticket, ticket.id, ticket.sealed), use.statement)) : randomBytes(44);
@@ -112,7 +112,7 @@ export function createTickets({ store, clock, secrets }: { store: Store; clock: 
         await audit(tx, { at, actor, act: 'ticket.ended', details: { ticketId: id } });
       }),
 
-    /** The click of rules 6.5: this serial may enrol with the ticket once, or once more. */
+    /** An admin's click: this serial may enrol with the ticket once, or once more. */
     allow: (given: { id: string; serial: string; actor: string; reason: string }): Promise<void> =>
       store.write(async (tx) => {
         const at = await clock.persist(tx);

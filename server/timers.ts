@@ -1,12 +1,15 @@
 import { raise, stopsTheMac } from './alarms.ts';
 import { audit } from './audit.ts';
+import { expireStrangers } from './brought/clear.ts';
 import { settleBrought } from './brought/settle.ts';
 import { alarmOverdueTasks } from './brought/tasks.ts';
+import { waitsElsewhere } from './brought/volumes.ts';
 import { type CustodyParts, day } from './custody-parts.ts';
 import { rotationDoubtAfter } from './custody-state.ts';
 import { presentHold } from './holds.ts';
 import { expireOrders } from './orders.ts';
 import type { Tx } from './parts.ts';
+import { alarmStuckRings } from './rings/move.ts';
 import { openAlarmsOf } from './store/alarms.ts';
 import { updateBroughtOfRecord } from './store/brought.ts';
 import { grantedDebtsOpenSince } from './store/debts.ts';
@@ -31,13 +34,15 @@ export async function sweepTimers(parts: CustodyParts): Promise<void> {
     }
     if (parts.settings.confirmProvedSerials) await confirmHeirs(parts, tx, at);
     await alarmOverdueTasks(parts, tx, at);
+    await alarmStuckRings(parts, tx, at);
+    await expireStrangers(parts, tx, at);
     await forgetSpentNonces(tx, at);
   });
   parts.log.info('timers-ran');
 }
 
 /**
- * Rules 6.7, as policy: a Mac whose serial its certificate proves was set up again, and nothing was heard of the enrolment
+ * As policy: a Mac whose serial its certificate proves was set up again, and nothing was heard of the enrolment
  * before it for a day. Had that one been alive, it would have stayed, with an alarm; one that an admin revoked has no heirs.
  */
 async function confirmHeirs(parts: CustodyParts, tx: Tx, at: number): Promise<void> {
@@ -57,6 +62,8 @@ export async function retire(parts: CustodyParts): Promise<{ destroyed: number }
     let destroyed = 0;
     for (const record of due) {
       if (stopsTheMac(await openAlarmsOf(tx, record.mac_id))) continue;
+      // One that was refuted here may be another volume's, where nobody has asked about it yet.
+      if (await waitsElsewhere(tx, at, record)) continue;
       await removeEnvelopeBytes(tx, record.id);
       await updateBroughtOfRecord(tx, record.id, { bytes: null });
       await setRecordState(tx, record.id, 'destroyed', 'K9: superseded for the retention time, and a later key was proved', at);

@@ -2,13 +2,13 @@ import type { ServerSecrets, Tx } from './parts.ts';
 import { isRowWhole, rowMac } from './row-mac.ts';
 import { envelopesOfRecord, recordsOfMac, setRecordState, updateEnvelope } from './store/keys.ts';
 
-/** Why a record is kept unopened (rules 5.4): the words are also what finds it again. */
+/** Why a record is kept unopened: the words are also what finds it again. */
 export const keptUnopened = 'kept unopened: too many unreadable deliveries of this Mac';
 
-/** The opener did not answer: rules 2.1 are applied when it does (2.3). */
+/** The opener did not answer: K1 to K6 are applied when it does. */
 export const waitsToBeOpened = 'waits to be opened';
 
-/** An admin has looked: what was kept unopened meanwhile waits to be opened like any other (rules 2.3). A row that was changed since stays where it is. */
+/** An admin has looked: what was kept unopened meanwhile waits to be opened like any other. A row that was changed since stays where it is. */
 export async function releaseUnopened(secrets: ServerSecrets, tx: Tx, macId: string, at: number): Promise<void> {
   for (const record of await recordsOfMac(tx, macId)) {
     if (record.state !== 'quarantined' || record.state_because !== keptUnopened) continue;

@@ -30,7 +30,7 @@ async function isAdopted(it: Keyless): Promise<void> {
   expect(it.journal()).toMatchObject({ rotation: null, outbox: [], exhausted: false });
   expect(outputs(it)).toEqual([]);
   expect(noteOf(it)).toMatchObject({ wrong: [], state: null });
-  // A key that was given to find out which one is valid (7.4) is owed a replacement, as always.
+  // A key that was given to find out which one is valid is owed a replacement, as always.
   expect((await openDebts(it)).filter((debt) => debt.closed_at === null && debt.because !== 'granted')).toEqual([]);
 }
 

@@ -1,5 +1,5 @@
 import type { ChildProcess } from 'node:child_process';
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { type Asking, askTheJob, mayAsk } from '../agent/ask-the-job.ts';
@@ -281,8 +281,10 @@ describe('the bundle that ships, on a fake Mac with its backend', () => {
   });
 
   test('doctor looks at the same Mac and finds nothing that fails; what is printed is what --json has', async () => {
-    const [words, json] = await Promise.all([sparekey('doctor'), sparekey('doctor', '--json')]);
-    expect([words.err, json.err]).toEqual(['sparekey: looking\n', '']);
+    const file = join(scratch(), 'bundle.json');
+    const [words, json] = await Promise.all([sparekey('doctor', '--bundle', file), sparekey('doctor', '--json')]);
+    expect([words.err, json.err]).toEqual([`sparekey: looking\nsparekey: written to ${file}; look at it before you send it\n`, '']);
+    expect(JSON.parse(readFileSync(file, 'utf8'))).toMatchObject({ format: 'sparekey-support', status: { custody: 'held' } });
     const found: { name: string; verdict: string; says: string; fix: string | null }[] = JSON.parse(json.out);
     expect(found.filter(({ verdict }) => verdict === 'failing')).toEqual([]);
     expect([words.exit, json.exit]).toEqual([0, 0]);
@@ -296,6 +298,14 @@ describe('the bundle that ships, on a fake Mac with its backend', () => {
         'identity',
         'last-answer',
         'job-loaded',
+        'job-enabled',
+        'login-item',
+        'keychain',
+        'identity-usable',
+        'identity-accepted',
+        'privacy-protection',
+        'installed-files',
+        'custody',
         'filevault-on',
         'personal-key',
         'escrow-payload',

@@ -119,7 +119,7 @@ describe('reading', () => {
   test.each([
     ['that others can read', 0o644],
     ['that the group can write', 0o620],
-  ])('a file of the state folder %s is refused (rules 3.7)', (_name, mode) => {
+  ])('a file of the state folder %s is refused', (_name, mode) => {
     const { disk, at } = given();
     disk.replace(file, 'x');
     chmodSync(at(file), mode);

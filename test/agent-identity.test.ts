@@ -120,7 +120,7 @@ describe('by the profile’s identity', () => {
     ).toBe(true);
   });
 
-  test('renewal: a new key goes on with the enrolment, is used, and only then is the old one forgotten (rules 6.9)', async () => {
+  test('renewal: a new key goes on with the enrolment, is used, and only then is the old one forgotten', async () => {
     const mac = givenMac(backend, byProfile);
     const first = await enrol(mac.options);
     await mac.connect(first.identity).checkIn(mac.body);

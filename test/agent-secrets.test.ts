@@ -58,7 +58,7 @@ describe('the keychain', () => {
     expect(mac.loads()).toBe(1);
   });
 
-  test('an item is never changed in place (rules 3.5)', async () => {
+  test('an item is never changed in place', async () => {
     const mac = keychain();
     const secrets = openSecrets(mac.load);
     await secrets.write(account, 'first');

@@ -27,6 +27,8 @@ const allowed: readonly RegExp[] = [
   new RegExp(`^/usr/sbin/diskutil apfs listUsers (?:/|${uuid})(?: -plist)?$`),
   /^\/bin\/ps -axww -o pid=,uid=,args=$/,
   /^\/bin\/launchctl (?:kickstart|print) system\/io\.sparekey\.agent$/,
+  /^\/bin\/launchctl print-disabled system$/,
+  /^\/usr\/bin\/sfltool dumpbtm$/,
   // A question to whoever sits there, in their own session; it changes nothing.
   /^\/bin\/launchctl asuser \d+ (?:\/usr\/bin\/osascript -|\/usr\/local\/bin\/dialog )/,
 ];

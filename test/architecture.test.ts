@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join, relative, sep } from 'node:path';
 import { describe, expect, test } from '@jest/globals';
-import { rules } from './architecture-rules.ts';
+import { numbersOfNowhere, rules } from './architecture-rules.ts';
 import { broken, type Source } from './architecture-source.ts';
 
 const root = join(import.meta.dirname, '..');
@@ -34,4 +34,17 @@ describe.each(rules.map((rule) => ({ rule, name: rule.name })))('$name', ({ rule
   test.each(rule.planted.map((planted) => ({ planted, text: planted.text.trim().split('\n')[0] ?? '' })))('would catch $planted.path: $text', ({ planted }) => {
     expect(broken([planted], rule)).not.toEqual([]);
   });
+});
+
+test('no document names a section of a text that is not here', () => {
+  const documents = [
+    'README.md',
+    'SECURITY.md',
+    'CHANGELOG.md',
+    ...readdirSync(join(root, 'docs'), { recursive: true }).map((name) => join('docs', String(name))),
+  ];
+  const found = documents
+    .filter((path) => path.endsWith('.md'))
+    .flatMap((path) => numbersOfNowhere.flatMap((form) => readFileSync(join(root, path), 'utf8').match(form) ?? []).map((words) => `${path}: ${words.trim()}`));
+  expect(found).toEqual([]);
 });

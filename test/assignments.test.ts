@@ -191,7 +191,7 @@ describe('the profile’s word, at a check-in', () => {
     expect(await ownMac(ground(), person('mallory'), mac.id, server.clock.now())).toBeNull();
   });
 
-  test('an enrolment that nobody has confirmed brings its person to its own keys, and not to those of before it (rules 6.7, 9.3)', async () => {
+  test('an enrolment that nobody has confirmed brings its person to its own keys, and not to those of before it', async () => {
     const mac = await server.newMac();
     await mac.checkIn();
     await mac.deliver(newKey());
@@ -301,7 +301,7 @@ describe('what pages know of somebody’s Macs', () => {
     });
   });
 
-  test('an open alarm of rules 6.8 stops it until it is judged; an alarm that only tells does not', async () => {
+  test('an open alarm about the Mac’s identity stops it until it is judged; an alarm that only tells does not', async () => {
     const mac = await withKey();
     await give(mac, 'ada');
     const raise = (code: string) =>
@@ -334,7 +334,7 @@ describe('what pages know of somebody’s Macs', () => {
     ]);
   });
 
-  test('the question is asked again within the transaction of a disclosure: what was taken away since the page was made is not shown (rules 8.1)', async () => {
+  test('the question is asked again within the transaction of a disclosure: what was taken away since the page was made is not shown', async () => {
     const mac = await withKey();
     await give(mac, 'ada');
     const show = (userName = 'ada', selfService: object = {}) =>

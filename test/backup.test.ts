@@ -4,11 +4,13 @@ import { beforeAll, describe, expect, test } from '@jest/globals';
 import { sealKey } from '../protocol/envelope.ts';
 import { Problem } from '../protocol/problems.ts';
 import { RecoveryKey } from '../protocol/recovery-key.ts';
+import { unpackBackup } from '../server/archive.ts';
 import { verifyAudit } from '../server/audit.ts';
 import { openBackend } from '../server/backend.ts';
-import { backUp, unpackBackup, verifyBackup } from '../server/backup.ts';
+import { backUp } from '../server/backup.ts';
 import { openClock } from '../server/clock.ts';
 import { folderPaths } from '../server/data-folder.ts';
+import { verifyBackup } from '../server/drill.ts';
 import { silentLog } from '../server/log.ts';
 import { revocations, revoke } from '../server/mac-commands.ts';
 import { restore, spreadRestoreDebts } from '../server/restore.ts';
@@ -99,7 +101,7 @@ describe('a backup', () => {
   });
 });
 
-describe('a restore (rules 8.5)', () => {
+describe('a restore', () => {
   test('never goes over a data folder', async () => {
     expect(await codeOf(restore({ file, dir: given.dir, revocationsFile: null, spreadDays: 7, actor: 'ada' }))).toBe('DATA_FOLDER_EXISTS');
   });
@@ -174,7 +176,7 @@ describe('a restore (rules 8.5)', () => {
       await spreadRestoreDebts(backend.store, clock);
       counts.push((await debts()).length);
     }
-    // Whoever was shown a key just before the loss may still be typing it (rules 4.1).
+    // Whoever was shown a key just before the loss may still be typing it.
     expect(counts[0]).toBe(0);
     expect(counts[2]).toBeGreaterThan(3);
     expect(counts[2]).toBeLessThan(18);

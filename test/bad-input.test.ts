@@ -232,7 +232,7 @@ describe('away for long', () => {
 });
 
 describe('a journal that is not this Mac’s to use', () => {
-  test('3.4: from a newer version: exit 77, said, and nothing is written over it', async () => {
+  test('from a newer version: exit 77, said, and nothing is written over it', async () => {
     const it = await owing();
     const path = it.mac.path(`${state}/journal.json`);
     const newer = JSON.stringify({ version: 2, everything: 'is another' });
@@ -247,7 +247,7 @@ describe('a journal that is not this Mac’s to use', () => {
     expect(await it.heldKey()).toBe(it.before);
   });
 
-  test('3.4: damaged, cut short, or far too large: set aside, never deleted, and a new one begins', async () => {
+  test('damaged, cut short, or far too large: set aside, never deleted, and a new one begins', async () => {
     for (const [name, bytes] of Object.entries({
       cut: (whole: Buffer) => whole.subarray(0, whole.length / 2),
       empty: () => Buffer.alloc(0),
@@ -268,7 +268,7 @@ describe('a journal that is not this Mac’s to use', () => {
     }
   });
 
-  test('3.7: readable by others: refused in words, and not changed', async () => {
+  test('readable by others: refused in words, and not changed', async () => {
     const it = await given();
     await it.checkIn();
     execFileSync('chmod', ['644', it.mac.path(`${state}/journal.json`)]);

@@ -1,7 +1,8 @@
 import { randomUUID } from 'node:crypto';
+import { afterEach } from '@jest/globals';
 import type { RecoveryKey } from '../protocol/recovery-key.ts';
 import type { Bringing } from '../server/brought/bringing.ts';
-import { digestOf, type GivenServer, type TestMac } from './server-parts.ts';
+import { digestOf, type GivenServer, givenServer, minute, type TestMac } from './server-parts.ts';
 
 /** A key that an admin took over from Intune. */
 export const bringing = (serial: string, key: RecoveryKey | null, more: Partial<Bringing> = {}): Bringing => ({
@@ -37,10 +38,50 @@ export const recordOf = (server: GivenServer, id: string | null) =>
     .executeTakeFirstOrThrow();
 
 /** Of a record that has one. */
-export async function envelopeOfRecord(server: GivenServer, recordId: string | null): Promise<string> {
+async function envelopeOfRecord(server: GivenServer, recordId: string | null): Promise<string> {
   const envelopes = server.store.db
     .selectFrom('envelope')
     .select('id')
     .where('record_id', '=', recordId ?? '');
   return (await envelopes.executeTakeFirstOrThrow()).id;
+}
+
+/** For a test file: a backend for each of its tests that opens one, and what is asked of it again and again. */
+export function useBrought() {
+  let here: GivenServer | null = null;
+  const server = (): GivenServer => {
+    if (!here) throw new Error('no backend has been opened');
+    return here;
+  };
+  afterEach(async () => {
+    await here?.close();
+    here = null;
+  });
+  const row = (id: string | null) => rowOf(server(), id);
+  const envelopeOf = (recordId: string | null) => envelopeOfRecord(server(), recordId);
+  return {
+    open: async (...wish: Parameters<typeof givenServer>): Promise<GivenServer> => {
+      here = await givenServer(...wish);
+      return here;
+    },
+    bring: async (serial: string, key: RecoveryKey | null, more: Partial<Bringing> = {}) => {
+      const [one] = await server().custody.bring([bringing(serial, key, more)]);
+      if (!one) throw new Error('nothing came of it');
+      return one;
+    },
+    rows: (serial: string) => server().store.db.selectFrom('brought_key').selectAll().where('serial', '=', serial).orderBy('brought_at').execute(),
+    row,
+    record: (id: string | null) => recordOf(server(), id),
+    custodyOf: (mac: TestMac) => server().custody.custodyOf(mac.id),
+    envelopeOf,
+    says: async (mac: TestMac, keyId: string | null, answer: 'true' | 'false') => mac.prove(await envelopeOf((await row(keyId)).record_id), answer),
+    /** K8: two answers, in two runs. */
+    refute: async (mac: TestMac, keyId: string | null): Promise<void> => {
+      const envelope = await envelopeOf((await row(keyId)).record_id);
+      await mac.prove(envelope, 'false');
+      server().wall.pass(11 * minute);
+      await mac.prove(envelope, 'false');
+    },
+    asked: async (mac: TestMac) => (await mac.checkIn()).proofOrders.map(({ recordId }) => recordId),
+  };
 }

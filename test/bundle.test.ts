@@ -1,9 +1,9 @@
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { copyFileSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, test } from '@jest/globals';
-import { bundleAgent, bundleFile, bundleFolder } from '../scripts/bundle.ts';
+import { bundleAgent, bundleFile, bundleFolder, isFresh } from '../scripts/bundle.ts';
 
 let text: string;
 beforeAll(async () => {
@@ -16,7 +16,18 @@ const run = (args: readonly string[], env: Record<string, string> = {}) =>
 
 describe('the bundle of the agent', () => {
   test('is built once: the second time nothing has changed', async () => {
-    expect(await bundleAgent()).toEqual({ file: bundleFile, built: false });
+    expect(await bundleAgent()).toMatchObject({ file: bundleFile, built: false });
+  });
+
+  test.each(['sparekey.mjs', 'packages.json'])('is built again when a byte of %s is another than what was built', (name) => {
+    const folder = mkdtempSync(join(tmpdir(), 'sparekey-bundle-'));
+    for (const one of ['sparekey.mjs', 'packages.json', 'made-from']) copyFileSync(join(bundleFolder, one), join(folder, one));
+    expect(isFresh(folder)).toBe(true);
+    const bytes = readFileSync(join(folder, name));
+    bytes[bytes.length >> 1] = (bytes[bytes.length >> 1] ?? 0) ^ 1;
+    writeFileSync(join(folder, name), bytes);
+    expect(isFresh(folder)).toBe(false);
+    rmSync(folder, { recursive: true });
   });
 
   test('says its version, and nothing on standard error', () => {

@@ -42,7 +42,7 @@ const check = (leaf: Uint8Array, more: { others?: Uint8Array[]; anchors?: Uint8A
 const bytes = (der: Uint8Array): Uint8Array<ArrayBuffer> => new Uint8Array(der);
 
 describe('what the backend issues', () => {
-  test('a client certificate: the enrolment as its name, for 400 days and an hour before (rules 6.6)', () => {
+  test('a client certificate: the enrolment as its name, for 400 days and an hour before', () => {
     const read = new X509Certificate(client);
     expect(read.subject).toBe('CN=enrolment-1');
     expect(read.validFromDate).toEqual(new Date('2026-11-22T11:00:00Z'));

@@ -69,7 +69,7 @@ export async function productsAt() {
     jamf: file('jamf', `${secretOf.jamf}\n`),
     fleet: file('fleet', `${secretOf.fleet}\n`),
   };
-  const clock = { now: 0, waits: [] as number[] };
+  const clock = { now: 0, waits: [] as number[], chance: 1 };
 
   const it = {
     url: '',
@@ -84,13 +84,25 @@ export async function productsAt() {
     /** Tokens that were given, and for how many seconds they are said to be good. */
     tokens: [] as string[],
     tokenSeconds: 3599,
+    /** For an answer: what is waited for in earnest. A machine that is busy needs some. */
+    totalSeconds: 10,
     instead: null as ((asked: Asked, path: string) => Reply | null) | null,
     clock,
     /** What was asked of a kind, by the end of the path. */
     views: (): string[] => it.asked.filter(({ path }) => /getFileVaultKey$|\/filevault$|\/encryption_key$/.test(path)).map(({ path }) => path),
     reset() {
-      Object.assign(it, { devices: [], asked: [], tokens: [], instead: null, pageSize: 2, jamfVersion: 'v3', mostOnPage: 1000, tokenSeconds: 3599 });
-      clock.waits.length = 0;
+      Object.assign(it, {
+        devices: [],
+        asked: [],
+        tokens: [],
+        instead: null,
+        pageSize: 2,
+        jamfVersion: 'v3',
+        mostOnPage: 1000,
+        tokenSeconds: 3599,
+        totalSeconds: 10,
+      });
+      Object.assign(clock, { waits: [], chance: 1 });
     },
     settings(name: ConnectorName, more: object = {}) {
       const common = { requestsPerMinute: 600, trustedCertificatesFile: files.trusted, ...more };
@@ -109,7 +121,8 @@ export async function productsAt() {
           clock.waits.push(milliseconds);
           clock.now += milliseconds;
         },
-        totalSeconds: 0.4,
+        totalSeconds: it.totalSeconds,
+        chance: () => clock.chance,
       };
       const [connector] = openConnectors(it.settings(name, more).connectors, log, pace);
       if (!connector) throw new Error('there is none');

@@ -1,65 +1,38 @@
-import { randomUUID } from 'node:crypto';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
-import type { Backend } from '../server/backend.ts';
+import { afterAll, describe, expect, test } from '@jest/globals';
+import { raise } from '../server/alarms.ts';
+import { type Backend, openBackend } from '../server/backend.ts';
 import { markCopyOld } from '../server/brought/tasks.ts';
 import { connectorRefresh, connectorRun, connectorsCommand } from '../server/connectors/commands.ts';
 import type { OpenConnector } from '../server/connectors/open.ts';
 import type { ConnectorName } from '../server/connectors/source.ts';
+import { createCustody } from '../server/custody.ts';
 import { folderPaths } from '../server/data-folder.ts';
 import { silentLog } from '../server/log.ts';
 import { mountNeighbours, type NeighboursGround } from '../server/neighbours.ts';
 import { status } from '../server/status-command.ts';
-import { type Device, intuneId, productsAt } from './connector-parts.ts';
+import { type Device, intuneId } from './connector-parts.ts';
 import { makeDataFolder } from './made-backend.ts';
+import { beforeEachWithConnectors, type Products } from './neighbours-together.ts';
 import { endServers, runServer } from './run-server.ts';
 import { scratch } from './scratch.ts';
-import { codeOf, day, digestOf, type GivenServer, givenServer, hour, minute, newKey, type TestMac } from './server-parts.ts';
+import { codeOf, day, type GivenServer, hour, minute, newKey, newUuid, secrets, type TestMac } from './server-parts.ts';
 
 /* What Intune, Jamf Pro and Fleet are asked to do, when a run comes round, and the commands. */
 
-let it: Awaited<ReturnType<typeof productsAt>>;
+let it: Products;
 let server: GivenServer;
-const open: OpenConnector[] = [];
-beforeAll(async () => {
-  it = await productsAt();
+const { device, connector, run, brought, changed, proves } = beforeEachWithConnectors({ serials: 'C02H' }, (products, fresh) => {
+  it = products;
+  server = fresh;
 });
-beforeEach(async () => {
-  it.reset();
-  server = await givenServer();
-});
-afterEach(async () => {
-  for (const connector of open.splice(0)) connector.close();
-  await server.close();
-});
-afterAll(async () => {
-  endServers();
-  await it.close();
-});
-
-let number = 500;
-const device = (more: Partial<Device> = {}): Device => {
-  number += 1;
-  return { id: number, serial: `C02H${String(number).padStart(6, '0')}`, key: newKey().reveal(), ...more };
-};
-const connector = (name: ConnectorName, more: object = {}): OpenConnector => {
-  const one = it.connector(name, silentLog, more);
-  open.push(one);
-  return one;
-};
-const run = (one: OpenConnector) => server.custody.connectors.run(one, { actor: 'ada', reason: 'a test' });
+afterAll(endServers);
 const tend = (one: OpenConnector) => server.custody.connectors.tend(one);
-const brought = () => server.store.db.selectFrom('brought_key').selectAll().orderBy('brought_at').execute();
 const posts = (): string[] => it.asked.filter(({ method, path }) => method === 'POST' && !path.endsWith('/token')).map(({ path }) => path);
 const task = () => server.store.db.selectFrom('mdm_task').selectAll().orderBy('opened_at', 'desc').executeTakeFirst();
 const copy = () => server.store.db.selectFrom('mdm_copy').selectAll().executeTakeFirst();
 
-const foreignFile = () => ({ digest: digestOf(Buffer.from(randomUUID())), recipient: `issuer-serial:${'ab'.repeat(32)}:01`, ours: false });
-const changed = (mac: TestMac): void => {
-  mac.escrowFile = foreignFile();
-  mac.factsMore = { ...mac.factsMore, escrow: { payload: 'foreign', location: 'MDM', file: mac.escrowFile } };
-};
 /** A Mac whose key the connector has brought, and that has proved it. */
 async function provedMac(one: Device, from: OpenConnector, rotator: 'mdm' | 'sparekey'): Promise<TestMac> {
   const mac = await server.newMac({ serial: one.serial });
@@ -67,13 +40,7 @@ async function provedMac(one: Device, from: OpenConnector, rotator: 'mdm' | 'spa
   changed(mac);
   await mac.checkIn();
   await run(from);
-  const offered = (await brought()).find(({ serial, state }) => serial === mac.serial && state === 'offered');
-  const envelope = await server.store.db
-    .selectFrom('envelope')
-    .select('id')
-    .where('record_id', '=', offered?.record_id ?? '')
-    .executeTakeFirstOrThrow();
-  await mac.prove(envelope.id, 'true');
+  await proves(mac);
   server.wall.pass(minute);
   return mac;
 }
@@ -148,7 +115,96 @@ describe('C6: the copy of the MDM is an old one', () => {
     it.instead = null;
     server.wall.pass(11 * minute);
     await tend(from);
-    expect(await server.acts('mdm.refresh-asked')).toHaveLength(1);
+    expect((await server.acts('mdm.refresh-asked')).map(({ details }) => details['as'])).toEqual(['unsure', 'asked']);
+  });
+
+  async function twoOldCopies() {
+    const [bad, good] = [device(), device()];
+    it.devices = [bad, good];
+    const fleet = connector('fleet');
+    for (const one of it.devices) {
+      const mac = await provedMac(one, fleet, 'sparekey');
+      await server.store.write((tx) => markCopyOld(tx, server.clock.now(), mac.id, { id: one.serial, begunAt: server.clock.now() }));
+      server.wall.pass(minute);
+    }
+    return { bad, good, fleet };
+  }
+
+  test('one Mac at which it always fails is left alone for longer each time, and keeps no other from being asked', async () => {
+    const { bad, good, fleet } = await twoOldCopies();
+    const of = (one: Device): number => posts().filter((path) => path.includes(`/${one.id}/`)).length;
+    it.instead = (_asked, path) => (path.includes(`/${bad.id}/`) ? { status: 500, body: {} } : null);
+    await tend(fleet);
+    expect([of(bad), of(good)]).toEqual([1, 1]);
+    // Ten minutes, twenty, forty.
+    for (const [wait, tries] of [
+      [9, 1],
+      [2, 2],
+      [19, 2],
+      [2, 3],
+      [39, 3],
+      [2, 4],
+    ] as const) {
+      server.wall.pass(wait * minute);
+      await tend(fleet);
+      expect([of(bad), of(good)]).toEqual([tries, 1]);
+    }
+    for (let round = 0; round < 6; round += 1) {
+      server.wall.pass(day);
+      await tend(fleet);
+    }
+    // A day at most.
+    expect([of(bad), of(good)]).toEqual([10, 1]);
+    it.instead = null;
+    server.wall.pass(day);
+    await tend(fleet);
+    const said = (await server.acts('mdm.refresh-asked')).map(({ details }) => details).filter(({ serial }) => serial === bad.serial);
+    expect([said[0], said.at(-1)]).toEqual([expect.objectContaining({ as: 'unsure', unsure: 'Fleet answered 500' }), expect.objectContaining({ as: 'asked' })]);
+  });
+
+  test('of two entries with one serial number the one that the product has heard of last is asked, whatever they are called', async () => {
+    const { serial } = device();
+    const [now, old] = [device({ serial, heardAt: '2026-11-21T00:00:00Z' }), device({ serial, heardAt: '2025-01-01T00:00:00Z' })];
+    for (const devices of [
+      [now, old],
+      [old, now],
+    ]) {
+      it.devices = devices.map((one, at) => ({ ...one, id: 7000 + at }));
+      const fleet = connector('fleet');
+      await run(fleet);
+      await server.custody.connectors.refresh([fleet], { serial, actor: 'ada', reason: 'now' });
+      expect(posts().at(-1)).toBe(`/api/v1/fleet/hosts/${7000 + devices.indexOf(now)}/refetch`);
+      server.wall.pass(day);
+    }
+  });
+
+  test('patience that it asks for without a time grows with chance in it, and holds for the next process too', async () => {
+    const { fleet } = await twoOldCopies();
+    const another = () => createCustody({ store: server.store, clock: server.clock, escrowKeys: server.escrow, secrets, settings: server.settings });
+    it.instead = ({ method }) => (method === 'POST' ? { status: 503, body: {} } : null);
+    const quietMinutes = async (): Promise<number> => {
+      await another().connectors.tend(fleet);
+      const { quiet_until: until } = await server.store.db.selectFrom('connector').selectAll().executeTakeFirstOrThrow();
+      return ((until ?? 0) - server.clock.now()) / minute;
+    };
+    expect(await quietMinutes()).toBe(10);
+    expect(await quietMinutes()).toBe(10);
+    expect(posts()).toHaveLength(1);
+    server.wall.pass(10 * minute);
+    it.clock.chance = 0;
+    expect(await quietMinutes()).toBe(10);
+    server.wall.pass(day);
+    it.clock.chance = 1;
+    expect(await quietMinutes()).toBe(40);
+    for (let round = 0; round < 9; round += 1) {
+      server.wall.pass(day);
+      await quietMinutes();
+    }
+    expect(await quietMinutes()).toBe(24 * 60);
+    it.instead = null;
+    server.wall.pass(day);
+    await another().connectors.tend(fleet);
+    expect(await server.store.db.selectFrom('connector').selectAll().executeTakeFirst()).toMatchObject({ quiet_until: null, quiet_times: 0 });
   });
 });
 
@@ -188,6 +244,161 @@ describe('M3: a shown key that only the MDM can replace', () => {
     server.wall.pass(3 * day);
     await tend(intune);
     expect(posts()).toHaveLength(1);
+  });
+
+  test('nothing is asked while somebody may be typing the key of a Mac whose enrolment nobody has confirmed (C9: by then under whose payload)', async () => {
+    const one = device();
+    it.devices = [one];
+    const intune = connector('intune', { rotate: true });
+    const mac = await server.newMac({ serial: one.serial, serialProved: false, confirmed: false });
+    changed(mac, { rotator: 'mdm', escrowOwner: 'mdm' });
+    await mac.checkIn();
+    await run(intune);
+    await server.custody.discloseBrought({ serial: one.serial, actor: 'ada', reason: 'at the desk' });
+    await tend(intune);
+    server.wall.pass(23 * hour);
+    await tend(intune);
+    expect(posts()).toEqual([]);
+    server.wall.pass(2 * hour);
+    await tend(intune);
+    expect(posts()).toHaveLength(1);
+    expect((await server.acts('mdm.rotation-asked')).map(({ details }) => details)).toEqual([
+      expect.objectContaining({ serial: one.serial, escrowPayload: 'foreign' }),
+    ]);
+  });
+
+  test('where two Macs claim the serial number nothing is asked: the task stays for a person', async () => {
+    const one = device();
+    it.devices = [one];
+    const intune = connector('intune', { rotate: true });
+    await run(intune);
+    await server.custody.discloseBrought({ serial: one.serial, actor: 'ada', reason: 'at the desk' });
+    for (const hardwareUuid of [newUuid(), newUuid()]) {
+      const mac = await server.newMac({ serial: one.serial, serialProved: false, hardwareUuid });
+      changed(mac, { rotator: 'mdm', escrowOwner: 'mdm' });
+      await mac.checkIn();
+    }
+    server.wall.pass(26 * hour);
+    await tend(intune);
+    expect(posts()).toEqual([]);
+    expect(await task()).toMatchObject({ closed_at: null });
+  });
+
+  test('one Mac at which Intune always fails keeps no other’s shown key from being replaced, and is asked again in two days', async () => {
+    it.devices = [device(), device()];
+    const [bad, good] = it.devices as [Device, Device];
+    const intune = connector('intune', { rotate: true });
+    await run(intune);
+    for (const { serial } of it.devices) {
+      await server.custody.discloseBrought({ serial, actor: 'ada', reason: 'at the desk' });
+      server.wall.pass(minute);
+    }
+    server.wall.pass(25 * hour);
+    it.instead = ({ method }, path) => (method === 'POST' && path.includes(intuneId(bad.id)) ? { status: 502, body: {} } : null);
+    await tend(intune);
+    await tend(intune);
+    expect(posts()).toEqual([bad, good].map(({ id }) => `/beta/deviceManagement/managedDevices/${intuneId(id)}/rotateFileVaultKey`));
+    // It may have been done: so the key is looked for, and nothing is asked twice in a row.
+    expect((await server.acts('mdm.rotation-ended')).map(({ details }) => details)).toEqual([
+      expect.objectContaining({ serial: bad.serial, state: 'unsure', error: 'Intune answered 502' }),
+    ]);
+    server.wall.pass(2 * day + minute);
+    await tend(intune);
+    expect(posts().filter((path) => path.includes(intuneId(bad.id)))).toHaveLength(2);
+  });
+
+  test.each([
+    ['wants to be asked later', { status: 429, headers: { 'retry-after': '600' } }, 'not-sent', /patience: 600 s/, 11 * minute],
+    ['says no', { status: 403, body: {} }, 'failed', /403: a right is missing/, 2 * day + minute],
+  ])('Intune %s: no key is looked for that was never made, and it is asked again', async (_, reply, state, words, wait) => {
+    const one = device();
+    it.devices = [one];
+    const intune = connector('intune', { rotate: true });
+    await run(intune);
+    await server.custody.discloseBrought({ serial: one.serial, actor: 'ada', reason: 'at the desk' });
+    server.wall.pass(25 * hour);
+    it.instead = ({ method }, path) => (method === 'POST' && path.endsWith('rotateFileVaultKey') ? reply : null);
+    await tend(intune);
+    expect((await server.acts('mdm.rotation-ended')).map(({ details }) => details)).toEqual([
+      expect.objectContaining({ state, error: expect.stringMatching(words) }),
+    ]);
+    const before = it.views().length;
+    server.wall.pass(hour + minute);
+    await run(intune);
+    expect(it.views()).toHaveLength(before);
+    it.instead = null;
+    server.wall.pass(wait);
+    const tried = posts().length;
+    await tend(intune);
+    expect(posts()).toHaveLength(tried + 1);
+  });
+
+  test('copies that Intune fetches for no Mac keep no shown key from being replaced, and it is asked again within an hour', async () => {
+    it.devices = [device(), device(), device(), device()];
+    const intune = connector('intune', { rotate: true });
+    const [shown, ...old] = it.devices as [Device, ...Device[]];
+    for (const one of old) {
+      const mac = await server.newMac({ serial: one.serial });
+      mac.factsMore = { rotator: 'sparekey', escrowOwner: 'mdm' };
+      changed(mac);
+      await mac.checkIn();
+      await server.store.write((tx) => markCopyOld(tx, server.clock.now(), mac.id, { id: 'r1', begunAt: server.clock.now() }));
+    }
+    await run(intune);
+    await server.custody.discloseBrought({ serial: shown.serial, actor: 'ada', reason: 'at the desk' });
+    it.instead = ({ method }, path) => (method === 'POST' && path.endsWith('syncDevice') ? { status: 502, body: {} } : null);
+    await server.store.write((tx) => tx.updateTable('connector').set({ quiet_times: 9 }).execute());
+    server.wall.pass(25 * hour);
+    await tend(intune);
+    expect(posts().filter((path) => path.endsWith('rotateFileVaultKey'))).toHaveLength(1);
+    expect(posts().filter((path) => path.endsWith('syncDevice'))).toHaveLength(3);
+    const { quiet_until: until } = await server.store.db.selectFrom('connector').select('quiet_until').executeTakeFirstOrThrow();
+    expect((until ?? 0) - server.clock.now()).toBeLessThanOrEqual(hour);
+  });
+
+  test('two backends at once ask Intune once', async () => {
+    it.devices = [device()];
+    const intune = connector('intune', { rotate: true });
+    await run(intune);
+    await server.custody.discloseBrought({ serial: it.devices[0]?.serial ?? '', actor: 'ada', reason: 'at the desk' });
+    server.wall.pass(25 * hour);
+    await Promise.all([tend(intune), tend(intune)]);
+    expect(posts()).toHaveLength(1);
+  });
+
+  test.each(['IDENTITY_CLONED', 'TWO_ROTATORS'] as const)('C2: while the alarm %s of a Mac is open Intune is not asked to replace its key', async (code) => {
+    const one = device();
+    it.devices = [one];
+    const intune = connector('intune', { rotate: true });
+    const mac = await provedMac(one, intune, 'mdm');
+    await server.custody.disclose({ macId: mac.id, actor: 'ada', reason: 'at the desk' });
+    await server.store.write((tx) => raise({ log: silentLog }, tx, server.clock.now(), mac.id, code, 'a test'));
+    server.wall.pass(25 * hour);
+    await tend(intune);
+    expect(posts()).toEqual([]);
+    const { id } = await server.store.db.selectFrom('alarm').select('id').where('code', '=', code).executeTakeFirstOrThrow();
+    await server.custody.judgeAlarm({ alarmId: id, actor: 'ada', judgement: 'seen to' });
+    await tend(intune);
+    expect(posts()).toHaveLength(1);
+  });
+
+  test('a page of something in between in place of the answer: it may have been done, and a key is looked for', async () => {
+    const one = device();
+    it.devices = [one];
+    const intune = connector('intune', { rotate: true });
+    await run(intune);
+    await server.custody.discloseBrought({ serial: one.serial, actor: 'ada', reason: 'at the desk' });
+    server.wall.pass(25 * hour);
+    it.instead = ({ method }, path) =>
+      method === 'POST' && path.endsWith('rotateFileVaultKey') ? { headers: { 'content-type': 'text/html' }, body: '<html>sign in</html>' } : null;
+    await tend(intune);
+    expect((await server.acts('mdm.rotation-ended')).map(({ details }) => details)).toEqual([
+      expect.objectContaining({ state: 'unsure', error: 'Intune answered 200 with something that is no JSON' }),
+    ]);
+    await tend(intune);
+    expect(posts()).toHaveLength(1);
+    server.wall.pass(hour + minute);
+    expect(await run(intune)).toMatchObject({ figures: { keys: 1 } });
   });
 
   test.each([
@@ -282,11 +493,14 @@ describe('in the backend', () => {
     const one = device();
     it.devices = [one];
     const backend = backendWith(it.settings('fleet'));
+    const said: string[] = [];
+    const say = (words: string): void => void said.push(words);
     expect((await connectorsCommand(backend)).text).toMatch(/^Fleet: new\n/);
     expect((await connectorsCommand(backendWith({ ...it.settings('fleet'), connectors: { intune: null, jamf: null, fleet: null } }))).text).toMatch(
       /there is no connector/,
     );
-    const done = await connectorRun(backend, { name: 'fleet', actor: 'ada', reason: 'now' });
+    const done = await connectorRun(backend, { name: 'fleet', actor: 'ada', reason: 'now', say });
+    expect(said).toEqual(['Fleet: Macs in its list: 1']);
     expect(done.text).toMatch(/Fleet: done[\s\S]*1 +read, each of them a view/);
     expect(done.json).toMatchObject({ as: 'done', figures: { keys: 1 } });
     const listed = await connectorsCommand(backend);
@@ -294,14 +508,9 @@ describe('in the backend', () => {
     expect((await connectorRefresh(backend, { serial: one.serial, actor: 'ada', reason: 'now' })).text).toMatch(/fleet \d+: asked/);
     it.instead = () => ({ status: 401, body: {} });
     expect(await codeOf(connectorRefresh(backend, { serial: one.serial, actor: 'ada', reason: 'now' }))).toBe('NEIGHBOUR_FAILED');
-    expect(await codeOf(connectorRun(backend, { name: 'fleet', actor: 'ada', reason: 'now' }))).toBe('CONNECTOR_STOPPED');
+    expect(await codeOf(connectorRun(backend, { name: 'fleet', actor: 'ada', reason: 'now', say }))).toBe('CONNECTOR_STOPPED');
     expect(await connectorsCommand(backend)).toMatchObject({ exit: 77, text: expect.stringMatching(/stopped: Fleet does not take the token \(401\)/) });
-    const fleetStatus = await status(backend, null);
-    expect([fleetStatus.text, fleetStatus.json]).toEqual([
-      expect.stringContaining('connector fleet stands still: Fleet does not take the token (401)'),
-      expect.objectContaining({ stoppedConnectors: [{ name: 'fleet', problem: 'Fleet does not take the token (401)' }] }),
-    ]);
-    expect(await codeOf(connectorRun(backend, { name: 'jamf', actor: 'ada', reason: 'now' }))).toBe('NOT_FOUND');
+    expect(await codeOf(connectorRun(backend, { name: 'jamf', actor: 'ada', reason: 'now', say }))).toBe('NOT_FOUND');
   });
 
   test('as a process: `connectors run` reads into the data folder without its passphrase', async () => {
@@ -312,6 +521,19 @@ describe('in the backend', () => {
     it.devices = [device(), device()];
     const ran = await runServer(['connectors', 'run', 'jamf', '--dir', dir, '--reason', 'now', '--json']);
     expect([ran.code, ran.json]).toEqual([0, expect.objectContaining({ as: 'done', figures: expect.objectContaining({ keys: 2 }) })]);
+    expect(ran.stderr).toMatch(/^sparekey-server: Jamf Pro: Macs in its list: 2$/m);
     for (const { key } of it.devices) expect(ran.stdout + ran.stderr).not.toContain(key);
+    // And the fleet's status says one that stands still.
+    const real = await openBackend({ dir, passphrase: null });
+    try {
+      it.instead = () => ({ status: 401, body: {} });
+      expect(await codeOf(connectorRun(real, { name: 'jamf', actor: 'ada', reason: 'now', say: () => undefined }))).toBe('CONNECTOR_STOPPED');
+      const { text, json } = await status(real, null);
+      const problem = 'Jamf Pro gives no token: status 401';
+      expect(text).toContain(`connector jamf stands still: ${problem}`);
+      expect(json).toMatchObject({ stoppedConnectors: [{ name: 'jamf', problem }] });
+    } finally {
+      await real.close();
+    }
   });
 });

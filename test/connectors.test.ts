@@ -1,73 +1,36 @@
-import { randomUUID } from 'node:crypto';
 import { readFileSync, writeFileSync } from 'node:fs';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
+import { describe, expect, test } from '@jest/globals';
+import { sayAlarm } from '../server/alarms.ts';
 import { verifyAudit } from '../server/audit.ts';
-import type { OpenConnector } from '../server/connectors/open.ts';
+import type { Backend } from '../server/backend.ts';
+import { connectorsCommand } from '../server/connectors/commands.ts';
 import type { ConnectorName } from '../server/connectors/source.ts';
-import type { Log } from '../server/log.ts';
-import { type Device, intuneId, productsAt, secretOf } from './connector-parts.ts';
-import { codeOf, day, digestOf, type GivenServer, givenServer, hour, minute, newKey, type TestMac } from './server-parts.ts';
+import { type Device, intuneId, secretOf } from './connector-parts.ts';
+import { beforeEachWithConnectors, keptLog, type Products } from './neighbours-together.ts';
+import { codeOf, day, type GivenServer, hour, minute, newKey, type TestMac } from './server-parts.ts';
 
 /* Keys out of the APIs of Intune, Jamf Pro and Fleet: what is read, how often, and what comes of whatever goes wrong. */
 
-const lines: object[] = [];
-const write = (event: string, details = {}): void => void lines.push({ event, ...details });
-const log = { info: write, warn: write, error: write } as Log;
-
-let it: Awaited<ReturnType<typeof productsAt>>;
+const { lines, log } = keptLog();
+let it: Products;
 let server: GivenServer;
-const open: OpenConnector[] = [];
-beforeAll(async () => {
-  it = await productsAt();
-});
-beforeEach(async () => {
-  it.reset();
+const { device, connector, run, brought, changed, proves } = beforeEachWithConnectors({ serials: 'C02C', log }, (products, fresh) => {
+  it = products;
+  server = fresh;
   lines.length = 0;
-  server = await givenServer();
 });
-afterEach(async () => {
-  for (const connector of open.splice(0)) connector.close();
-  await server.close();
-});
-afterAll(() => it.close());
-
-let number = 0;
-const device = (more: Partial<Device> = {}): Device => {
-  number += 1;
-  return { id: number, serial: `C02C${String(number).padStart(6, '0')}`, key: newKey().reveal(), ...more };
-};
 const fleetOf = (count: number): Device[] => Array.from({ length: count }, () => device());
-const connector = (name: ConnectorName, more: object = {}): OpenConnector => {
-  const one = it.connector(name, log, more);
-  open.push(one);
-  return one;
-};
-const run = (one: OpenConnector) => server.custody.connectors.run(one, { actor: 'ada', reason: 'a test' });
-const brought = () => server.store.db.selectFrom('brought_key').selectAll().orderBy('brought_at').orderBy('serial').execute();
 const row = async (name: ConnectorName) => server.store.db.selectFrom('connector').selectAll().where('name', '=', name).executeTakeFirstOrThrow();
 const importLines = () => server.store.db.selectFrom('import_line').selectAll().orderBy('line').execute();
 const viewsOf = (one: Device): number => it.views().filter((path) => path.includes(`/${intuneId(one.id)}/`) || path.includes(`/${one.id}/`)).length;
 
+const asMdm = { rotator: 'mdm', escrowOwner: 'mdm' };
 /** A Mac under the MDM's payload. */
 const foreignMac = async (one: Device): Promise<TestMac> => {
   const mac = await server.newMac({ serial: one.serial });
-  changed(mac);
+  changed(mac, asMdm);
   await mac.checkIn();
   return mac;
-};
-const changed = (mac: TestMac): void => {
-  const file = { digest: digestOf(Buffer.from(randomUUID())), recipient: `issuer-serial:${'ab'.repeat(32)}:01`, ours: false };
-  mac.escrowFile = file;
-  mac.factsMore = { ...mac.factsMore, rotator: 'mdm', escrowOwner: 'mdm', escrow: { payload: 'foreign', location: 'MDM', file } };
-};
-const proves = async (mac: TestMac, answer: 'true' | 'false' = 'true'): Promise<void> => {
-  const offered = (await brought()).find(({ serial, state }) => serial === mac.serial && state === 'offered');
-  const envelope = await server.store.db
-    .selectFrom('envelope')
-    .select('id')
-    .where('record_id', '=', offered?.record_id ?? '')
-    .executeTakeFirstOrThrow();
-  await mac.prove(envelope.id, answer);
 };
 
 describe.each(['intune', 'jamf', 'fleet'] as const)('%s', (name) => {
@@ -121,7 +84,13 @@ describe.each(['intune', 'jamf', 'fleet'] as const)('%s', (name) => {
   test('entries of another shape are counted; a list of another shape stops the run in words, and nothing is forgotten', async () => {
     it.devices = [device(), device({ serial: '' }), device({ more: { serialNumber: 7, hardware: null, hardware_serial: null } }), device()];
     const one = connector(name);
-    expect(await run(one)).toMatchObject({ as: 'done', figures: { listed: 2, unusable: 2, keys: 2 } });
+    const idOf = (at: number): string => (name === 'intune' ? intuneId(it.devices[at]?.id ?? 0) : String(it.devices[at]?.id));
+    // Nobody can look after a figure.
+    const named = [
+      { id: idOf(1), serial: null, because: 'the serial number is missing' },
+      { id: idOf(2), serial: name === 'intune' ? '7' : null, because: 'the entry is not as it is documented' },
+    ];
+    expect(await run(one)).toMatchObject({ as: 'done', figures: { listed: 2, unusable: 2, unusableNamed: named, keys: 2 } });
     for (const body of [{}, [], 'text', { value: {}, results: 1, hosts: null }, null]) {
       it.instead = (asked) => (asked.method === 'GET' ? { body } : null);
       server.wall.pass(day);
@@ -214,6 +183,113 @@ describe.each(['intune', 'jamf', 'fleet'] as const)('%s', (name) => {
       expect(said).not.toContain(secret);
       expect(stored).not.toContain(secret);
     }
+  });
+});
+
+describe('what goes wrong at the product', () => {
+  test.each(['before', 'in', 'after'] as const)(
+    'three Macs one after another pause the run, %s the tenth of a batch: all three are asked about when it goes on',
+    async (where) => {
+      const good = { before: 6, in: 8, after: 11 }[where];
+      it.devices = fleetOf(good + 4);
+      const bad = it.devices.slice(good, good + 3);
+      it.instead = (_asked, path) => (bad.some(({ id }) => path.includes(`/${id}/`)) ? { status: 500, body: {} } : null);
+      const fleet = connector('fleet');
+      expect(await run(fleet)).toMatchObject({ as: 'paused', figures: { keys: good, failed: 0 } });
+      it.instead = null;
+      server.wall.pass(6 * minute);
+      expect(await run(fleet)).toMatchObject({ as: 'done', figures: { keys: good + 4, failed: 0 } });
+      expect((await importLines()).map(({ serial }) => serial).toSorted()).toEqual(it.devices.map(({ serial }) => serial).toSorted());
+    },
+  );
+
+  test('patience that it asks for without a time: twice as long each time, by chance down to half, at most as long as from run to run, also for another process', async () => {
+    it.devices = fleetOf(1);
+    const minutes = async (): Promise<number> => ((await run(connector('fleet', { everyHours: 2 }))).nextAt - server.clock.now()) / minute;
+    it.instead = () => ({ status: 429 });
+    expect(await minutes()).toBe(5);
+    it.clock.chance = 0;
+    expect(await minutes()).toBe(5);
+    it.clock.chance = 1;
+    expect([await minutes(), await minutes(), await minutes(), await minutes(), await minutes()]).toEqual([20, 40, 80, 120, 120]);
+    expect(await row('fleet')).toMatchObject({ problem: 'Fleet asks for patience' });
+    it.instead = null;
+    expect(await minutes()).toBe(120);
+    it.instead = () => ({ status: 429 });
+    expect(await minutes()).toBe(5);
+  });
+
+  test('Macs of which the product says itself that it has no key are named with its reason, and no more once it has one', async () => {
+    it.devices = [device(), device({ key: null }), ...Array.from({ length: 11 }, () => device({ key: null }))];
+    const [, first] = it.devices as [Device, Device];
+    const fleet = connector('fleet');
+    const said = async () => {
+      const { json, text } = await connectorsCommand({ ...server, settings: { coexistence: it.settings('fleet') } } as unknown as Backend);
+      const [one] = (json as { connectors: { figures: object; useless: object[]; unusable: object[] }[] }).connectors;
+      return { useless: one?.useless ?? [], text };
+    };
+    await run(fleet);
+    const { useless, text } = await said();
+    expect(useless).toHaveLength(12);
+    expect(useless).toContainEqual({ serial: first.serial, deviceId: String(first.id), because: 'Fleet has no key of it' });
+    expect(text).toContain(`no key is here, and none to be read:\n  ${first.serial} (id ${first.id}): Fleet has no key of it`);
+    expect(text).toMatch(/\n {2}and 2 more: see --json$/);
+    for (const one of it.devices) one.key = newKey().reveal();
+    server.wall.pass(day);
+    await run(fleet);
+    expect((await said()).useless).toEqual([]);
+  });
+
+  test('one that has not come to a good end for three times its schedule is an alarm that says what to do next; a good end closes it', async () => {
+    it.devices = fleetOf(2);
+    const [intune, fleet] = [connector('intune'), connector('fleet', { everyHours: 1 })];
+    await run(intune);
+    const since = new Date(server.clock.now()).toISOString().replace(/\.\d+Z$/, 'Z');
+    await run(fleet);
+    const open = async () =>
+      (await server.store.db.selectFrom('alarm').selectAll().where('judged_at', 'is', null).execute()).map(({ code, detail }) => [code, detail]);
+    it.instead = (_asked, path) => (path.endsWith('/token') ? null : { status: 502, body: {} });
+    const pass = async (hours: number): Promise<void> => {
+      for (let more = 0; more < hours; more += 12) {
+        server.wall.pass(12 * hour);
+        await server.custody.connectors.runDue(intune);
+        await server.custody.connectors.watch(intune);
+      }
+    };
+    await pass(72);
+    expect(await open()).toEqual([]);
+    await pass(12);
+    const words = `Intune: no run has come to a good end since ${since}`;
+    expect(await open()).toEqual([['MDM_CONNECTOR_STILL', words]]);
+    expect(sayAlarm('MDM_CONNECTOR_STILL')).toMatch(/`sparekey-server connectors` says what stands in the way/);
+    await pass(48);
+    expect(await open()).toHaveLength(1);
+    // Another that nobody has run is another alarm.
+    await server.custody.connectors.watch(fleet);
+    expect(await open()).toHaveLength(2);
+    it.instead = null;
+    await run(intune);
+    expect(await open()).toEqual([['MDM_CONNECTOR_STILL', expect.stringMatching(/^Fleet: no run/)]]);
+    expect((await server.acts('alarm.settled')).map(({ details }) => details['judgement'])).toEqual(['a run has come to its end']);
+  });
+
+  test('a backend that was away for a month gives its connector the time of one run before it is an alarm', async () => {
+    it.devices = fleetOf(1);
+    const fleet = connector('fleet');
+    await run(fleet);
+    server.wall.pass(30 * day);
+    let alarms: string[] | null = null;
+    let ending = Promise.resolve();
+    it.instead = (_asked, path) => {
+      if (path.endsWith('/hosts') && alarms === null)
+        ending = server.custody.connectors.watch(fleet).then(async () => {
+          alarms = await server.alarms();
+        });
+      return null;
+    };
+    await run(fleet);
+    await ending;
+    expect(alarms).toEqual([]);
   });
 });
 
@@ -394,6 +470,19 @@ describe('the course of a run', () => {
     expect(it.views()).toEqual([]);
   });
 
+  test('Fleet: pages behind the last one that have no Mac and are all the same are no list without an end', async () => {
+    it.devices = fleetOf(2);
+    let pages = 0;
+    it.instead = ({ path: whole }, path) => {
+      if (!path.endsWith('hosts')) return null;
+      pages += 1;
+      // What it does not have it answers with its first page of servers.
+      return /[?&]page=0&/.test(whole) ? null : { body: { hosts: [{ id: 900, platform: 'ubuntu', hardware_serial: 'x', seen_time: `${pages}` }] } };
+    };
+    expect(await run(connector('fleet'))).toMatchObject({ as: 'ended', problem: expect.stringMatching(/repeats itself/) });
+    expect(pages).toBe(3);
+  });
+
   test.each(['jamf', 'fleet'] as const)('%s: a server that gives fewer on a page than it was asked for is read to the end', async (name) => {
     it.devices = fleetOf(5);
     it.mostOnPage = 2;
@@ -430,8 +519,10 @@ describe('the course of a run', () => {
 
   test('answers that do not come are waited for no longer than the limit, and cut connections are said', async () => {
     it.devices = fleetOf(2);
+    it.totalSeconds = 0.4;
     it.instead = (_asked, path) => (path.endsWith('/token') ? null : { end: 'hang' });
     expect(await run(connector('jamf'))).toMatchObject({ as: 'paused', problem: expect.stringMatching(/no answer in 0\.4 s/) });
+    it.totalSeconds = 10;
     it.instead = (_asked, path) => (path.endsWith('/token') ? null : { end: 'cut' });
     expect(await run(connector('jamf'))).toMatchObject({ as: 'paused', problem: expect.stringMatching(/ECONNRESET|connection/) });
     it.instead = (_asked, path) => (path.endsWith('/token') ? null : { status: 302, headers: { location: 'https://elsewhere.example.org/' } });
@@ -513,6 +604,25 @@ describe('the course of a run', () => {
     expect(await server.custody.withdrawRun({ runId: one?.id ?? '', actor: 'ada', reason: 'the wrong tenant' })).toEqual({ withdrawn: 2, kept: 0 });
     server.wall.pass(day);
     expect(await run(fleet)).toMatchObject({ figures: { read: 0, notDue: 2 } });
+  });
+
+  test('a run that is taken back while it pauses goes on as another import, which can be taken back as well', async () => {
+    it.devices = fleetOf(12);
+    const fleet = connector('fleet');
+    const bad = new Set(it.devices.slice(6).map(({ id }) => id));
+    it.instead = (_asked, path) => ([...bad].some((id) => path.includes(`/${id}/`)) ? { status: 502, body: {} } : null);
+    expect(await run(fleet)).toMatchObject({ as: 'paused', figures: { keys: 6 } });
+    const [first] = await server.store.db.selectFrom('import_run').selectAll().execute();
+    expect(await server.custody.withdrawRun({ runId: first?.id ?? '', actor: 'ada', reason: 'the wrong tenant' })).toEqual({ withdrawn: 6, kept: 0 });
+    it.instead = null;
+    server.wall.pass(11 * minute);
+    expect(await run(fleet)).toMatchObject({ as: 'done' });
+    const runs = await server.store.db.selectFrom('import_run').selectAll().orderBy('started_at').execute();
+    expect(runs.map(({ withdrawn_at: withdrawn, ended_at: ended }) => [withdrawn !== null, ended !== null])).toEqual([
+      [true, false],
+      [false, true],
+    ]);
+    expect(await server.custody.withdrawRun({ runId: runs[1]?.id ?? '', actor: 'ada', reason: 'the wrong tenant' })).toEqual({ withdrawn: 6, kept: 0 });
   });
 
   test('what has left the product is forgotten after a whole list, and its key stays here', async () => {

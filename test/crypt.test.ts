@@ -14,6 +14,7 @@ import { folderPaths } from '../server/data-folder.ts';
 import { createDeviceIdentity } from '../server/device-identity.ts';
 import type { Log } from '../server/log.ts';
 import { mountNeighbours } from '../server/neighbours.ts';
+import { createPeers } from '../server/proxy.ts';
 import { settingsCheck } from '../server/settings-command.ts';
 import { status } from '../server/status-command.ts';
 import { deviceCa, deviceIdentity, foreignCa } from './device-calls.ts';
@@ -39,6 +40,7 @@ const log: Log = { info: hear, warn: hear, error: hear };
 let backend: Backend;
 let ca: string;
 const ways = {} as Record<'certificate' | 'header' | 'none', Client>;
+const refusedHeaders: string[] = [];
 const stops: (() => Promise<void>)[] = [];
 
 beforeAll(async () => {
@@ -60,7 +62,19 @@ beforeAll(async () => {
     const crypt = { identity: way, header: { name: 'X-Crypt-Token', valueFile: files.header }, acceptAnybody: way === 'none' };
     const wanted = coexistenceSettings.parse({ listen: { host: '127.0.0.1', port: await freePort() }, crypt });
     const tls = { ...readTlsIdentity(paths.tls), oldest: '1.2' as const };
-    const neighbours = mountNeighbours({ backend, settings: wanted, tls, deviceCas, identity, limits: {}, log, every: () => undefined });
+    const neighbours = mountNeighbours({
+      backend,
+      settings: wanted,
+      tls,
+      deviceCas,
+      identity,
+      limits: {},
+      peers: createPeers(null),
+      onHeaderRefused: (_, why) => refusedHeaders.push(why),
+      fd: null,
+      log,
+      every: () => undefined,
+    });
     ways[way] = clientOf(await neighbours.listen(), ca);
     stops.push(async () => neighbours.http?.stop(0));
   }
@@ -229,10 +243,20 @@ describe('what is not kept is a 4xx with a reason, in which nothing that was sen
     expect(await raw(`${head.join('\r\n')}${`1000\r\n${'a'.repeat(4096)}\r\n`.repeat(6)}`)).toMatch(/^HTTP\/1\.1 413 /);
   });
 
-  test('no key and no secret is in any log line', () => {
-    expect(logged.length).toBeGreaterThan(20);
+  test('no key and no secret is in any log line, whether the key is kept, refused, wrong, or its client nobody', async () => {
+    const [serial, good] = [newSerial(), text(newKey())];
+    const body = formOf(serial, good);
+    const from = logged.length;
+    await post(serial, good);
+    await ask(ways.header, '/checkin/', formOf(serial, `${good}A`), { headers });
+    await ask(ways.header, '/checkin/', `${body}&secret_type=password`, { headers });
+    await ask(ways.header, '/checkin/', body, { headers: { 'x-crypt-token': `${secret}x` } });
+    await ask(ways.certificate, '/checkin/', body, { headers });
+    await look(ways.header, `/verify/${serial}/${secret.replaceAll(' ', '')}/`, { headers });
+    expect(logged.slice(from).filter((line) => line.includes(serial) || /CRYPT_(INVALID|REFUSED)/.test(line)).length).toBeGreaterThanOrEqual(5);
+    // Of all tests that ran before as well.
     const lines = logged.join('\n');
-    expect([...posted, key, secret, 'hunter2'].filter((one) => lines.includes(one))).toEqual([]);
+    expect([...posted, key, secret, 'hunter2', good.replaceAll('-', '')].filter((one) => lines.includes(one))).toEqual([]);
   });
 });
 
@@ -389,7 +413,9 @@ describe('a stranger', () => {
   });
 
   test('makes up serial numbers: at 50,000 keys of unknown Macs the next is refused, and a Mac that shows who it is is not', async () => {
-    const [row] = await kept('C02CRYPT0001');
+    const first = newSerial();
+    await ask(ways.none, '/checkin/', formOf(first, text(newKey())));
+    const [row] = await kept(first);
     if (!row) throw new Error('there is no row to copy');
     const rows = (from: number) =>
       Array.from({ length: 500 }, (_, at) => ({
@@ -418,6 +444,15 @@ describe('a stranger', () => {
   });
 });
 
+test('a header that says who a Mac is, from anybody but our proxy, is refused and told in each of the ways, and not passed over for a lesser one', async () => {
+  for (const way of ['certificate', 'header', 'none'] as const) {
+    refusedHeaders.length = 0;
+    const more = { headers: { ...headers, 'x-ssl-client-cert': 'whoever' } };
+    const answer = await ask(ways[way], '/checkin/', formOf(newSerial(), text(newKey())), more);
+    expect([way, answer.status, refusedHeaders]).toEqual([way, 403, [expect.stringContaining('x-ssl-client-cert')]]);
+  }
+});
+
 describe('the settings', () => {
   const written = async (crypt: object, listen: object | null = { port: 9443 }) => {
     const { dir, settings } = backend.paths;
@@ -435,7 +470,9 @@ describe('the settings', () => {
     const other = await openBackend({ dir, passphrase: null, wallNow: () => time.now });
     try {
       const seen = await status(other, null);
-      expect([seen.red, (seen.json as { warnings: string[] }).warnings]).toEqual([red, red]);
+      // And what this made-up backend is warned of besides: nobody made an offline copy.
+      const all = [...(red ?? []), expect.stringContaining('no offline copy')];
+      expect([seen.red, (seen.json as { warnings: string[] }).warnings]).toEqual([all, all]);
     } finally {
       await other.close();
     }

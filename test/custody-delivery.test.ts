@@ -11,7 +11,7 @@ const altered = (envelope: Buffer) => {
   return copy;
 };
 
-test('5.2: the id has to be the digest of the envelope', async () => {
+test('the id has to be the digest of the envelope', async () => {
   const server = await givenServer();
   const mac = await server.newMac();
   const envelope = mac.seal(newKey());
@@ -21,7 +21,7 @@ test('5.2: the id has to be the digest of the envelope', async () => {
   await server.close();
 });
 
-test('5.2: what is new is 201, what is known is 200 with the present state, and nothing is written for it', async () => {
+test('what is new is 201, what is known is 200 with the present state, and nothing is written for it', async () => {
   const server = await givenServer();
   const mac = await server.newMac();
   await mac.checkIn();
@@ -38,7 +38,7 @@ test('5.2: what is new is 201, what is known is 200 with the present state, and 
   await server.close();
 });
 
-test('5.2: of deliveries that race, also through two custodies on one database, one stores and the others read its row', async () => {
+test('of deliveries that race, also through two custodies on one database, one stores and the others read its row', async () => {
   const server = await givenServer();
   const mac = await server.newMac();
   await mac.checkIn();
@@ -56,7 +56,7 @@ test('5.2: of deliveries that race, also through two custodies on one database, 
   await server.close();
 });
 
-test('5.1: only what has no row is wanted, each once', async () => {
+test('only what has no row is wanted, each once', async () => {
   const server = await givenServer();
   const mac = await server.newMac();
   const { envelopeId } = await mac.escrowed();
@@ -65,7 +65,7 @@ test('5.1: only what has no row is wanted, each once', async () => {
   await server.close();
 });
 
-test('a Mac delivers for itself only, and its envelope under another Mac is never opened (5.4)', async () => {
+test('a Mac delivers for itself only, and its envelope under another Mac is never opened', async () => {
   const server = await givenServer();
   const [one, two] = [await server.newMac(), await server.newMac()];
   await one.checkIn();
@@ -81,7 +81,7 @@ test('a Mac delivers for itself only, and its envelope under another Mac is neve
   await server.close();
 });
 
-test('5.4: a key block in another envelope is never opened; the Mac is told what it is told of any unreadable one', async () => {
+test('a key block in another envelope is never opened; the Mac is told what it is told of any unreadable one', async () => {
   const server = await givenServer();
   const mac = await server.newMac();
   await mac.checkIn();
@@ -103,7 +103,7 @@ test('5.4: a key block in another envelope is never opened; the Mac is told what
   await server.close();
 });
 
-test('5.4: reused, not a key and not CMS are answered no sooner than the end of one time slot', async () => {
+test('reused, not a key and not CMS are answered no sooner than the end of one time slot', async () => {
   const server = await givenServer();
   const mac = await server.newMac();
   await mac.checkIn();
@@ -118,7 +118,7 @@ test('5.4: reused, not a key and not CMS are answered no sooner than the end of 
   await server.close();
 });
 
-test('5.4: after 3 unreadable deliveries in 24 h further ones are kept unopened until an admin has looked', async () => {
+test('after 3 unreadable deliveries in 24 h further ones are kept unopened until an admin has looked', async () => {
   const server = await givenServer();
   const mac = await server.newMac();
   await mac.checkIn();
@@ -142,7 +142,7 @@ test('5.4: after 3 unreadable deliveries in 24 h further ones are kept unopened 
   await server.close();
 });
 
-test('5.4: three guesses in more than 24 h do not stop a Mac', async () => {
+test('three guesses in more than 24 h do not stop a Mac', async () => {
   const server = await givenServer();
   const mac = await server.newMac();
   await mac.checkIn();
@@ -195,7 +195,7 @@ describe('an enrolment that was ended', () => {
   });
 });
 
-describe('2.3: an opener that does not answer', () => {
+describe('an opener that does not answer', () => {
   test('the envelope is stored first, as a candidate, and 2.1 is applied when it could be opened', async () => {
     const server = await givenServer();
     const mac = await server.newMac();
@@ -247,7 +247,7 @@ describe('2.3: an opener that does not answer', () => {
   });
 });
 
-describe('2.3: a server that can never open', () => {
+describe('a server that can never open', () => {
   const sealed = async () => {
     const escrow = new TestEscrowKeys();
     escrow.canOpen = false;

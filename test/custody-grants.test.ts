@@ -19,7 +19,7 @@ async function beginWithGrant(mac: TestMac, recordId: string, id: string = newUu
   return { asked, id, begun: () => mac.begin({ id, grant: asked.request }) };
 }
 
-describe('7.1, 7.4: what is given', () => {
+describe('what is given', () => {
   test('`rotate` comes with begin: sealed to the run that asked, audited and owed before it is opened', async () => {
     const { server, mac } = await given();
     const { key, recordId } = await mac.escrowed();
@@ -126,7 +126,7 @@ describe('7.1, 7.4: what is given', () => {
   });
 });
 
-describe('7.1: the request', () => {
+describe('the request', () => {
   test('the nonce is of this Mac, lasts 5 min and is good once', async () => {
     const { server, mac } = await given();
     const { recordId, order } = await withProofOrder(mac);
@@ -171,7 +171,7 @@ describe('7.1: the request', () => {
   });
 });
 
-describe('7.2: who may have it', () => {
+describe('who may have it', () => {
   test.each([
     ['its settings are not managed', { settings: { managed: false, unmanagedSince: null, digest: '0'.repeat(64) } }],
     ['its runtime is not signed', { runtimeSigned: false }],
@@ -214,7 +214,7 @@ describe('7.2: who may have it', () => {
     await server.close();
   });
 
-  test('6.7: a new enrolment gets no key that it has not itself delivered first or proved, until an admin confirms it', async () => {
+  test('a new enrolment gets no key that it has not itself delivered first or proved, until an admin confirms it', async () => {
     const { server, mac } = await given();
     const { key, recordId, envelopeId, order } = await withProofOrder(mac);
     await mac.enrol({ confirmed: false }, true);
@@ -270,7 +270,7 @@ describe('7.2: who may have it', () => {
   });
 });
 
-describe('7.3: limits', () => {
+describe('limits', () => {
   test('one reason per Mac in 24 h', async () => {
     const { server, mac } = await given();
     const { recordId, order, envelopeId } = await withProofOrder(mac);

@@ -10,7 +10,7 @@ async function given(settings = {}): Promise<{ server: GivenServer; mac: TestMac
 }
 const view = (server: GivenServer, mac: TestMac, more = {}) => server.custody.disclose({ macId: mac.id, actor: 'help desk', reason: 'locked out', ...more });
 
-describe('8.1: disclosure', () => {
+describe('disclosure', () => {
   test('audit, mark, debt and hold are stored before the envelope is opened', async () => {
     const { server, mac } = await given();
     const { key, recordId } = await mac.escrowed();
@@ -67,7 +67,7 @@ describe('8.1: disclosure', () => {
     await server.close();
   });
 
-  test('2.5: in doubt the candidates, newest first, then the held key, and after refusals the newest superseded one', async () => {
+  test('in doubt the candidates, newest first, then the held key, and after refusals the newest superseded one', async () => {
     const { server, mac } = await given();
     const oldest = await mac.escrowed();
     await mac.owe();
@@ -96,7 +96,7 @@ describe('8.1: disclosure', () => {
     await server.close();
   });
 
-  test('2.5: once the newest superseded key was refused too there is no other: never the history', async () => {
+  test('once the newest superseded key was refused too there is no other: never the history', async () => {
     const { server, mac } = await given();
     await mac.escrowed();
     const refused: string[] = [];
@@ -127,7 +127,7 @@ describe('8.1: disclosure', () => {
   });
 });
 
-describe('6.8: alarms', () => {
+describe('alarms', () => {
   test('IDENTITY_MOVED: nothing of a check-in from other hardware is accepted', async () => {
     const { server, mac } = await given();
     const { recordId } = await mac.escrowed();

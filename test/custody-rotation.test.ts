@@ -11,7 +11,7 @@ async function given(settings = {}): Promise<{ server: GivenServer; mac: TestMac
   return { server, mac, show };
 }
 
-describe('4.1: debts', () => {
+describe('debts', () => {
   test('a debt that the agent saw is stored once, confirmed each time, and survives until another key is held', async () => {
     const { server, mac } = await given();
     const { envelopeId, recordId } = await mac.escrowed();
@@ -65,7 +65,7 @@ describe('4.1: debts', () => {
   });
 });
 
-describe('4.1: the hold, as computed', () => {
+describe('the hold, as computed', () => {
   const at = (n: number) => ({ at: n, person: 'owner' });
   test.each([
     ['nothing shown', [], 0, null],
@@ -100,7 +100,7 @@ describe('4.1: the hold, as computed', () => {
   });
 });
 
-describe('4.1: the hold, as enforced', () => {
+describe('the hold, as enforced', () => {
   test('after a disclosure nothing is replaced for any reason; 24 h later it may be', async () => {
     const { server, mac, show } = await given();
     await mac.escrowed();
@@ -228,7 +228,7 @@ describe('orders', () => {
   });
 });
 
-describe('4.5: begin', () => {
+describe('begin', () => {
   test('is stored and audited before it is answered, under whose payload it happens', async () => {
     const { server, mac } = await given();
     await mac.escrowed();
@@ -333,7 +333,7 @@ test('a rotation of which nothing comes for 5 minutes is an alarm, and its envel
   await server.close();
 });
 
-test('proofs are ordered on schedule and when an old answer says nothing any more (8.2)', async () => {
+test('proofs are ordered on schedule and when an old answer says nothing any more', async () => {
   const { server, mac } = await given({ proveEveryDays: 30 });
   const { envelopeId } = await mac.escrowed();
   const because = async () => (await server.custody.macReport(mac.id)).proofOrders.map((order) => order.because);

@@ -10,7 +10,7 @@ async function given(settings = {}): Promise<{ server: GivenServer; mac: TestMac
 const foreignEnvelope = () => sealKey(newKey(), pemToDer(foreignEscrowPair().certificate));
 const garbage = () => Buffer.from(`no envelope ${Math.random()}`);
 
-describe('rules 2.1: what becomes of a key', () => {
+describe('K0 to K9: what becomes of a key', () => {
   test('K0: an envelope for somebody else is known by digest and recipient only', async () => {
     const { server, mac } = await given();
     const envelope = foreignEnvelope();
@@ -298,7 +298,7 @@ describe('rules 2.1: what becomes of a key', () => {
   });
 });
 
-describe('rules 2.2: custody, the first row that fits', () => {
+describe('custody, the first row that fits', () => {
   test('foreign: the payload is somebody else’s and no key is ours; with a key of ours it is not', async () => {
     const { server, mac } = await given();
     mac.factsMore = { escrow: { payload: 'foreign', location: 'Some MDM', file: null } };
@@ -408,7 +408,7 @@ describe('rules 2.2: custody, the first row that fits', () => {
     await server.close();
   });
 
-  test('doubtful: a stored row of the held key is not as it was written (8.3), and nothing is opened', async () => {
+  test('doubtful: a stored row of the held key is not as it was written, and nothing is opened', async () => {
     const { server, mac } = await given();
     const { recordId } = await mac.escrowed();
     const other = await (await server.newMac()).escrowed();

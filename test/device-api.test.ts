@@ -55,7 +55,7 @@ const isProblem = (answer: { status: number; headers: object; body: unknown }, s
 };
 
 describe('who asks', () => {
-  test('without a certificate only nonce and enroll answer (rules 6.1)', async () => {
+  test('without a certificate only nonce and enroll answer', async () => {
     expect((await given.client.ask('/v1/nonce', { body: {} })).status).toBe(200);
     expect((await given.client.ask('/v1/nonce')).status).toBe(200);
     const { id, request } = delivery(given, newMac());
@@ -82,7 +82,7 @@ describe('who asks', () => {
     isProblem(await checkIn(newMac(), { cert: pem('CERTIFICATE', der), key }), 401, 'CERTIFICATE_UNKNOWN');
   });
 
-  test('a certificate whose row was moved to another Mac’s enrolment speaks for nobody: it names its own (rules 9.4)', async () => {
+  test('a certificate whose row was moved to another Mac’s enrolment speaks for nobody: it names its own', async () => {
     const [thief, victim] = [await enrolled(), await enrolled()];
     expect((await checkIn(victim.mac, victim.identity)).status).toBe(200);
     expect((await checkIn(thief.mac, thief.identity)).status).toBe(200);
@@ -118,7 +118,7 @@ describe('who asks', () => {
     expect((await given.serving.backend.custody.macReport((await given.serving.backend.custody.findMac(b.mac.serial)) ?? '')).keys).toEqual([]);
   });
 
-  test('on other hardware an identity is refused, and an alarm says so (rules 6.8)', async () => {
+  test('on other hardware an identity is refused, and an alarm says so', async () => {
     const { mac, identity } = await enrolled();
     isProblem(await given.client.ask('/v1/check-in', { identity, body: checkInBody({ ...mac, hardwareUuid: newUuid() }) }), 409, 'IDENTITY_MOVED');
   });
@@ -144,7 +144,7 @@ describe('who asks', () => {
     isProblem(await checkIn(mac, identity), 403, 'CERTIFICATE_REVOKED');
   });
 
-  test('a resumed connection is guarded like the first (rules 6.1)', async () => {
+  test('a resumed connection is guarded like the first', async () => {
     const { mac, identity } = await enrolled();
     const agent = new Agent({ keepAlive: false, maxCachedSessions: 10 });
     const connected = (body: object) => given.client.ask('/v1/check-in', { identity, body, agent });
@@ -158,7 +158,7 @@ describe('who asks', () => {
     agent.destroy();
   });
 
-  test('an enrolment revoked after begin may end its rotation into quarantine, and nothing else (rules 5.2)', async () => {
+  test('an enrolment revoked after begin may end its rotation into quarantine, and nothing else', async () => {
     const { mac, identity, enrolmentId } = await enrolled();
     await checkIn(mac, identity);
     const first = delivery(given, mac);
@@ -203,7 +203,7 @@ describe('a certificate of a device CA used directly', () => {
     expect(rows).toMatchObject([{ way: 'direct', serial: mac.serial, status: 'active', confirmed: 1 }]);
   });
 
-  test('it is continued by one of the same issuer and subject on the same hardware, with or without the same key (rules 6.7)', async () => {
+  test('it is continued by one of the same issuer and subject on the same hardware, with or without the same key', async () => {
     const mac = newMac();
     const first = profileFor(mac.serial);
     const { macId } = (await checkIn(mac, first)).body;

@@ -40,7 +40,7 @@ async function withSettings(change: Partial<SitesGround['settings']>, work: () =
 const minute = 60;
 const hour = 60 * minute;
 
-/** `checked`: the Mac was given its key for that, and is given none to replace it on the same day (rules 7.3). */
+/** `checked`: the Mac was given its key for that, and is given none to replace it on the same day. */
 const place = async ({ groups = [], checked = false }: { groups?: string[]; checked?: boolean } = {}) => {
   const it = await givenPortal({ people, mountSites });
   await it.settle();

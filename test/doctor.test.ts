@@ -1,10 +1,16 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { describe, expect, test } from '@jest/globals';
 import { realDisk } from '../agent/disk.ts';
 import { doctorExit, examine, type Finding, type Verdict } from '../agent/doctor.ts';
 import { checks } from '../agent/doctor-checks.ts';
+import type { JobSaw } from '../agent/doctor-job.ts';
+import type { JobSeen } from '../agent/doctor-launchd.ts';
+import type { BuildSeen } from '../agent/doctor-package.ts';
 import { gatherValues, type Values } from '../agent/doctor-values.ts';
 import { paths } from '../agent/paths.ts';
 import { makeFolders } from '../agent/requests.ts';
+import { describe as describeSetting } from '../agent/setting-kinds.ts';
 import type { SettingsRead } from '../agent/settings.ts';
 import type { PublicStatus } from '../agent/status.ts';
 import { problems } from '../protocol/problems.ts';
@@ -14,6 +20,7 @@ import { scratch } from './scratch.ts';
 const now = Date.parse('2026-11-23T12:00:00Z');
 const day = 24 * 60 * 60 * 1000;
 const minute = 60 * 1000;
+const hour = 60 * minute;
 const MiB = 1024 * 1024;
 const iso = (at: number): string => new Date(at).toISOString();
 
@@ -41,7 +48,8 @@ const status = (more: Partial<PublicStatus> = {}): PublicStatus => ({
   macosVersion: '26.6.2',
   macosBuild: '25G42',
   fileVault: { state: 'on', hasRecoveryKey: 'yes' },
-  custody: null,
+  custody: { state: 'held', because: 'a key is held and answered true' },
+  keys: [key()],
   rotation: null,
   hold: null,
   escrow: { payload: 'ours', owner: 'auto', rotator: 'sparekey', says: '' },
@@ -50,6 +58,18 @@ const status = (more: Partial<PublicStatus> = {}): PublicStatus => ({
   settings: { managed: true, unmanagedSince: null, problems: [] },
   capability: 'works',
   problems: [],
+  jobSaw: saw,
+  ...more,
+});
+const job: JobSeen = { loaded: true, lastExit: '0', runs: 7, file: true, disabled: false };
+const signing = { state: 'yes', why: null } as const;
+const saw: JobSaw = { at: iso(now), keychain: 'works', identity: { way: 'profile', own: signing, profile: signing }, accepted: 'yes', refused: [] };
+const jobSaw = (more: Partial<JobSaw>): Partial<Values> => ({ status: status({ jobSaw: { ...saw, ...more } }) });
+const key = (more: Partial<NonNullable<PublicStatus['keys']>[number]> = {}): NonNullable<PublicStatus['keys']>[number] => ({
+  recordId: 'r1',
+  state: 'held',
+  provedAt: iso(now - day),
+  last: { answer: 'true', at: iso(now - day) },
   ...more,
 });
 /** A Mac on which everything is as it should be. */
@@ -57,12 +77,17 @@ const sound: Values = {
   now,
   version: '0.1.0',
   runtimeVersion: 'v26.10.0',
-  signed: { value: true },
+  build: { value: { version: '0.1.0', runtime: 'v26.10.0', architectures: ['arm64'], signed: true, team: 'ABCDE12345' } },
+  machinery: { value: { runtime: 'arm64', apple: true } },
+  macos: { value: '26.6.2' },
+  installed: { value: [{ path: paths.job, mode: 0o644, uid: 0 }] },
   settings: settings(),
   addresses: { value: { host: 'keys.example.org', addresses: ['203.0.113.7', '2001:db8::7'] } },
   server: { value: { url: 'https://keys.example.org', problem: null, ahead: 0 } },
   status: status(),
-  job: { value: { loaded: true, lastExit: '0', file: true } },
+  notLooked: null,
+  job: { value: job },
+  loginItem: { value: 'allowed' },
   fileVault: { state: 'on' },
   personalKey: { value: 'yes' },
   institutionalKey: { value: false },
@@ -83,6 +108,11 @@ const finding = (name: string, change: Partial<Values>): Finding => {
   if (!found) throw new Error(`there is no check ${name}`);
   return found;
 };
+const build = (more: Partial<BuildSeen>): Partial<Values> => ({
+  build: { value: { version: '0.1.0', runtime: 'v26.10.0', architectures: ['arm64'], signed: true, team: null, ...more } },
+});
+const ran = (ago: number): Partial<Values> => ({ status: status({ at: iso(now - ago) }) });
+const file = (mode: number, uid = 0): Partial<Values> => ({ installed: { value: [{ path: paths.job, mode, uid }] } });
 const notAfter = (days: number): Partial<Values> => ({ status: status({ identity: { way: 'profile', notAfter: iso(now + days * day), enrolmentId: null } }) });
 const answered = (ago: number): Partial<Values> => ({ status: status({ lastAnswerAt: iso(now - ago) }) });
 const ahead = (milliseconds: number | null): Partial<Values> => ({
@@ -111,8 +141,8 @@ describe('each check judges values alone, on both sides of each boundary', () =>
     ['settings-known', { settings: settings({ problems: [{ name: 'settleSeconds', says: 'is under 300 seconds', kind: 'warning' }] }) }, 'ok'],
     ['settle-time', { settings: settings({}, { settleSeconds: 299 }) }, 'warning'],
     ['settle-time', { settings: settings({}, { settleSeconds: 300 }) }, 'ok'],
-    ['runtime-signed', { signed: { value: false } }, 'warning'],
-    ['runtime-signed', { signed: { value: null } }, 'warning'],
+    ['runtime-signed', build({ signed: false }), 'warning'],
+    ['runtime-signed', { build: { value: null } }, 'warning'],
     ['runtime-version', { runtimeVersion: 'v25.9.0' }, 'failing'],
     ['runtime-version', { runtimeVersion: 'v27.0.0' }, 'ok'],
     ['server-name', address('10.0.0.1'), 'warning'],
@@ -147,9 +177,58 @@ describe('each check judges values alone, on both sides of each boundary', () =>
     ['last-answer', answered(30 * day), 'warning'],
     ['last-answer', answered(30 * day + 1), 'failing'],
     ['last-answer', { status: status({ lastAnswerAt: null }) }, 'failing'],
-    ['job-loaded', { job: { value: { loaded: false, lastExit: null, file: true } } }, 'failing'],
-    ['job-loaded', { job: { value: { loaded: false, lastExit: null, file: false } } }, 'failing'],
+    ['job-loaded', { job: { value: { ...job, loaded: false } } }, 'failing'],
+    ['job-loaded', { job: { value: { ...job, loaded: false, file: false } } }, 'failing'],
     ['job-loaded', { job: { unknown: 'the command is not there' } }, 'cannot tell'],
+    ['job-enabled', { job: { value: { ...job, disabled: true } } }, 'failing'],
+    ['job-enabled', { job: { value: { ...job, disabled: null } } }, 'cannot tell'],
+    ['login-item', { loginItem: { value: 'switched off' } }, 'failing'],
+    ['login-item', { loginItem: { value: 'not listed' } }, 'cannot tell'],
+    ['login-item', { loginItem: 'needs root' }, 'not checked'],
+    ['last-run-age', ran(26 * hour), 'ok'],
+    ['last-run-age', ran(26 * hour + 1), 'warning'],
+    ['last-run-age', ran(3 * day + 1), 'failing'],
+    ['last-run-age', { status: null }, 'cannot tell'],
+    ['keychain', jobSaw({ keychain: 'fails' }), 'warning'],
+    ['keychain', { status: status({ custodyMode: { mode: 'keychain', because: '' }, jobSaw: { ...saw, keychain: 'fails' } }) }, 'failing'],
+    ['keychain', jobSaw({ keychain: 'asleep' }), 'cannot tell'],
+    ['keychain', { status: null, notLooked: 'to ask the job needs sudo' }, 'cannot tell'],
+    ['keychain', { ...jobSaw({ at: iso(now - 7 * day) }), notLooked: 'it was not asked' }, 'ok'],
+    ['keychain', { ...jobSaw({ at: iso(now - 7 * day - 1) }), notLooked: 'it was not asked' }, 'cannot tell'],
+    ['identity-usable', jobSaw({ identity: null }), 'failing'],
+    ['identity-usable', jobSaw({ identity: { way: 'profile', own: signing, profile: { state: 'no', why: 'x (IDENTITY_NOT_USABLE)' } } }), 'warning'],
+    ['identity-usable', jobSaw({ identity: { way: 'ticket', own: { state: 'no', why: 'x' }, profile: null } }), 'failing'],
+    ['identity-usable', jobSaw({ identity: { way: 'ticket', own: { state: 'not there', why: null }, profile: null } }), 'failing'],
+    ['identity-usable', jobSaw({ identity: { way: 'files', own: { state: 'not tried', why: null }, profile: null } }), 'cannot tell'],
+    ['identity-accepted', jobSaw({ accepted: 'SERVER_UNREACHABLE' }), 'warning'],
+    ['identity-accepted', jobSaw({ accepted: 'CERTIFICATE_UNKNOWN' }), 'failing'],
+    ['identity-accepted', jobSaw({ accepted: 'not asked' }), 'cannot tell'],
+    ['privacy-protection', jobSaw({ refused: [{ path: paths.escrowFile, code: 'EPERM' }] }), 'failing'],
+    ['privacy-protection', jobSaw({ refused: [{ path: paths.escrowFile, code: 'EACCES' }] }), 'failing'],
+    ['macos-supported', { macos: { value: '13.4.1' } }, 'failing'],
+    ['macos-supported', { macos: { value: '13.5' } }, 'ok'],
+    ['macos-supported', { macos: { value: '26.9' } }, 'ok'],
+    ['macos-supported', { macos: { value: '27.0' } }, 'warning'],
+    ['macos-supported', { macos: { value: 'beta' } }, 'cannot tell'],
+    ['architecture', { machinery: { value: { runtime: 'x64', apple: true } } }, 'warning'],
+    ['architecture', { machinery: { value: { runtime: 'x64', apple: false } } }, 'failing'],
+    ['architecture', { machinery: { value: { runtime: 'x64', apple: false } }, ...build({ architectures: ['arm64', 'x86_64'] }) }, 'ok'],
+    ['architecture', { machinery: { value: { runtime: 'arm64', apple: true } }, build: { value: null } }, 'ok'],
+    ['installed-files', file(0o664), 'failing'],
+    ['installed-files', file(0o646), 'failing'],
+    ['installed-files', file(0o644, 501), 'failing'],
+    ['installed-files', { installed: { value: [] } }, 'cannot tell'],
+    ['runtime-version', build({ version: '0.0.9' }), 'warning'],
+    ['custody', { status: status({ custody: null }) }, 'cannot tell'],
+    ['custody', { status: status({ custody: { state: 'none', because: 'x' } }) }, 'failing'],
+    ['custody', { status: status({ custody: { state: 'lost', because: 'x' } }) }, 'failing'],
+    ['custody', { status: status({ custody: { state: 'doubtful', because: 'x' } }) }, 'warning'],
+    ['custody', { status: status({ custody: { state: 'foreign', because: 'x' } }) }, 'warning'],
+    ['last-proof', { status: status({ keys: [] }) }, 'cannot tell'],
+    ['last-proof', { status: status({ keys: [key({ provedAt: null, last: null })] }) }, 'warning'],
+    ['last-proof', { status: status({ keys: [key({ provedAt: iso(now - 92 * day) })] }) }, 'ok'],
+    ['last-proof', { status: status({ keys: [key({ provedAt: iso(now - 92 * day - 1) })] }) }, 'warning'],
+    ['last-proof', { status: status({ keys: [key({ last: { answer: 'false', at: iso(now) } })] }) }, 'failing'],
     ['last-run', ranAs('SERVER_UNREACHABLE'), 'warning'],
     ['last-run', ranAs('MACOS_SILENT'), 'warning'],
     ['last-run', ranAs('KEY_EXHAUSTED'), 'failing'],
@@ -211,6 +290,14 @@ describe('each check judges values alone, on both sides of each boundary', () =>
     expect(new Set(names).size).toBe(names.length);
   });
 
+  test('docs/doctor.md has each of them, in this order and with these words', () => {
+    const text = readFileSync(join(import.meta.dirname, '../docs/doctor.md'), 'utf8');
+    const part = text.slice(text.indexOf('## What it looks at'), text.indexOf('## The bundle'));
+    expect([...part.matchAll(/^\| `([a-z-]+)` \| (.+) \|$/gm)].map(([, name, looksAt]) => [name, looksAt])).toEqual(
+      checks.map(({ name, looksAt }) => [name, looksAt]),
+    );
+  });
+
   test('the exit status is 77 exactly when something fails', () => {
     expect(doctorExit(examine(sound))).toBe(0);
     expect(doctorExit(examine({ ...sound, failedRequests: { value: 1 }, personalKey: 'needs root', job: { unknown: 'x' } }))).toBe(0);
@@ -226,6 +313,9 @@ describe('what doctor looks at', () => {
     '/usr/bin/fdesetup hasinstitutionalrecoverykey': { out: 'false\n' },
     '/usr/bin/fdesetup showdeferralinfo': { out: 'Not found.\n', code: 20 },
     '/bin/launchctl print system/io.sparekey.agent': { out: idle },
+    '/bin/launchctl print-disabled system': { out: '\n\tdisabled services = {\n\t\t"com.apple.ftpd" => disabled\n\t}\n' },
+    '/usr/bin/sw_vers -productVersion': { out: '26.6.2\n' },
+    '/usr/bin/sw_vers -buildVersion': { out: '25G42\n' },
     '/usr/bin/tmutil isexcluded': { out: '[Excluded]    /private/var/db/io.sparekey.agent\n' },
   };
   const look = async (more: { asRoot?: boolean; answers?: Parameters<typeof answering>[0]; prepare?: (disk: ReturnType<typeof realDisk>) => void } = {}) => {
@@ -243,7 +333,7 @@ describe('what doctor looks at', () => {
       fileVault: { state: 'on' },
       personalKey: { value: 'yes' },
       institutionalKey: { value: false },
-      job: { value: { loaded: true, lastExit: '75', file: false } },
+      job: { value: { loaded: true, lastExit: '75', runs: null, file: false, disabled: false } },
       excludedFromBackups: { value: true },
       plainKeyFiles: { value: [] },
       failedRequests: { value: 0 },
@@ -257,6 +347,7 @@ describe('what doctor looks at', () => {
     const found = examine(values);
     expect(found.filter(({ verdict }) => verdict === 'not checked').map(({ name, says }) => [name, says])).toEqual(
       [
+        'login-item',
         'personal-key',
         'institutional-key',
         'escrow-payload',
@@ -297,6 +388,40 @@ describe('what doctor looks at', () => {
     expect((await look({ prepare: refusing('EPERM') })).values.journal).toEqual({ unknown: "macOS's privacy protection does not allow it (EPERM)" });
     expect((await look({ prepare: refusing('EACCES') })).values.journal).toEqual({ unknown: 'EACCES' });
     expect((await look({ prepare: refusing('EACCES'), asRoot: false })).values.journal).toBe('needs root');
+  });
+
+  test.each([
+    ['[enabled, allowed, notified] (0xb)', 'allowed'],
+    ['[enabled, disallowed, visible, notified] (0x9)', 'switched off'],
+    ['[enabled, perhaps]', null],
+  ])('a background item with the disposition %s is %s', async (disposition, is) => {
+    const record = (label: string, its: string): string =>
+      ` #1:\n                 Type: legacy daemon (0x10010)\n          Disposition: ${its}\n           Identifier: 16.${label}\n`;
+    const others = record('com.example.other', '[enabled, disallowed] (0x9)') + record('io.sparekey.agent.other', '[enabled, disallowed] (0x9)');
+    const out = ` Records for UID -2 : FFFFEEEE\n\n Items:\n\n${others}${record('io.sparekey.agent', disposition)}`;
+    const { values } = await look({ answers: { '/usr/bin/sfltool dumpbtm': { out } } });
+    expect(values.loginItem).toEqual(is === null ? { unknown: expect.stringContaining('does not say') } : { value: is });
+    const without = await look({ answers: { '/usr/bin/sfltool dumpbtm': { out: ` Records for UID -2 : FFFFEEEE\n${others}` } } });
+    expect(without.values.loginItem).toEqual({ value: 'not listed' });
+    const strange = await look({ answers: { '/usr/bin/sfltool dumpbtm': { out: 'garbage\n' } } });
+    expect(strange.values.loginItem).toEqual({ unknown: expect.stringContaining('another form') });
+  });
+
+  test.each([
+    ['"io.sparekey.agent" => disabled', true],
+    ['"io.sparekey.agent" => true', true],
+    ['"io.sparekey.agent" => enabled', false],
+    ['"io.sparekey.agent" => false', false],
+    ['"io.sparekey.agent.other" => disabled', false],
+  ])('of launchctl’s list of switches %s says %s', async (line, disabled) => {
+    const { values } = await look({ answers: { '/bin/launchctl print-disabled system': { out: `\tdisabled services = {\n\t\t${line}\n\t}\n` } } });
+    expect(values.job).toMatchObject({ value: { disabled } });
+  });
+
+  test('what doctor itself prints of a wrong setting is not the ticket or the key that was put into the wrong place', () => {
+    for (const secret of [`t1.${Buffer.alloc(32, 7).toString('base64url')}`, 'ABCD-EFGH-JKLM-NPQR-TUVW-XY34', 'abcd-efgh-jklm-npqr-tuvw-xy34'])
+      expect(describeSetting(secret)).toBe('a secret');
+    expect(describeSetting('https//keys.example.org')).toBe('“https//keys.example.org”');
   });
 
   test('plain-text keys where a deferred enablement leaves them are found, also where it was told to', async () => {

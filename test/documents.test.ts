@@ -3,12 +3,15 @@ import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { describe, expect, test } from '@jest/globals';
 import type { z } from 'zod';
+import { screenIds, screenOf } from '../portal/steps/screens.ts';
 import { readCsr } from '../protocol/csr.ts';
 import { enrolmentStatement, readEnrolmentStatement, readTicket, ticketProof } from '../protocol/enrolment.ts';
 import { readEnvelope } from '../protocol/envelope.ts';
 import { grantStatement, verifyGrantSignature } from '../protocol/grant.ts';
 import * as messages from '../protocol/messages.ts';
 import { errorsDocument } from '../scripts/errors-document.ts';
+import { coexistenceSettings } from '../server/coexistence-settings.ts';
+import { commandsIn, wrongWith } from './documented-commands.ts';
 
 const root = join(import.meta.dirname, '..');
 const read = (file: string): string => readFileSync(join(root, file), 'utf8');
@@ -25,6 +28,43 @@ const documents = files.filter((file) => file.endsWith('.md'));
 
 test('docs/errors.md has every code with its words and its fix, and no other', () => {
   expect(read('docs/errors.md')).toBe(errorsDocument());
+});
+
+test('docs/operating.md says of every alarm what a person does', () => {
+  const codes = [...read('server/alarms.ts').matchAll(/^ {2}([A-Z_]+): \w+\(/gm)].map(([, code]) => code ?? '');
+  expect(codes.length).toBeGreaterThan(20);
+  const text = read('docs/operating.md');
+  const rows = text.slice(text.indexOf('| alarm | stops |'), text.indexOf('## Whether the keys are right'));
+  expect(codes.filter((code) => !rows.includes(`\`${code}\``))).toEqual([]);
+  // And no other.
+  const named = [...rows.matchAll(/^\|([^|]*)\|/gm)].flatMap(([, cell]) => [...(cell ?? '').matchAll(/`([A-Z_]+)`/g)].map(([, code]) => code ?? ''));
+  expect(named.filter((code) => !codes.includes(code))).toEqual([]);
+});
+
+test('docs/coexistence.md has every setting of the backend beside other systems, with its default', () => {
+  const text = read('docs/coexistence.md');
+  const section = text.slice(text.indexOf('### Settings of the backend'), text.indexOf('## Census'));
+  const client = { clientId: 'given', clientSecretFile: '/given' };
+  const settings = coexistenceSettings.parse({
+    listen: { port: 1 },
+    webhook: { hmacKeyFile: '/given' },
+    nanomdm: { url: 'https://given.example.org', apiKeyFile: '/given' },
+    crypt: { header: { name: 'given', valueFile: '/given' } },
+    connectors: {
+      intune: { tenant: 'given', ...client },
+      jamf: { url: 'https://given.example.org', ...client },
+      fleet: { url: 'https://given.example.org', tokenFile: '/given' },
+    },
+  });
+  const leaves = (value: object): [string, unknown][] =>
+    Object.entries(value).flatMap(([name, inner]) => [[name, inner], ...(typeof inner === 'object' && inner !== null ? leaves(inner) : [])]);
+  const all = leaves(settings);
+  expect(all.length).toBeGreaterThan(40);
+  const isSaid = ([name, value]: [string, unknown]): boolean =>
+    typeof value === 'boolean' || (typeof value === 'number' && value > 1)
+      ? new RegExp(`\`${name}\`[ |(]+${value}\\b`).test(section)
+      : section.includes(`\`${name}\``) || section.includes(`\`connectors.${name}\``) || name === 'connectors';
+  expect(all.filter((leaf) => !isSaid(leaf))).toEqual([]);
 });
 
 describe('docs/protocol.md', () => {
@@ -153,6 +193,80 @@ describe('the documents', () => {
       const whole = ['## Decided', '## Why', '## What it costs'].every((heading) => text.includes(heading));
       expect([file, whole || /^- \*\*/m.test(text)]).toEqual([file, true]);
     }
+  });
+});
+
+describe('the documents for deployment', () => {
+  test.each(['jamf', 'intune', 'fleet', 'kandji', 'nanomdm'])(
+    'docs/deploy/%s.md begins with the census, moves a ring after its keys were proved, and dates its sources',
+    (mdm) => {
+      const text = read(`docs/deploy/${mdm}.md`);
+      const steps = [
+        'scripts/assess.sh',
+        'profiles -- build',
+        'npm run -s package --',
+        'sparekey-server import',
+        'ring plan',
+        'ring start',
+        'ring status',
+        'outside-check.sh',
+      ];
+      const places = steps.map((step) => text.indexOf(step));
+      expect(places).toEqual(places.toSorted((one, other) => one - other));
+      expect(places[0]).toBeGreaterThan(0);
+      expect(text).toContain(`--mdm ${mdm}`);
+      expect(text).toMatch(/as\s+documented, not seen/);
+      expect(text).toMatch(/Never\s+both/);
+      expect(text).toMatch(/^## .*uninstall$/m);
+      const sources = (text.split('## Sources')[1] ?? '').split('\n').filter((line) => line.startsWith('| ') && !line.startsWith('| what'));
+      expect(sources.length).toBeGreaterThan(3);
+      expect(sources.filter((line) => !/20\d\d|\.md\)|documentation 11\./.test(line))).toEqual([]);
+    },
+  );
+
+  test('the help desk has the pictures of the portal by their numbers, and gives no key where it is the wrong secret', () => {
+    const rows = [...read('docs/deploy/rollout.md').matchAll(/^ *\| ([\d, ]+) \| [^|]+ \| ([^|]+) \|$/gm)];
+    const said = new Map(
+      rows.flatMap(([, numbers = '', key = '']) => numbers.split(', ').map((number) => [Number(number), key.includes('wrong secret')] as const)),
+    );
+    expect([...said]).toEqual(screenIds.map(screenOf).map(({ number, leads }) => [number, leads === 'wrong-lock']));
+  });
+});
+
+describe('command lines in the documents', () => {
+  const wrongIn = async (text: string) => (await Promise.all(commandsIn(text).map(wrongWith))).filter((wrong) => wrong !== null);
+
+  test('of deployment and of running the backend name commands and options that exist', async () => {
+    const texts = documents.filter((file) => /^docs\/(deploy\/.*|operating|coexistence|portal)\.md$/.test(file)).map((file) => ({ file, text: read(file) }));
+    const wrong = [];
+    for (const { file, text } of texts) wrong.push(...(await wrongIn(text)).map((what) => `${file}: ${what}`));
+    expect(wrong).toEqual([]);
+    expect(texts.flatMap(({ text }) => commandsIn(text)).length).toBeGreaterThan(200);
+  });
+
+  test('name options of scripts that these scripts have', () => {
+    const named = documents.flatMap((file) =>
+      [...read(file).matchAll(/([\w-]+\.sh)((?: (?:--[\w-]+|[^\s`|;#-]\S*))*)/g)].flatMap(([, script = '', rest = '']) =>
+        [...rest.matchAll(/--[\w-]+/g)].map(([option]) => ({ file, script, option })),
+      ),
+    );
+    expect(named.length).toBeGreaterThan(5);
+    const has = ({ script, option }: (typeof named)[number]): boolean =>
+      files.filter((file) => file.endsWith(`/${script}`) && file.endsWith('.sh')).some((file) => read(file).includes(option));
+    expect(named.filter((one) => !has(one))).toEqual([]);
+  });
+
+  test('that are wrong are found: a command, an option, a word too many, a reason that is missing', async () => {
+    const block = (line: string) => `\`\`\`\n${line}\n\`\`\`\n`;
+    expect(await wrongIn(block('sparekey-server ring strat pilot --reason x'))).toHaveLength(1);
+    expect(await wrongIn('As `sparekey-server status --jsn` says.')).toHaveLength(1);
+    expect(await wrongIn('As `sudo sparekey doctor --jsn` says.')).toHaveLength(1);
+    expect(await wrongIn(block('npm run -s profiles -- biuld --out x'))).toHaveLength(1);
+    expect(await wrongIn(block('npm run -s packge -- --out x'))).toHaveLength(1);
+    expect(await wrongIn(block('npm run -s package -- --orgs x'))).toHaveLength(1);
+    expect(await wrongIn(block('sparekey-server ring status pilot wrong'))).toHaveLength(1);
+    expect(await wrongIn(block('sparekey-server ring start pilot'))).toHaveLength(1);
+    expect(await wrongIn(block('sudo sparekey check-in > /dev/null; sparekey-server ring start pilot --reason "a b" | jq .'))).toEqual([]);
   });
 });
 

@@ -19,7 +19,7 @@ const alarmsOf = async (macId: string) =>
 const enrolmentRow = (id: string) => db().selectFrom('enrolment').selectAll().where('id', '=', id).executeTakeFirstOrThrow();
 
 describe('by the profile’s identity', () => {
-  test('a Mac gets a certificate of the agent CA for 400 days, whose name is the enrolment (rules 6.6)', async () => {
+  test('a Mac gets a certificate of the agent CA for 400 days, whose name is the enrolment', async () => {
     const mac = newMac();
     const { answer, enrolmentId, pair } = await enrol(given, mac, { profile: profileFor(mac.serial) });
     expect(answer.status).toBe(200);
@@ -51,7 +51,7 @@ describe('by the profile’s identity', () => {
     expect(answer.body).toMatchObject({ serialProved: false, confirmed: false });
   });
 
-  test('a nonce is good for one enrolment (rules 6.2)', async () => {
+  test('a nonce is good for one enrolment', async () => {
     const mac = newMac();
     const profile = profileFor(mac.serial);
     const { nonce } = (await given.client.ask('/v1/nonce', { body: {} })).body;
@@ -123,7 +123,7 @@ describe('by a TLS certificate of a device CA', () => {
 });
 
 describe('again', () => {
-  test('the same key is the same enrolment with a fresh certificate (rules 6.6)', async () => {
+  test('the same key is the same enrolment with a fresh certificate', async () => {
     const mac = newMac();
     const profile = profileFor(mac.serial);
     const first = await enrol(given, mac, { profile });
@@ -131,12 +131,12 @@ describe('again', () => {
     expect(second.enrolmentId).toBe(first.enrolmentId);
     expect(second.identity.cert).not.toBe(first.identity.cert);
     expect((await given.client.ask('/v1/check-in', { identity: second.identity, body: checkInBody(mac) })).status).toBe(200);
-    // Rules 6.9: now that the new one was used.
+    // Now that the new one was used.
     const old = await given.client.ask('/v1/check-in', { identity: first.identity, body: checkInBody(mac) });
     expect([old.status, old.body.code]).toEqual([401, 'CERTIFICATE_REPLACED']);
   });
 
-  test('a continuation goes on with the new key; the old certificate works until the new one was used (rules 6.7, 6.9)', async () => {
+  test('a continuation goes on with the new key; the old certificate works until the new one was used', async () => {
     const mac = newMac();
     const profile = profileFor(mac.serial);
     const first = await enrol(given, mac, { profile });
@@ -164,7 +164,7 @@ describe('again', () => {
     expect(second.enrolmentId).not.toBe(first.enrolmentId);
   });
 
-  test('set up again, same serial and hardware: no alarm, the Mac is nobody’s any more, the older one replaced a day later (rules 6.7)', async () => {
+  test('set up again, same serial and hardware: no alarm, the Mac is nobody’s any more, the older one replaced a day later', async () => {
     const mac = newMac();
     const profile = profileFor(mac.serial);
     const first = await enrol(given, mac, { profile });
@@ -180,7 +180,7 @@ describe('again', () => {
     expect(rows[1]?.replaced_after).toBeNull();
   });
 
-  test('set up again is not confirmed at once: a CA that gives any serial to anyone gives nobody the keys of another enrolment (rules 6.7, 9.3)', async () => {
+  test('set up again is not confirmed at once: a CA that gives any serial to anyone gives nobody the keys of another enrolment', async () => {
     const mac = newMac();
     const [first, second] = [await enrol(given, mac, { profile: profileFor(mac.serial) }), await enrol(given, mac, { profile: profileFor(mac.serial) })];
     expect([first.answer.body.confirmed, second.answer.body.confirmed]).toEqual([true, false]);
@@ -188,7 +188,7 @@ describe('again', () => {
     expect((await enrolmentRow(second.enrolmentId)).confirmed).toBe(0);
   });
 
-  test('another hardware UUID for a known serial is an alarm, is not confirmed, and takes nothing over (rules 6.8)', async () => {
+  test('another hardware UUID for a known serial is an alarm, is not confirmed, and takes nothing over', async () => {
     const mac = newMac();
     const profile = profileFor(mac.serial);
     const first = await enrol(given, mac, { profile });
@@ -198,7 +198,7 @@ describe('again', () => {
     expect([one.status, one.replaced_after, other.confirmed]).toEqual(['active', null, 0]);
   });
 
-  test('a claimed serial never joins the Mac that proved it: another Mac, and an alarm at the claimer, who stops nobody else by it (rules 6.7)', async () => {
+  test('a claimed serial never joins the Mac that proved it: another Mac, and an alarm at the claimer, who stops nobody else by it', async () => {
     const mac = newMac();
     const first = await enrol(given, mac, { profile: profileFor(mac.serial) });
     const claim = await enrol(given, mac, { profile: deviceIdentity({ CN: 'no serial here' }) });

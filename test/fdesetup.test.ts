@@ -149,7 +149,7 @@ describe('answers of three values', () => {
     [{ out: '' }, 'unknown'],
     [{ out: 'true\n', failed: 'timeout' as const }, 'unknown'],
     [{ out: 'false\n', failed: 'signal' as const }, 'unknown'],
-  ])('validaterecovery: %j is %s (rules 8.2)', async (answer, expected) => {
+  ])('validaterecovery: %j is %s', async (answer, expected) => {
     expect(await validate(answering({ [`${fdesetup} validaterecovery`]: answer }), key)).toBe(expected);
   });
 

@@ -38,7 +38,7 @@ const others: Omit<GrantRequest, 'signature' | 'publicKey'> = {
   enrolmentId: 'enrolment-2',
 };
 
-describe('a grant (rules 7)', () => {
+describe('a grant', () => {
   test('brings the key to the run that asked, and both messages fit the protocol', async () => {
     const { run, request } = await asked();
     expect(grantRequest.parse(request)).toEqual(request);

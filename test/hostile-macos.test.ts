@@ -190,6 +190,8 @@ describe('property lists', () => {
       `<?xml version="1.0"?><!DOCTYPE plist [<!ENTITY x SYSTEM "file:///etc/passwd">]><plist><string>&x;</string></plist>`,
       `<!DOCTYPE plist SYSTEM "http://127.0.0.1:1/x.dtd" [<!ENTITY % p SYSTEM "http://127.0.0.1:1/"> %p;]><plist><dict/></plist>`,
       '<plist><string>&#x110000000;</string></plist>',
+      '<?xml version=1.0?><plist><dict/></plist>',
+      '<?xml version="1.0" encodinc="UTF-8"?><plist><dict/></plist>',
       '<plist><string>&nbsp;</string></plist>',
       `<plist>${'<dict><key>a</key>'.repeat(65)}<true/>${'</dict>'.repeat(65)}</plist>`,
       `<plist>${'<array>'.repeat(100_000)}${'</array>'.repeat(100_000)}</plist>`,

@@ -181,7 +181,7 @@ describe('a ticket', () => {
     return Object.assign(it, { ticketId: id });
   }
 
-  test('enrols and delivers at once; a key is granted only for what an admin ordered (7.3)', async () => {
+  test('enrols and delivers at once; a key is granted only for what an admin ordered', async () => {
     const it = await withTicket();
     await it.settle();
     await agrees(it);
@@ -199,7 +199,7 @@ describe('a ticket', () => {
     await agrees(it);
   });
 
-  test('a second enrolment needs a click, and gets no key of the first one until an admin confirms it (6.7)', async () => {
+  test('a second enrolment needs a click, and gets no key of the first one until an admin confirms it', async () => {
     const it = await withTicket();
     await it.settle();
     const before = it.mac.recoveryKey;
@@ -256,7 +256,7 @@ describe('an enrolment that is revoked', () => {
     expect(await enrolments(it)).toHaveLength(1);
   });
 
-  test('5.2: after it began a rotation: the new key is kept in quarantine, and answered 403', async () => {
+  test('after it began a rotation: the new key is kept in quarantine, and answered 403', async () => {
     const it = await given();
     await it.settle();
     await it.order();
@@ -329,7 +329,7 @@ test('Mac A’s certificate delivering for Mac B: refused by B’s hardware, and
 });
 
 // Last: the backend is another one from here on.
-describe('a backend that was restored (H2, 8.5)', () => {
+describe('a backend that was restored (H2)', () => {
   async function restored(it: Given, file: string): Promise<void> {
     const dir = join(scratch('restored'), 'backend');
     await restore({ file, dir, revocationsFile: null, spreadDays: 1, actor: 'an operator' });

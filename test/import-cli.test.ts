@@ -62,6 +62,41 @@ describe('as a process', () => {
     expect(keys.filter((key) => said.includes(key) || said.includes(key.replaceAll('-', '')))).toEqual([]);
   }, 60_000);
 
+  test('says on standard error how far it is while it takes long, and standard output is one line of JSON; `import-withdraw` asks first', async () => {
+    const file = join(folder, 'long.csv');
+    const rows = Array.from({ length: 620 }, (_, at) => `C02LONG${String(at).padStart(5, '0')},${newKey().reveal()}`);
+    writeFileSync(file, ['serial,key', ...rows, ''].join('\n'), { mode: 0o600 });
+    const before = countLines();
+    const running = startServer(['import', file, '--dir', dir, '--reason', 'taking over', '--json']);
+    while (countLines() === before) await sleep(5);
+    // Somebody else writes meanwhile, for longer than a person looks on without a word.
+    const other = new DatabaseSync(folderPaths(dir).database);
+    other.exec('pragma busy_timeout = 5000; begin immediate');
+    await sleep(2100);
+    other.exec('rollback');
+    other.close();
+    const { code, stdout, stderr } = await running.ended;
+    expect(code).toBe(0);
+    expect(stderr).toMatch(/^sparekey-server: long\.csv: (200|400|600) of 620 lines$/m);
+    expect(stdout.trim().split('\n')).toHaveLength(1);
+    const [run] = JSON.parse(stdout).runs;
+    expect(run).toMatchObject({ lines: 620, taken: 620, fates: { waiting: 620 } });
+
+    const withdraw = ['import-withdraw', run.run, '--dir', dir, '--reason', 'of last year', '--json'];
+    const asked = await runServer(withdraw);
+    expect([asked.code, asked.stdout]).toEqual([64, '']);
+    expect(asked.stderr).toMatch(/this has to be confirmed: add --yes/);
+    expect((await runServer([...withdraw, '--yes'])).json).toEqual({ run: run.run, withdrawn: 620, kept: 0 });
+  }, 60_000);
+
+  test('`brought clear` wants to be told which, and to be confirmed', async () => {
+    const clear = ['brought', 'clear', '--dir', dir, '--reason', 'made up', '--json'];
+    expect((await runServer([...clear, '--yes'])).stderr).toMatch(/say which: --serial, --trust or both/);
+    expect((await runServer([...clear, '--trust', 'admin', '--yes'])).stderr).toMatch(/--trust is header or none/);
+    expect((await runServer([...clear, '--trust', 'none', '--yes'])).json).toEqual({ cleared: 0, kept: 0 });
+    expect((await runServer(['brought', '--state', 'withdrawn', '--serial', 'c02long00001', '--dir', dir, '--json'])).json.keys).toHaveLength(1);
+  }, 60_000);
+
   test('with --help it has an example for each product, and says what the fates and the exit status mean', async () => {
     const { code, stdout } = await runServer(['import', '--help']);
     expect(code).toBe(0);

@@ -1,4 +1,4 @@
-import { chmodSync, existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from '@jest/globals';
 import { realDisk } from '../agent/disk.ts';
@@ -97,6 +97,84 @@ describe('the journal', () => {
     expect(other.value).toMatchObject({ current: null, identity: { enrolmentId: 'e' }, refusals, pace });
   });
 
+  test.each([
+    ['damaged', (root: string): void => writeFileSync(file(root), '{"version":1,', { mode: 0o600 }), volume],
+    ['of another volume', (): void => undefined, '5B0E6D0A-0000-4000-8000-00000000000E'],
+  ])('that is %s: a run that dies while it sets it aside forgets neither which keys were tried nor who this Mac is', (name, harm, present) => {
+    for (let most = 0; ; most++) {
+      const { root, disk, open } = fresh();
+      const refusals = ['a', 'b'].map((id) => ({ id, at: 1, settled: true }));
+      open().write({ current: kept('a'), identity, refusals });
+      harm(root);
+      let done = 0;
+      const until =
+        <Given extends unknown[]>(act: (...given: Given) => void) =>
+        (...given: Given): void => {
+          if (++done > most) throw new Error('dead');
+          act(...given);
+        };
+      const dying = { ...disk, replace: until(disk.replace), rename: until(disk.rename) };
+      let died = false;
+      try {
+        openJournal(dying, machine, present, 'now');
+      } catch {
+        died = true;
+      }
+      const next = open(machine, present).value;
+      expect([most, next.refusals.length]).toEqual([most, 2]);
+      if (name !== 'damaged') expect(next.identity?.enrolmentId).toBe('e');
+      expect(readdirSync(join(root, paths.state)).filter((one) => /^journal\.json\./.test(one)).length).toBeGreaterThan(0);
+      if (!died) return;
+    }
+  });
+
+  test('that finds no room for two stays as it is, and the run ends: the tries of the day are not forgotten', () => {
+    const { root, disk, open } = fresh();
+    writeFileSync(file(root), 'not json', { mode: 0o600 });
+    const full = (room: number) => ({
+      ...disk,
+      replace: (...given: Parameters<typeof disk.replace>) => {
+        room -= 1;
+        if (room < 0) throw Object.assign(new Error('no space'), { code: 'ENOSPC' });
+        disk.replace(...given);
+      },
+    });
+    const aside = () => readdirSync(join(root, paths.state)).filter((one) => one.startsWith('journal.json.'));
+    expect(() => openJournal(full(0), machine, volume, '1')).toThrow(expect.objectContaining({ code: 'JOURNAL_NOT_WRITTEN' }));
+    expect(aside()).toEqual([]);
+    // Room for one, several times: one copy, not one for each run.
+    for (const stamp of ['2', '3', '4'])
+      expect(() => openJournal(full(1 - aside().length), machine, volume, stamp)).toThrow(expect.objectContaining({ code: 'JOURNAL_NOT_WRITTEN' }));
+    expect(aside()).toEqual(['journal.json.unreadable-2']);
+    expect(readFileSync(file(root), 'utf8')).toBe('not json');
+    expect(open().value.refusals).toHaveLength(2);
+    expect(readFileSync(join(root, paths.state, 'journal.json.unreadable-2'), 'utf8')).toBe('not json');
+  });
+
+  test('is set aside also where what was set aside before was no journal at all', () => {
+    const { root, open } = fresh();
+    symlinkSync('/etc/hosts', file(root));
+    expect(open().opened).toBe('unreadable-set-aside');
+    writeFileSync(file(root), 'not json', { mode: 0o600 });
+    expect(open().opened).toBe('unreadable-set-aside');
+  });
+
+  test('whose folder cannot be synced once the new one is there keeps the copy of the old one', () => {
+    const { root, disk, open } = fresh();
+    writeFileSync(file(root), 'not json', { mode: 0o600 });
+    const dying = {
+      ...disk,
+      replace: (...given: Parameters<typeof disk.replace>) => {
+        disk.replace(...given);
+        if (given[0] === paths.journal) throw Object.assign(new Error('input/output error'), { code: 'EIO' });
+      },
+    };
+    expect(() => openJournal(dying, machine, volume, '1')).toThrow(expect.objectContaining({ code: 'JOURNAL_NOT_WRITTEN' }));
+    expect(readFileSync(`${file(root)}.unreadable-1`, 'utf8')).toBe('not json');
+    expect(open().value.refusals).toHaveLength(2);
+    expect(readFileSync(`${file(root)}.unreadable-1`, 'utf8')).toBe('not json');
+  });
+
   test('that others may read is refused', () => {
     const { root, open } = fresh();
     open().write({ current: kept('a') });
@@ -132,7 +210,7 @@ describe('the journal', () => {
   });
 });
 
-describe('envelopes leave the journal (3.2)', () => {
+describe('envelopes leave the journal', () => {
   const journal = (current: Kept | null, previous: Kept[] = []) => ({ ...fresh().open().value, current, previous });
   test('only when a later key is held and answered true', () => {
     const unproved = withCurrent(journal(kept('b', { held: true }), [kept('a')]), kept('c', { held: true }));

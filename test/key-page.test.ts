@@ -90,7 +90,7 @@ describe('getting the key', () => {
     expect(it.mac.unlocksWith(keyOn(await it.person.client.submit(back, it.key)) ?? '')).toBe(true);
   });
 
-  test('8.1: a session that was ended since the page was made shows nothing', async () => {
+  test('a session that was ended since the page was made shows nothing', async () => {
     const it = await given();
     const page = await it.person.client.get(it.key);
     await it.store.write(async (tx) =>
@@ -100,7 +100,7 @@ describe('getting the key', () => {
     expect(await it.disclosures()).toEqual([]);
   });
 
-  test('8.1: where audit and debt cannot be stored no envelope is opened, and the form is good once they can', async () => {
+  test('where audit and debt cannot be stored no envelope is opened, and the form is good once they can', async () => {
     const it = await given();
     const page = await it.person.client.get(it.key);
     const { custody } = it.backend;
@@ -118,7 +118,7 @@ describe('getting the key', () => {
     expect((await it.acts('key.disclosed')).length).toBe(1);
   });
 
-  test('8.1: one form, sent twice at once, is one disclosure', async () => {
+  test('one form, sent twice at once, is one disclosure', async () => {
     const it = await given();
     const page = await it.person.client.get(it.key);
     const answers = await Promise.all([it.person.client.submit(page, it.key), it.person.client.submit(page, it.key)]);
@@ -253,7 +253,7 @@ describe('what is known of the key', () => {
     expect(later.content).toContain('Your Mac has a new key since you last looked.');
   });
 
-  test('8.3: an envelope that was changed behind the back of the backend is shown to nobody; the page says so, and whom to call', async () => {
+  test('an envelope that was changed behind the back of the backend is shown to nobody; the page says so, and whom to call', async () => {
     const it = await given();
     await it.store.write(async (tx) =>
       tx
@@ -371,7 +371,7 @@ describe('it was refused', () => {
     expect((await it.custodyOf()).state).toBe('held');
   });
 
-  test('2.5: then the newest superseded key as a further disclosure, and then the desk with the code and what was tried: never a sweep', async () => {
+  test('then the newest superseded key as a further disclosure, and then the desk with the code and what was tried: never a sweep', async () => {
     const it = await given();
     const old = await replacedOnce(it);
     const shown = await it.getKey();
@@ -403,7 +403,7 @@ describe('it was refused', () => {
     expect(keyOn(await it.person.client.submit(gone, `${it.key}/again`))).toBe(old);
   });
 
-  test('2.5: in doubt the candidate is shown first, and after its refusal the held key', async () => {
+  test('in doubt the candidate is shown first, and after its refusal the held key', async () => {
     const it = await given();
     const held = it.mac.recoveryKey ?? '';
     it.mac.mdmRotates();

@@ -53,7 +53,7 @@ async function untilResolved(it: Given, most = 6, seconds = 120): Promise<number
 }
 
 describe('the key in the keychain', () => {
-  test('under our payload the first change needs one grant (7.6); the new key is kept, alone, and authorizes the next one without a grant', async () => {
+  test('under our payload the first change needs one grant; the new key is kept, alone, and authorizes the next one without a grant', async () => {
     const it = await keeping();
     expect(keysIn(it)).toEqual([]);
     await it.order();
@@ -227,6 +227,33 @@ describe('the agent is killed with a key in the keychain', () => {
     expect(it.mac.recoveryKey).not.toBe(it.before);
     await agrees(it);
     expect(keysIn(it)).toEqual([it.mac.recoveryKey]);
+  });
+
+  test('R11: of two items the one that the open rotation names is asked about first, wherever the keychain names it: no dead key is tried', async () => {
+    for (const place of [-1, 1]) {
+      const it = await owing();
+      await it.checkInAndDie({ name: /keychain\.write/, when: 'after', nth: 2 });
+      rmSync(it.mac.path(`${state}/journal.json`));
+      for (const name of readdirSync(it.mac.path(`${state}/out`))) rmSync(it.mac.path(`${state}/out/${name}`));
+      const id = String(it.lines.findLast((line) => line.event === 'rotation-intended')?.['rotationId']);
+      const keychain = openSecrets(async () => it.mac.keytar('job'), 2);
+      const secrets: Secrets = {
+        ...keychain,
+        async list() {
+          const names = await keychain.list();
+          return names === 'cannot-tell' ? names : names.toSorted((one, other) => place * (Number(one.endsWith(id)) - Number(other.endsWith(id))));
+        },
+      };
+      for (const _ of [1, 2]) {
+        it.pass(700);
+        await it.checkIn({ secrets });
+      }
+      expect(it.journal().rotation).toBeNull();
+      expect(it.mac.state.wrongKeys.ever).toBe(0);
+      expect(it.mac.recoveryKey).not.toBe(it.before);
+      await agrees(it);
+      expect(keysIn(it)).toEqual([it.mac.recoveryKey]);
+    }
   });
 
   test('R11: items of a lost journal that open nothing: within the budget of wrong keys, and the Mac rotates again', async () => {

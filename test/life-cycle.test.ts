@@ -260,7 +260,7 @@ async function agrees2(it: Given): Promise<void> {
 }
 
 describe('another logic board', () => {
-  test('6.8: a known serial on other hardware is SERIAL_CONFLICT: custody in doubt, no key moves, nothing rotates until an admin has judged it', async () => {
+  test('a known serial on other hardware is SERIAL_CONFLICT: custody in doubt, no key moves, nothing rotates until an admin has judged it', async () => {
     const it = await given();
     await it.settle();
     const [volume, key, macId] = [it.mac.state.disk.volumeGroup, it.mac.recoveryKey, await it.macId()];
@@ -329,7 +329,7 @@ describe('messages that come twice, or too late', () => {
     return { sent, connect: recordingConnect, again };
   }
 
-  test('K2, 5.2: every delivery of three rotations once more, in any order: the same keys, the same states, the newest held', async () => {
+  test('K2: every delivery of three rotations once more, in any order: the same keys, the same states, the newest held', async () => {
     const it = await owing();
     const { sent, connect, again } = await recording(it);
     for (const _ of [1, 2, 3]) {

@@ -19,7 +19,7 @@ function editJournal(it: Given, change: Partial<Journal>): void {
   writeFileSync(it.mac.path('/var/db/io.sparekey.agent/journal.json'), JSON.stringify({ ...it.journal(), ...change }), { mode: 0o600 });
 }
 
-/** Its key was proved, and the one reason of a day (7.3) is free again. */
+/** Its key was proved, and the one reason of a day is free again. */
 async function proved(options: GivenOptions = {}): Promise<Given> {
   const it = await given(options);
   await it.settle();

@@ -248,7 +248,7 @@ describe('a second macOS on the same machine', () => {
     await judge(one, 'this machine has two systems, ticket 4711');
     for (const it of [two, one, two]) await start(it, hour, 700, hour);
     expect(await alarms(one)).toEqual([]);
-    // A machine is given one key a day (7.3), whichever of its systems asks.
+    // A machine is given one key a day, whichever of its systems asks.
     await start(one, day, 700);
     // The order was given for the volume that was started then.
     expect(one.mac.recoveryKey).not.toBe(keys[0]);
@@ -563,4 +563,12 @@ describe('months in a drawer', () => {
     expect(it.mac.recoveryKey).not.toBe(key);
     await agrees(it);
   });
+});
+
+test('a CA of the backend that changes: each Mac says which ones its settings trust', async () => {
+  const it = await given();
+  await it.checkIn();
+  const said = async () =>
+    JSON.parse((await it.store.db.selectFrom('mac').select('facts').orderBy('last_seen_at', 'desc').executeTakeFirstOrThrow()).facts ?? '{}');
+  expect((await said()).trusted).toEqual([expect.stringMatching(/^[0-9a-f]{64}$/)]);
 });

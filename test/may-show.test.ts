@@ -40,9 +40,9 @@ const table: readonly [BecauseNot, string, Partial<ShowFacts>][] = [
   ['personal', 'it is its user’s own', standing({ ownership: 'personal' })],
   ['off', 'self-service is off for this person', { selfService: 'off' }],
   ['managed-local-admin', 'it has a managed local admin, and policy says so', { ...standing({ localAdmin: true }), managedLocalAdmin: 'refuse' }],
-  ['alarm', 'an alarm stops it until an admin has judged it (rules 6.8)', { stoppedByAlarm: true }],
+  ['alarm', 'an alarm stops it until an admin has judged it', { stoppedByAlarm: true }],
   ['not-checked-in', 'it enrolled and never checked in', { checkedIn: false }],
-  ['not-confirmed', 'only an enrolment that nobody has confirmed names this person (rules 6.7)', { trusted: false }],
+  ['not-confirmed', 'only an enrolment that nobody has confirmed names this person', { trusted: false }],
   ['file-vault-off', 'its disk is not encrypted', { fileVault: 'off' }],
   ['encrypted-by-user', 'its user encrypted it, and we have no key', { custody: 'none', encryptedBy: 'person' }],
   ['no-key', 'the organisation encrypted it, and we have no key', { custody: 'none' }],
@@ -81,7 +81,7 @@ describe('who may be shown a key', () => {
     for (const [, , facts] of table.slice(1)) expect(decide({ ...shown, ...facts, assigned: 'not-you' })).toEqual({ may: 'not', because: 'not-yours' });
   });
 
-  test('in doubt a key is offered: one of those that are here may be the right one (rules 2.5)', () => {
+  test('in doubt a key is offered: one of those that are here may be the right one', () => {
     expect(decide({ ...shown, custody: 'doubtful' })).toEqual({ may: 'show' });
     expect(decide({ ...shown, custody: 'foreign' })).toEqual({ may: 'not', because: 'no-key' });
   });

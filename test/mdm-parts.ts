@@ -76,7 +76,8 @@ afterAll(async () => {
   for (const close of closing.splice(0)) await close();
 });
 
-export async function givenMdm(more: { log?: Log } = {}) {
+/** `server`: MicroMDM sends its webhooks as its own program does, and is asked nothing. */
+export async function givenMdm(more: { log?: Log; server?: 'nanomdm' | 'micromdm' } = {}) {
   const folder = scratch('mdm');
   const dir = join(folder, 'data');
   const [port, neighbours] = [await freePort(), await freePort()];
@@ -104,8 +105,8 @@ export async function givenMdm(more: { log?: Log } = {}) {
   const paths = folderPaths(dir);
   const coexistence = {
     listen: { host: '127.0.0.1', port: neighbours },
-    webhook: { hmacKeyFile: files.hmac },
-    nanomdm: { url: nano.url, apiKeyFile: files.api, trustedCertificatesFile: files.trusted, rotate: true },
+    webhook: { hmacKeyFile: files.hmac, server: more.server ?? 'nanomdm' },
+    nanomdm: more.server === 'micromdm' ? null : { url: nano.url, apiKeyFile: files.api, trustedCertificatesFile: files.trusted, rotate: true },
   };
   const settings = JSON.parse(readFileSync(paths.settings, 'utf8'));
   const serialPattern = { in: 'serialNumber', pattern: '^(.*)$' };
@@ -182,6 +183,8 @@ export async function givenMdm(more: { log?: Log } = {}) {
           ...outer,
         }),
       ),
+    /** The Mac comes to its MDM for nothing. */
+    idle: (mac: ManagedMac) => it.post(it.event('mdm.Connect', { ...about(mac), status: 'Idle' })),
     securityInfo: (mac: ManagedMac, uuid: string = randomUUID().toUpperCase(), more: object = {}) =>
       it.answer(mac, uuid, { SecurityInfo: securityOf(mac), ...more }),
     /** What the sweep and the sender do when their time comes. */
@@ -223,6 +226,21 @@ export async function givenMdm(more: { log?: Log } = {}) {
       (await serving.backend.store.db.selectFrom('alarm').selectAll().where('judged_at', 'is', null).orderBy('opened_at').execute()).map(({ code }) => code),
     acts: async (act: string) =>
       (await serving.backend.store.db.selectFrom('audit').selectAll().where('act', '=', act).orderBy('seq').execute()).map((row) => JSON.parse(row.details)),
+    /** A Mac of the MDM alone, whose key is here. */
+    async known(): Promise<ManagedMac> {
+      const mac = it.newMac();
+      await it.authenticate(mac);
+      await it.send();
+      await it.fetch(mac);
+      return mac;
+    },
+    rotate: (mac: ManagedMac, wish: { device?: string; reason?: string; overrideHold?: boolean; actor?: string } = {}) =>
+      it.mdm.rotate({ device: mac.serial, actor: 'ada', reason: 'left in a taxi', ...wish }),
+    rotationOf: async (mac: ManagedMac) => (await it.commands(mac)).findLast(({ kind }) => kind === 'rotate'),
+    openAlarms: async (detail: string) =>
+      (await serving.backend.store.db.selectFrom('alarm').select(['code', 'detail']).where('judged_at', 'is', null).execute())
+        .filter((one) => one.detail.includes(detail))
+        .map(({ code }) => code),
     /** The Mac's own agent, by the messages that it sends. */
     async agentOf(mac: ManagedMac) {
       const self: TestMac = newMac({ serial: mac.serial, hardwareUuid: mac.udid });
@@ -237,7 +255,15 @@ export async function givenMdm(more: { log?: Log } = {}) {
         const id = createHash('sha256').update(bytes).digest('hex');
         return devices.ask(`/v1/keys/${id}`, { method: 'PUT', identity, body: { ...request, envelope: bytes.toString('base64') } });
       };
-      return { self, identity, checkIn, deliver };
+      /** Begins with whatever it owes. */
+      const begin = async (facts: Parameters<typeof factsOf>[1] = {}, id: string = randomUUID()): Promise<Answer> => {
+        const { debts, recipients } = (await checkIn(facts)).body;
+        const { hardwareUuid, volume, boot } = self;
+        const debtIds = debts.map((debt: { id: string }) => debt.id);
+        const body = { id, because: 'ordered', debtIds, hardwareUuid, volume, boot, recipient: recipients[0], escrowPayload: 'ours', grant: null };
+        return devices.ask('/v1/rotations', { identity, body });
+      };
+      return { self, identity, checkIn, deliver, begin };
     },
   };
 

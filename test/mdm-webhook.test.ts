@@ -10,23 +10,19 @@ import { readPropertyList } from '../server/mdm/property-list.ts';
 import { isSigned, knowsKey, readEvent, type WebhookEvent } from '../server/mdm/webhook-event.ts';
 import { makeEscrowFile } from './fake-mac/escrow-file.ts';
 import { encode, everything, type GivenMdm, givenMdm, type ManagedMac, securityOf, signatureOf } from './mdm-parts.ts';
-import { givenServer, hour, minute, newKey } from './server-parts.ts';
+import { keptLog } from './neighbours-together.ts';
+import { day, givenServer, hour, minute, newKey } from './server-parts.ts';
 
 /* What an MDM's webhook may bring, whoever wrote it: each event has its fate and its reason, and the log says it. */
 
-interface Line {
-  event: string;
-  [more: string]: unknown;
-}
-const lines: Line[] = [];
-const log = Object.fromEntries(['info', 'warn', 'error'].map((level) => [level, (event: string, details = {}) => void lines.push({ event, ...details })]));
+const { lines, log } = keptLog();
 
 const { privateKey } = generateKeyPairSync('rsa', { modulusLength: 2048 });
 const foreignRecipient = makeEscrowCertificate({ commonName: 'Escrow of the MDM', privateKey, years: 2, at: new Date() });
 
 let it: GivenMdm;
 beforeAll(async () => {
-  it = await givenMdm({ log: log as never });
+  it = await givenMdm({ log });
 });
 /** The reason of the last event that came. */
 const because = (): unknown => lines.findLast(({ event }) => event === 'mdm-event')?.['because'];
@@ -231,7 +227,7 @@ describe('an event', () => {
     it.pass(16 * minute);
     await it.mdm.sweep({ ...everything, canAsk: false });
     expect((await it.post(body)).body.code).toBe('WEBHOOK_LATE');
-    it.pass(2 * hour);
+    it.pass(2 * day + hour);
     await it.mdm.sweep({ ...everything, canAsk: false });
     expect(await it.db.selectFrom('mdm_event').selectAll().execute()).toEqual([]);
   });
@@ -374,7 +370,23 @@ describe('an envelope', () => {
     expect(await it.alarms()).toContain('ENVELOPE_REUSED');
   });
 
-  test('that an agent delivered is no other device’s either (5.4)', async () => {
+  test('that was another Mac’s and was taken back, bytes and all, is not a device’s for showing a copy of it: alarm, and nothing is kept', async () => {
+    const [mine, theirs] = [it.newMac(), it.newMac()];
+    await it.authenticate(mine);
+    await it.authenticate(theirs);
+    await it.securityInfo(theirs);
+    const gone = { state: 'withdrawn', bytes: null, fingerprint: null } as const;
+    await it.backend.store.write((tx) => tx.updateTable('brought_key').set(gone).where('serial', '=', theirs.serial).execute());
+    mine.file = theirs.file;
+    await it.securityInfo(mine);
+    expect(because()).toBe('of-another-mac');
+    await nothingWasKept(mine);
+    expect(await it.alarms()).toContain('ENVELOPE_REUSED');
+    await it.securityInfo(theirs);
+    expect(because()).toBe('key-waiting');
+  });
+
+  test('that an agent delivered is no other device’s either', async () => {
     const theirs = it.newMac();
     const agent = await it.agentOf(theirs);
     await agent.checkIn();
@@ -587,18 +599,12 @@ describe('without NanoMDM’s API, and without an opener', () => {
       raw_payload: encode({ UDID: udid, SecurityInfo: { FDE_PersonalRecoveryKeyCMS: file } }),
     });
     expect(await take(info)).toEqual({ fate: 'ignored', because: 'serial-unknown' });
-    expect(
-      await take(
-        eventOf('mdm.Connect', {
-          udid,
-          status: 'Acknowledged',
-          command_uuid: 'B',
-          raw_payload: encode({ UDID: udid, QueryResponses: { SerialNumber: serial } }),
-        }),
-      ),
-    ).toEqual({
+    const asked = { udid, status: 'Acknowledged', command_uuid: 'B', raw_payload: encode({ UDID: udid, QueryResponses: { SerialNumber: serial } }) };
+    // Somebody else's question: what the Mac says of itself then is nobody's business here.
+    expect(await take(eventOf('mdm.Connect', asked))).toEqual({ fate: 'ignored', because: 'nothing-for-us' });
+    expect(await take(eventOf('mdm.Authenticate', { udid, raw_payload: encode({ UDID: udid, SerialNumber: serial }) }))).toEqual({
       fate: 'taken',
-      because: 'serial-told',
+      because: 'enrolled',
     });
     expect(await take(info)).toEqual({ fate: 'taken', because: 'key-waiting' });
     expect(await server.store.db.selectFrom('brought_key').select(['serial', 'source', 'trust']).execute()).toEqual([
@@ -627,5 +633,59 @@ describe('without NanoMDM’s API, and without an opener', () => {
     await mac.deliver(file, { source: 'escrow-file' });
     expect(await take()).toEqual({ fate: 'taken', because: 'same-envelope' });
     await server.close();
+  });
+});
+
+describe('MicroMDM, over HTTPS', () => {
+  let micro: GivenMdm;
+  beforeAll(async () => {
+    micro = await givenMdm({ server: 'micromdm' });
+  });
+  /** As its program does: what stands before the @ of the webhook's address goes along as Basic authentication; no `ids`, no signature. */
+  const send = (account: string, topic: string, inner: object) =>
+    new Promise<{ status: number; code: string | null }>((resolve, reject) => {
+      const body = JSON.stringify(micro.event(topic, inner));
+      const url = new URL(`https://${account}127.0.0.1:${micro.webhook.port}/v1/mdm/webhook`);
+      const sent = request(url, { method: 'POST', ca: micro.webhook.ca, agent: false, headers: { 'content-type': 'application/json' } }, (reply) => {
+        let text = '';
+        reply.on('data', (chunk: Buffer) => {
+          text += chunk.toString('utf8');
+        });
+        reply.on('end', () => resolve({ status: reply.statusCode ?? 0, code: text === '' ? null : JSON.parse(text).code }));
+      });
+      sent.on('error', reject);
+      sent.end(body);
+    });
+  const account = `mdm:${encodeURIComponent('a key of a webhook, long enough')}@`;
+  const authenticate = (mac: ManagedMac) => ({
+    udid: mac.udid,
+    raw_payload: encode({ MessageType: 'Authenticate', UDID: mac.udid, SerialNumber: mac.serial }),
+  });
+
+  test('with the key as the password of its address its events are taken, and a key that they bring is shown', async () => {
+    const mac = micro.newMac();
+    expect(await send(account, 'mdm.Authenticate', authenticate(mac))).toEqual({ status: 200, code: null });
+    const uuid = randomUUID();
+    const payload = encode({ CommandUUID: uuid, Status: 'Acknowledged', UDID: mac.udid, SecurityInfo: securityOf(mac) });
+    expect((await send(account, 'mdm.Connect', { udid: mac.udid, status: 'Acknowledged', command_uuid: uuid, raw_payload: payload })).status).toBe(200);
+    expect(await micro.brought(mac)).toMatchObject([{ source: 'micromdm', trust: 'mdm', state: 'waiting' }]);
+    const shown = await micro.backend.custody.discloseBrought({ serial: mac.serial, actor: 'ada', reason: 'locked out' });
+    expect(shown.key.equals(mac.key)).toBe(true);
+    expect(await micro.db.selectFrom('mdm_command').selectAll().execute()).toEqual([]);
+  });
+
+  test('a body that is signed as NanoMDM signs, and no account, is not MicroMDM’s', async () => {
+    const mac = micro.newMac();
+    expect((await micro.post(micro.event('mdm.Authenticate', authenticate(mac)))).status).toBe(403);
+  });
+
+  test.each([
+    ['no account', ''],
+    ['another password', 'mdm:another%20key%20of%20a%20webhook@'],
+    ['the password as the name', `${encodeURIComponent('a key of a webhook, long enough')}:@`],
+  ])('with %s nothing is taken', async (_, wrong) => {
+    const mac = micro.newMac();
+    expect(await send(wrong, 'mdm.Authenticate', authenticate(mac))).toEqual({ status: 403, code: 'WEBHOOK_REFUSED' });
+    expect(await micro.db.selectFrom('mdm_device').selectAll().where('id', '=', mac.udid).execute()).toEqual([]);
   });
 });

@@ -5,15 +5,14 @@ import { silentLog } from '../server/log.ts';
 import { mdmAsk, mdmCommands, mdmDevices, mdmRotate } from '../server/mdm/mdm-words.ts';
 import { createNanoMdm } from '../server/mdm/nanomdm.ts';
 import { createOutbound } from '../server/outbound.ts';
-import { checkDataFolder } from '../server/serve.ts';
+import { checkDataFolder } from '../server/serve-check.ts';
 import { type GivenMdm, givenMdm, type ManagedMac } from './mdm-parts.ts';
+import { keptLog } from './neighbours-together.ts';
 import { day, hour, minute } from './server-parts.ts';
 
 /* The MDM as witness and hand, from end to end: a real backend, a NanoMDM beside it, Macs that answer when they are woken. */
 
-const lines: { event: string; [more: string]: unknown }[] = [];
-const write = (event: string, details = {}): void => void lines.push({ event, ...details });
-const log = { info: write, warn: write, error: write };
+const { lines, log } = keptLog();
 
 let it: GivenMdm;
 beforeAll(async () => {
@@ -76,20 +75,10 @@ test('is asked again each day, and no more than once', async () => {
   expect(await it.fetch(mac)).toEqual(['SecurityInfo']);
 });
 
-/** A Mac of the MDM alone, whose key is here. */
-async function known(): Promise<ManagedMac> {
-  const mac = it.newMac();
-  await it.authenticate(mac);
-  await it.send();
-  await it.fetch(mac);
-  return mac;
-}
-const rotate = (mac: ManagedMac, more: object = {}) => it.mdm.rotate({ device: mac.serial, actor: 'ada', reason: 'left in a taxi', ...more });
-const rotationOf = async (mac: ManagedMac) => (await it.commands(mac)).findLast(({ kind }) => kind === 'rotate');
-const openAlarms = async (detail: string) =>
-  (await it.db.selectFrom('alarm').select(['code', 'detail']).where('judged_at', 'is', null).execute())
-    .filter((one) => one.detail.includes(detail))
-    .map(({ code }) => code);
+const known = (): Promise<ManagedMac> => it.known();
+const rotate = (mac: ManagedMac, more: object = {}) => it.rotate(mac, more);
+const rotationOf = (mac: ManagedMac) => it.rotationOf(mac);
+const openAlarms = (detail: string) => it.openAlarms(detail);
 
 describe('RotateFileVaultKey', () => {
   test('holds the present key and a certificate of a day; nothing else of it is in the database, in the clear', async () => {
@@ -122,7 +111,6 @@ describe('RotateFileVaultKey', () => {
     await it.fetch(mac);
     expect(await rotationOf(mac)).toMatchObject({
       state: 'failed',
-      reply_key: null,
       error: expect.stringMatching(/^MCMDMErrorDomain 12007: The MDM server .*access right/),
     });
     expect(await it.brought(mac)).toMatchObject([{ state: 'waiting' }]);
@@ -276,6 +264,7 @@ describe('a Mac with an agent', () => {
     await agent.checkIn(facts);
     await agent.deliver(mac.file);
     await it.authenticate(mac);
+    await it.securityInfo(mac);
     return { mac, agent, macId: await it.backend.custody.findMac(mac.serial) };
   }
 
@@ -337,6 +326,8 @@ describe('a Mac with an agent', () => {
   test('where the settings say that the MDM replaces keys, it is asked to after a disclosure', async () => {
     const { mac, macId } = await managed({ rotator: 'mdm' });
     await it.backend.custody.disclose({ macId, actor: 'ada', reason: 'locked out' });
+    await it.send();
+    expect((await rotationOf(mac))?.sent_at ?? null).toBeNull();
     it.pass(24 * hour + minute);
     await it.send();
     await it.fetch(mac);
@@ -449,12 +440,8 @@ test('what was begun goes on after the backend was started again', async () => {
 });
 
 describe('commands', () => {
-  let mac: ManagedMac;
-  beforeAll(async () => {
-    mac = await known();
-  });
-
   test('`mdm devices` says which Macs there are and what became of their keys', async () => {
+    const mac = await known();
     const { json, text } = await mdmDevices(it.backend);
     const { devices } = json as { devices: { serial: string }[] };
     expect(devices.filter(({ serial }) => serial === mac.serial)).toEqual([
@@ -465,14 +452,15 @@ describe('commands', () => {
   });
 
   test('`mdm ask` asks once, and `mdm commands` lists it', async () => {
+    const mac = await known();
     it.pass(minute);
     expect(await mdmAsk(it.backend, { mac: mac.serial.toLowerCase(), reason: 'is it there?', actor: 'ada' })).toMatchObject({
       json: { deviceId: mac.udid, commandUuid: expect.any(String) },
     });
     expect(await mdmAsk(it.backend, { mac: mac.serial, reason: 'is it there?', actor: 'ada' })).toMatchObject({ json: { commandUuid: null } });
-    const { json } = await mdmCommands(it.backend, mac.serial);
+    const { json } = await mdmCommands(it.backend, mac.serial, { all: true });
     expect((json as { commands: object[] }).commands[0]).toMatchObject({ kind: 'security-info', state: 'waiting', actor: 'ada', because: 'is it there?' });
-    expect((await mdmCommands(it.backend, 'C02NONE00001')).text).toBe('nothing was asked through the MDM');
+    expect((await mdmCommands(it.backend, 'C02NONE00001', { all: false })).text).toBe('nothing was asked through the MDM');
   });
 
   test('a Mac of which only its agent has told is known to the MDM by its hardware', async () => {
@@ -488,6 +476,7 @@ describe('commands', () => {
   });
 
   test('`mdm rotate` needs a setting that says yes to keys in the database of the MDM', async () => {
+    const mac = await known();
     const { settings } = it.backend;
     const { coexistence } = settings;
     const off = {
@@ -518,6 +507,7 @@ describe('commands', () => {
   });
 
   test('two devices with one serial number are for nobody to choose between', async () => {
+    const mac = await known();
     const twin = it.newMac({ serial: mac.serial });
     await it.authenticate(twin);
     await expect(mdmAsk(it.backend, { mac: mac.serial, reason: 'x', actor: 'ada' })).rejects.toMatchObject({
@@ -553,18 +543,38 @@ test('a row that somebody changed sends no key', async () => {
   expect(mac.queue.filter(({ plist }) => plist.includes('Rotate'))).toEqual([]);
 });
 
-test('no key that any of these Macs ever had stands in the log, the audit or a row, nor the key of the webhook or of the API', async () => {
+test('no key that a Mac ever had stands in the log, the audit or a row, nor the key of the webhook or of the API', async () => {
+  // One whose key was shown and replaced, one that failed, one with an agent, one whose answer does not open.
+  const [mac, wrong, own, garbled] = [await known(), await known(), it.newMac(), await known()];
+  await it.backend.custody.discloseBrought({ serial: mac.serial, actor: 'ada', reason: 'locked out' });
+  wrong.replaceKey();
+  garbled.rotation = 'garbled';
+  const agent = await it.agentOf(own);
+  await agent.checkIn({ rotator: 'mdm' });
+  await agent.deliver(own.file);
+  await it.authenticate(own);
+  await it.securityInfo(own);
+  const all = [mac, wrong, own, garbled];
+  for (const one of all) await rotate(one, { overrideHold: true });
+  for (let i = 0; i < 2; i += 1) {
+    it.pass(minute);
+    await it.send();
+    for (const one of all) await it.fetch(one);
+  }
+  for (const one of [mac, own]) expect(await rotationOf(one)).toMatchObject({ state: 'done', error: null });
   const tables = ['audit', 'mdm_device', 'mdm_command', 'mdm_event', 'brought_key', 'mdm_task', 'alarm', 'key_record'] as const;
   const rows: unknown[] = [lines];
   for (const table of tables) {
-    const all = await it.db.selectFrom(table).selectAll().execute();
-    rows.push(all.map((row) => Object.values(row).map((value) => (value instanceof Uint8Array ? Buffer.from(value).toString('latin1') : value))));
+    const found = await it.db.selectFrom(table).selectAll().execute();
+    rows.push(found.map((row) => Object.values(row).map((value) => (value instanceof Uint8Array ? Buffer.from(value).toString('latin1') : value))));
   }
   const dump = JSON.stringify(rows);
-  const keys = [...it.nano.macs.values()].flatMap((mac) => [mac.key, ...mac.keys]);
-  expect(keys.length).toBeGreaterThan(20);
+  const keys = all.flatMap((one) => [one.key, ...one.keys]);
+  expect(keys).toHaveLength(8);
   expect(keys.filter((key) => dump.includes(key.reveal()))).toEqual([]);
   expect(dump).not.toMatch(/the API key of NanoMDM|a key of a webhook/);
   // What came of each event is said, and each reason is one of the list.
-  expect(lines.filter(({ event }) => event === 'mdm-event').every(({ fate, because }) => typeof fate === 'string' && typeof because === 'string')).toBe(true);
+  const events = lines.filter(({ event }) => event === 'mdm-event');
+  expect(events.length).toBeGreaterThan(10);
+  expect(events.every(({ fate, because }) => typeof fate === 'string' && typeof because === 'string')).toBe(true);
 });

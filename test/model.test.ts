@@ -55,6 +55,20 @@ describe('the real agent and the real backend', () => {
     expect(reports).toEqual([]);
   });
 
+  // In each of these one of the two was wrong once: which of two items comes first, an escrow file that a restored backend wants again, an
+  // order on a Mac whose file is not ours (decision 28), tries of before the first answer, and a death while a journal is set aside.
+  test.each([
+    'keychain/foreign/keychain/prompt/ordered@25:journal-gone',
+    'keychain/ours/keychain/prompt/ordered@36:restored',
+    'keychain/ours/keychain/prompt/ordered@6:changed-theirs,18:journal-gone',
+    'keychain/ours/keychain/prompt/ordered@16:changed-theirs,17:journal-gone',
+    'keychain/ours/keychain/never/ordered@11:journal-damaged,12:cut',
+  ])('agree in %s', async (word) => {
+    const course = courseOf(word);
+    if (!course) throw new Error('there is no such course');
+    expect((await compare(course)).differences).toEqual([]);
+  });
+
   test('a disagreement is found, and said with both ends and the command that takes the course again', async () => {
     const course = courseOf('server/ours/grant/never/ordered@12:cut-unsynced');
     if (!course) throw new Error('there is no such course');

@@ -1,6 +1,7 @@
 import { describe, expect, test } from '@jest/globals';
 import { RecoveryKey } from '../protocol/recovery-key.ts';
 import { status as serverStatus } from '../server/status-command.ts';
+import { makePair } from './fake-mac/certificates.ts';
 import { type GivenOptions, given, operator } from './given.ts';
 
 /*
@@ -42,8 +43,27 @@ const debts = async (it: Given) =>
     .where('mac_id', '=', await it.macId())
     .where('closed_at', 'is', null)
     .execute();
+const alarms = async (it: Given): Promise<string[]> =>
+  (
+    await it.store.db
+      .selectFrom('alarm')
+      .select('code')
+      .where('mac_id', '=', await it.macId())
+      .where('judged_at', 'is', null)
+      .execute()
+  ).map(({ code }) => code);
+const reported = async (it: Given): Promise<number> =>
+  (
+    await it.store.db
+      .selectFrom('audit')
+      .select('act')
+      .where('mac_id', '=', await it.macId())
+      .where('act', '=', 'key.changed-by-other')
+      .execute()
+  ).length;
 const task = async (it: Given) => it.store.db.selectFrom('mdm_task').selectAll().where('serial', '=', it.mac.state.serial).executeTakeFirst();
 
+const settingsOf = (mode: ModeName): NonNullable<GivenOptions['settings']> => (modes[mode] as GivenOptions).settings ?? {};
 /** A Mac in this mode whose present key is held and proved. */
 async function inMode(mode: ModeName, macos = '15.7.3'): Promise<Given> {
   const options: GivenOptions = modes[mode];
@@ -56,6 +76,15 @@ async function inMode(mode: ModeName, macos = '15.7.3'): Promise<Given> {
   expect((await serverStatus(it.backend, it.mac.state.serial)).json).toMatchObject({ mode: { mode, says: it.status().escrow.says } });
   expect(await rotations(it)).toEqual([]);
   return it;
+}
+let anotherPair: ReturnType<typeof makePair> | null = null;
+/** A second product's payload takes the place of the first one's: another certificate, and another `Location`, by which it is told. */
+function takePlace(it: Given): void {
+  anotherPair ??= makePair({ subject: { CN: 'Another MDM Escrow', O: 'Another MDM' }, kind: 'escrow', days: 3650 });
+  it.mac.installEscrowProfile('foreign', anotherPair.certificate);
+  it.mac.change((state) => {
+    for (const { escrow } of state.profiles) if (escrow) escrow.location = 'Another MDM keeps the recovery key of this Mac.';
+  });
 }
 /** The person who was shown it has restarted the Mac, and is back in. */
 async function backIn(it: Given): Promise<void> {
@@ -132,10 +161,73 @@ describe('the MDM replaces the key', () => {
       expect(it.mac.state.wrongKeys.ever).toBeLessThanOrEqual(2);
     },
   );
+
+  test('M2, C2: twice in 14 days: two rotators: an alarm, nothing is replaced whatever is ordered, the next import is proved all the same, and it ends by time', async () => {
+    const it = await inMode('M2');
+    for (const _ of [1, 2]) {
+      it.mac.mdmRotates();
+      await runs(it, 3600, 700, day, 700);
+      await bring(it);
+      await runs(it, day, 700);
+      expect(await it.heldKey()).toBe(it.mac.recoveryKey);
+    }
+    expect(await alarms(it)).toEqual(['TWO_ROTATORS']);
+    const theirs = it.mac.recoveryKey;
+    await it.order();
+    await runs(it, 700, day, 700);
+    expect(it.mac.recoveryKey).toBe(theirs);
+    expect(it.status().lastRun.did).toMatch(/two rotators/);
+    expect(await rotations(it)).toEqual([]);
+    await runs(it, 14 * day, 700, day);
+    expect(await rotations(it)).toEqual([{ state: 'done', because: 'ordered', escrow_payload: 'foreign' }]);
+    expect(await it.heldKey()).toBe(it.mac.recoveryKey);
+    expect(await alarms(it)).toEqual(['TWO_ROTATORS']);
+  });
+});
+
+describe('the MDM replaces the key twice in 14 days', () => {
+  test('M1, C2: two rotators: macOS seals each key to us and it is held; an alarm, and nothing is replaced whatever is ordered', async () => {
+    const it = await inMode('M1');
+    for (const _ of [1, 2]) {
+      it.mac.mdmRotates();
+      await runs(it, 60, 700, day);
+      expect(await it.heldKey()).toBe(it.mac.recoveryKey);
+    }
+    expect(await alarms(it)).toEqual(['TWO_ROTATORS']);
+    const theirs = it.mac.recoveryKey;
+    await it.order();
+    await runs(it, 700, day);
+    expect(it.mac.recoveryKey).toBe(theirs);
+    expect(it.status().lastRun.did).toMatch(/two rotators/);
+    expect(await rotations(it)).toEqual([]);
+  });
+
+  test.each(['M0', 'M3', 'M4'] as const)(
+    '%s: that is its one rotator at work: both changes are reported, there is no alarm, and each key is held',
+    async (mode) => {
+      const it = await inMode(mode);
+      for (const _ of [1, 2]) {
+        it.mac.mdmRotates();
+        await runs(it, 3600);
+        if (mode !== 'M4') await bring(it);
+        await runs(it, day, 700);
+        expect(await it.heldKey()).toBe(it.mac.recoveryKey);
+        expect(await it.custodyOf()).toMatchObject({ state: 'held', candidates: 0 });
+      }
+      expect(it.journal().foreignChanges).toHaveLength(2);
+      expect(await reported(it)).toBe(2);
+      expect(await alarms(it)).toEqual([]);
+      const theirs = it.mac.recoveryKey;
+      await it.order();
+      await runs(it, 700, day);
+      expect(it.mac.recoveryKey).toBe(theirs);
+      expect(await rotations(it)).toEqual([]);
+    },
+  );
 });
 
 describe('payloads go and come', () => {
-  test.each(['M1', 'M2', 'M3'] as const)(
+  test.each(['M0', 'M1', 'M2', 'M3', 'M4'] as const)(
     '%s, C3: the payload is gone: everything is held, custody stays, and it is said that new keys would go nowhere',
     async (mode) => {
       const it = await inMode(mode);
@@ -145,61 +237,117 @@ describe('payloads go and come', () => {
       await runs(it, 60, day, 700);
       expect(it.mac.recoveryKey).toBe(before);
       expect(await it.custodyOf()).toMatchObject({ state: 'held' });
-      expect(it.status().escrow.says).toMatch(mode === 'M3' ? /^M0: there is no escrow payload; .*not replaced here/ : /^M0: .*new keys would go nowhere$/);
+      expect(it.status().escrow.says).toMatch(
+        mode === 'M3' || mode === 'M4' ? /^M0: there is no escrow payload; .*not replaced here/ : /^M0: .*new keys would go nowhere$/,
+      );
       expect(await rotations(it)).toEqual([]);
     },
   );
 
-  test('M1, macOS 26: a foreign payload in the place of ours: held at once, our key is taken for dead until the Mac says so, and custody is foreign', async () => {
-    const it = await inMode('M1', '26.6.2');
-    const before = it.mac.recoveryKey;
-    it.mac.installEscrowProfile('foreign');
-    expect(it.mac.recoveryKey).not.toBe(before);
-    await it.order();
-    await runs(it, 60);
-    expect((await it.custodyOf()).state).not.toBe('held');
-    expect(it.status().escrow.says).toMatch(/^M0: the escrow payload is somebody else’s/);
-    await runs(it, 700, day, 700, day, 700);
-    expect(await it.custodyOf()).toMatchObject({ state: 'foreign' });
-    expect(await rotations(it)).toEqual([]);
-  });
+  test.each(['M1', 'M4'] as const)(
+    '%s, macOS 26: a foreign payload in the place of ours: held at once, our key is taken for dead until the Mac says so, and custody is foreign',
+    async (mode) => {
+      const it = await inMode(mode, '26.6.2');
+      const before = it.mac.recoveryKey;
+      it.mac.installEscrowProfile('foreign');
+      expect(it.mac.recoveryKey).not.toBe(before);
+      await it.order();
+      await runs(it, 60);
+      expect((await it.custodyOf()).state).not.toBe('held');
+      // Where an MDM replaces the keys, it goes on doing that under its own payload.
+      expect(it.status().escrow.says).toMatch(mode === 'M1' ? /^M0: the escrow payload is somebody else’s/ : /^M3: the escrow payload is somebody else’s/);
+      await runs(it, 700, day, 700, day, 700);
+      expect(await it.custodyOf()).toMatchObject({ state: 'foreign' });
+      expect(await rotations(it)).toEqual([]);
+    },
+  );
 
-  test('M2, G1: another MDM brings its own payload: the held key is proved again, and nothing is replaced because of it', async () => {
-    const it = await inMode('M2');
-    const [before, proved] = [it.mac.recoveryKey, (await it.custodyOf()).provedAt];
-    it.mac.installEscrowProfile('none');
-    it.mac.removeSettings();
-    await runs(it, 60);
-    it.mac.change((state) => {
-      state.mdm.server = 'https://other-mdm.example.com/mdm';
-    });
-    it.mac.installEscrowProfile('foreign');
-    it.mac.installSettings({ ...it.values, ...modes.M2.settings, pilot: true });
-    await runs(it, 3600, day, 700);
-    expect(it.mac.recoveryKey).toBe(before);
-    expect(await it.custodyOf()).toMatchObject({ state: 'held' });
-    expect(Date.parse((await it.custodyOf()).provedAt ?? '')).toBeGreaterThan(Date.parse(proved ?? ''));
-    expect(await rotations(it)).toEqual([]);
-  });
+  test.each(['M1', 'M4'] as const)(
+    '%s, macOS 15: a foreign payload in the place of ours: held at once, and the key that it did not change is proved again and stays held',
+    async (mode) => {
+      const it = await inMode(mode);
+      const [before, proved] = [it.mac.recoveryKey, (await it.custodyOf()).provedAt];
+      it.mac.installEscrowProfile('foreign');
+      expect(it.mac.recoveryKey).toBe(before);
+      await it.order();
+      await runs(it, 60);
+      expect(it.status().escrow.says).toMatch(mode === 'M1' ? /^M0: the escrow payload is somebody else’s/ : /^M3: the escrow payload is somebody else’s/);
+      expect(await it.custodyOf()).toMatchObject({ state: 'held' });
+      await runs(it, 700, day, 700);
+      expect(await it.heldKey()).toBe(before);
+      expect(await it.custodyOf()).toMatchObject({ state: 'held', candidates: 0 });
+      expect(Date.parse((await it.custodyOf()).provedAt ?? '')).toBeGreaterThan(Date.parse(proved ?? ''));
+      expect(it.mac.state.wrongKeys.ever).toBe(0);
+      expect(it.journal().foreignChanges).toEqual([]);
+      expect(await rotations(it)).toEqual([]);
+    },
+  );
 
-  test('M3, B3: erased: the old key stays with the volume that is gone, and nothing of the new one is claimed', async () => {
-    const it = await inMode('M3');
-    const before = await it.heldKey();
-    it.mac.erase();
-    it.mac.setUp('ada');
-    it.mac.installEscrowProfile('foreign');
-    it.mac.installSettings({ ...it.values, ...modes.M3.settings });
-    it.installPackage();
-    it.mac.installIdentity(it.deviceCa);
-    await runs(it, 60, 700, day);
-    expect(await it.custodyOf()).toMatchObject({ state: 'foreign', heldRecordId: null });
-    expect(await it.storedKeys()).toEqual([before]);
-    expect(await rotations(it)).toEqual([]);
-  });
+  test.each(['M0', 'M2', 'M3'] as const)(
+    '%s: another’s payload takes the place of the MDM’s: the mode stays, the held key is proved again, and nothing is replaced because of it',
+    async (mode) => {
+      const it = await inMode(mode);
+      const [before, proved] = [it.mac.recoveryKey, (await it.custodyOf()).provedAt];
+      takePlace(it);
+      await runs(it, 60, 700, day);
+      expect(it.mac.recoveryKey).toBe(before);
+      expect(it.status().escrow.says).toMatch(new RegExp(`^${mode}: `));
+      expect(await it.heldKey()).toBe(before);
+      expect(await it.custodyOf()).toMatchObject({ state: 'held', candidates: 0 });
+      expect(Date.parse((await it.custodyOf()).provedAt ?? '')).toBeGreaterThan(Date.parse(proved ?? ''));
+      expect(it.mac.state.wrongKeys.ever).toBe(0);
+      expect(it.journal().foreignChanges).toEqual([]);
+      expect(await rotations(it)).toEqual([]);
+    },
+  );
+
+  test.each(['M0', 'M1', 'M2', 'M3', 'M4'] as const)(
+    '%s, G1: another MDM: while profiles are away nothing is replaced, then the held key is proved again, and nothing is replaced because of it',
+    async (mode) => {
+      const it = await inMode(mode);
+      const [before, proved] = [it.mac.recoveryKey, (await it.custodyOf()).provedAt];
+      it.mac.installEscrowProfile('none');
+      it.mac.removeSettings();
+      await runs(it, 60, 3600);
+      expect(it.status().escrow.says).toMatch(/^M0: there is no escrow payload/);
+      it.mac.change((state) => {
+        state.mdm.server = 'https://other-mdm.example.com/mdm';
+      });
+      it.mac.installEscrowProfile(modes[mode].escrow, modes[mode].escrow === 'ours' ? it.values.escrowCertificate : undefined);
+      it.mac.installSettings({ ...it.values, ...settingsOf(mode), pilot: true });
+      await runs(it, 3600, day, 700);
+      expect(it.mac.recoveryKey).toBe(before);
+      expect(it.status().escrow.says).toMatch(new RegExp(`^${mode}: `));
+      expect(await it.custodyOf()).toMatchObject({ state: 'held', candidates: 0 });
+      expect(Date.parse((await it.custodyOf()).provedAt ?? '')).toBeGreaterThan(Date.parse(proved ?? ''));
+      expect(await rotations(it)).toEqual([]);
+    },
+  );
+
+  test.each(['M0', 'M1', 'M2', 'M3', 'M4'] as const)(
+    '%s, B3: erased: the old key stays with the volume that is gone, and of the new one only what macOS sealed to us is claimed',
+    async (mode) => {
+      const it = await inMode(mode);
+      const [before, macId] = [await it.heldKey(), await it.macId()];
+      it.mac.erase();
+      it.pass(3600);
+      it.mac.setUp('ada');
+      it.installPackage();
+      await runs(it, 60, 700, day);
+      expect(await it.macId()).toBe(macId);
+      expect(it.mac.recoveryKey).not.toBe(before);
+      expect(await it.storedKeys()).toContain(before);
+      expect(await rotations(it)).toEqual([]);
+      expect(it.mac.state.wrongKeys.ever).toBe(0);
+      const isSealedToUs = modes[mode].escrow === 'ours';
+      expect(await it.custodyOf()).toMatchObject(isSealedToUs ? { state: 'held', provedAt: expect.any(String) } : { state: 'foreign', heldRecordId: null });
+      expect((await it.storedKeys()).includes(it.mac.recoveryKey ?? '')).toBe(isSealedToUs);
+    },
+  );
 });
 
-describe('a person replaces the key on the Mac itself', () => {
-  test.each(['M0', 'M2', 'M4'] as const)('%s, C1: no rotation of ours answers it', async (mode) => {
+describe('a person or a script replaces the key on the Mac itself', () => {
+  test.each(['M0', 'M1', 'M2', 'M3', 'M4'] as const)('%s, C1: no rotation of ours answers it', async (mode) => {
     const it = await inMode(mode);
     it.mac.runner.run({
       program: '/usr/bin/fdesetup',

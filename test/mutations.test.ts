@@ -1,8 +1,10 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from '@jest/globals';
-import { mutations } from './mutations.ts';
+import { coexistenceMutations } from './coexistence-mutations.ts';
+import { mutations as ofThePromise } from './mutations.ts';
 
+const mutations = [...ofThePromise, ...coexistenceMutations];
 const root = join(import.meta.dirname, '..');
 const read = (path: string): string => readFileSync(join(root, path), 'utf8');
 
@@ -25,6 +27,14 @@ test('each thing that the promise stands on is broken at least once, and docs/re
     'audit in the transaction',
     'supersede, not overwrite',
     'wrong-key budget',
+    'beside an MDM',
+    'exports',
+    'the MDM’s word',
+    'the MDM’s hand',
+    'rings',
+    'connectors',
+    'Crypt clients',
+    'leaving',
   ])
     expect(mutations.filter(({ breaks }) => breaks.startsWith(what)).length).toBeGreaterThan(0);
   for (const { breaks, test: shownBy } of mutations) {

@@ -119,6 +119,16 @@ export const mutations: readonly Mutation[] = [
     test: { file: 'test/journal.test.ts', name: 'and a receipt without proof is not enough, nor a proof without receipt' },
   },
   {
+    breaks: 'wrong-key budget: of two keys in the keychain the dead one may be asked about first',
+    file: 'agent/resolve.ts',
+    from: "const asked = items.filter((item) => item !== rotation.oldItem && (item === own || item === keptItem?.account) === (which === 'likely'));",
+    to: "const asked = items.filter((item) => item !== rotation.oldItem && which === 'likely');",
+    test: {
+      file: 'test/keychain-custody.test.ts',
+      name: 'R11: of two items the one that the open rotation names is asked about first, wherever the keychain names it: no dead key is tried',
+    },
+  },
+  {
     breaks: 'wrong-key budget: keys are tried without end',
     file: 'agent/refusals.ts',
     from: 'if (within(day).length >= budget.perDay || within(7 * day).length >= budget.perWeek) return false;',

@@ -1,8 +1,11 @@
 import { generateKeyPairSync } from 'node:crypto';
-import { createServer as createPlain } from 'node:http';
+import { createServer as createPlain, type IncomingMessage } from 'node:http';
 import { createServer, type Server } from 'node:https';
-import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { connect, createServer as createTcp } from 'node:net';
+import type { Duplex } from 'node:stream';
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import { issueServerCertificate, makeCa, pem } from '../server/certificates.ts';
+import { coexistenceSettings } from '../server/coexistence-settings.ts';
 import { createOutbound, type OutboundOptions, Unreached } from '../server/outbound.ts';
 
 /* The one door by which this backend asks other systems: what it believes, how long it waits, and what it never says. */
@@ -65,6 +68,9 @@ afterAll(async () => {
 });
 
 const waits: number[] = [];
+beforeEach(() => {
+  for (const kept of [waits, answers, asked, lines]) kept.length = 0;
+});
 /** Waits are noted, and over at once. */
 const open = (more: Partial<OutboundOptions> = {}) => {
   let now = 0;
@@ -72,6 +78,7 @@ const open = (more: Partial<OutboundOptions> = {}) => {
     origin,
     trusted,
     log,
+    chance: () => 1,
     uptime: () => now,
     wait: async (milliseconds) => {
       waits.push(milliseconds);
@@ -113,35 +120,149 @@ describe('a question', () => {
 
   test('that is answered 429 waits as it is told, and is asked again; what is longer than the bound is said', async () => {
     const outbound = open();
-    waits.length = 0;
-    answers.push({ status: 429, headers: { 'retry-after': '7' } }, { status: 429 }, { status: 200 });
+    answers.push({ status: 429, headers: { 'retry-after': '7' } }, { status: 429 }, { status: 429 }, { status: 200 });
     expect(await outbound.ask({ method: 'POST', path: '/' })).toMatchObject({ kind: 'answer', status: 200 });
-    expect(waits.filter((one) => one >= 1000)).toEqual([7000, 10_000]);
+    expect(waits.filter((one) => one >= 1000)).toEqual([7000, 5000, 10_000]);
     answers.push({ status: 429, headers: { 'retry-after': '3600' } });
-    expect(await outbound.ask({ method: 'GET', path: '/' })).toEqual({ kind: 'later', seconds: 3600, unsure: false });
+    expect(await outbound.ask({ method: 'GET', path: '/' })).toEqual({ kind: 'later', seconds: 3600, told: true, unsure: false });
     const date = new Date('2026-11-22T10:00:00Z').toUTCString();
     answers.push({ status: 503, headers: { 'retry-after': new Date('2026-11-22T10:05:00Z').toUTCString(), date } });
-    expect(await outbound.ask({ method: 'GET', path: '/' })).toEqual({ kind: 'later', seconds: 300, unsure: false });
+    expect(await outbound.ask({ method: 'GET', path: '/' })).toEqual({ kind: 'later', seconds: 300, told: true, unsure: false });
     outbound.close();
   });
 
   test('that may have been acted on is not said twice after 503', async () => {
     const outbound = open();
-    asked.length = 0;
     answers.push({ status: 503, headers: { 'retry-after': '1' } });
-    expect(await outbound.ask({ method: 'POST', path: '/rotate' })).toEqual({ kind: 'later', seconds: 1, unsure: true });
+    expect(await outbound.ask({ method: 'POST', path: '/rotate' })).toEqual({ kind: 'later', seconds: 1, told: true, unsure: true });
     expect(asked).toHaveLength(1);
     answers.push({ status: 503, headers: { 'retry-after': '1' } }, { status: 200 });
     expect(await outbound.ask({ method: 'GET', path: '/' })).toMatchObject({ status: 200 });
     outbound.close();
   });
 
+  test('that is answered 429 or 503 without a time waits twice as long each time, by chance down to half of it, also from one question to the next', async () => {
+    let chance = 1;
+    const outbound = open({ chance: () => chance });
+    const later = async (count: number, method: 'GET' | 'POST' = 'GET') => {
+      answers.push(...Array.from({ length: count }, () => ({ status: 429 + (method === 'POST' ? 74 : 0) })));
+      return outbound.ask({ method, path: '/' });
+    };
+    expect(await later(4)).toEqual({ kind: 'later', seconds: 40, told: false, unsure: false });
+    expect(waits.filter((one) => one >= 1000)).toEqual([5000, 10_000, 20_000]);
+    expect(await later(1, 'POST')).toEqual({ kind: 'later', seconds: 80, told: false, unsure: true });
+    chance = 0;
+    expect(await later(1)).toMatchObject({ seconds: 80 });
+    for (let more = 0; more < 10; more += 1) await later(1);
+    chance = 1;
+    expect(await later(1)).toMatchObject({ seconds: 3600 });
+    answers.push({ status: 200 });
+    await outbound.ask({ method: 'GET', path: '/' });
+    expect(await later(1, 'POST')).toMatchObject({ seconds: 5 });
+    outbound.close();
+  });
+
+  test.each([
+    ['a year', '31536000', 86_400],
+    ['a figure without end', '9'.repeat(40), 86_400],
+    ['a date in ten years', 'Sat, 22 Nov 2036 10:00:00 GMT', 86_400],
+    ['no time at all', '0', 1],
+    ['a date that is over', 'Sun, 22 Nov 2020 10:00:00 GMT', 1],
+  ])('a `Retry-After` of %s counts for a day at most, and for a second at least', async (_, retryAfter, seconds) => {
+    const outbound = open();
+    answers.push({ status: 503, headers: { 'retry-after': retryAfter, date: 'Sun, 22 Nov 2026 10:00:00 GMT' } });
+    expect(await outbound.ask({ method: 'POST', path: '/' })).toEqual({ kind: 'later', seconds, told: true, unsure: true });
+    outbound.close();
+  });
+
   test('keeps the rate that was agreed', async () => {
     const outbound = open({ ratePerMinute: 60 });
-    waits.length = 0;
     for (let i = 0; i < 4; i += 1) await outbound.ask({ method: 'GET', path: '/' });
     expect(waits).toEqual([1000, 1000, 1000]);
     outbound.close();
+  });
+});
+
+describe('through a proxy', () => {
+  /** What it was asked for; `answer` in place of a tunnel. */
+  async function proxyThat(answer: string | null) {
+    const seen: string[] = [];
+    const sockets: Duplex[] = [];
+    const proxy = createPlain((request) => void seen.push(`${request.method} ${request.url}`));
+    proxy.on('connect', (request: IncomingMessage, socket: Duplex) => {
+      seen.push(`${request.method} ${request.url} ${JSON.stringify(Object.keys(request.headers))}`);
+      sockets.push(socket);
+      socket.on('error', () => undefined);
+      if (answer !== null) return void socket.end(answer);
+      const { hostname, port } = new URL(`https://${request.url}`);
+      const there = connect({ host: hostname, port: Number(port) }, () => {
+        socket.write('HTTP/1.1 200 Connection established\r\n\r\n');
+        socket.pipe(there).pipe(socket);
+      });
+      sockets.push(there);
+      there.on('error', () => undefined);
+    });
+    await new Promise<void>((resolve) => proxy.listen(0, '127.0.0.1', resolve));
+    const address = proxy.address();
+    const close = async (): Promise<void> => {
+      for (const socket of sockets) socket.destroy();
+      proxy.closeAllConnections();
+      await new Promise((resolve) => proxy.close(resolve));
+    };
+    return { url: `http://127.0.0.1:${typeof address === 'object' && address ? address.port : 0}`, seen, close };
+  }
+
+  test('it is asked for the name of the other side alone, and sees neither address nor secret; who is believed stays the same', async () => {
+    const proxy = await proxyThat(null);
+    const outbound = open({ proxy: proxy.url });
+    answers.push({ status: 200, body: '{"a":1}' }, { status: 200 });
+    const question = { method: 'GET', path: '/secret/path', auth: { bearer: 'CCCC' } } as const;
+    expect(await outbound.ask(question)).toMatchObject({ status: 200, body: { a: 1 } });
+    await outbound.ask(question);
+    // One connection for both.
+    expect(proxy.seen).toEqual([`CONNECT ${origin.replace('https://', '')} ["host","connection"]`]);
+    outbound.close();
+    const strict = open({ proxy: proxy.url, trusted: [] });
+    await expect(strict.ask(question)).rejects.toMatchObject({ code: 'NEIGHBOUR_FAILED', detail: expect.stringContaining('not trusted') });
+    strict.close();
+    await proxy.close();
+  });
+
+  test.each([
+    ['refuses', 'HTTP/1.1 403 Forbidden\r\n\r\n', /the proxy 127\.0\.0\.1:\d+ answered 403/],
+    ['wants an account', 'HTTP/1.1 407 Proxy Authentication Required\r\n\r\n', /wants an account \(407\)/],
+    ['is none', 'SSH-2.0-OpenSSH_9.9\r\n', /the proxy .* does not answer \(HPE_/],
+  ])('one that %s: nothing of the question has left', async (_, answer, words) => {
+    const proxy = await proxyThat(answer);
+    const outbound = open({ proxy: proxy.url });
+    const error = await outbound.ask({ method: 'PUT', path: '/', body: 'BBBB' }).catch((cause: unknown) => cause);
+    expect(error).toBeInstanceOf(Unreached);
+    expect(error).toMatchObject({ code: 'NEIGHBOUR_FAILED', detail: expect.stringMatching(words) });
+    outbound.close();
+    await proxy.close();
+  });
+
+  test('one where nobody listens: nothing goes out beside it', async () => {
+    const outbound = open({ proxy: 'http://127.0.0.1:1' });
+    const error = await outbound.ask({ method: 'GET', path: '/' }).catch((cause: unknown) => cause);
+    expect(error).toBeInstanceOf(Unreached);
+    expect(error).toMatchObject({ detail: expect.stringMatching(/the proxy 127\.0\.0\.1:1 does not answer \(ECONNREFUSED\)/) });
+    expect(asked).toEqual([]);
+    outbound.close();
+  });
+
+  test('its address is a setting of the connector, without an account or a path', () => {
+    const read = (proxy: unknown) => coexistenceSettings.safeParse({ connectors: { fleet: { url: 'https://fleet.example.org', tokenFile: '/token', proxy } } });
+    for (const good of [null, 'http://proxy.example.org:3128', 'http://proxy.example.org', 'http://proxy.example.org:80', 'http://[::1]:3128'])
+      expect(read(good).success).toBe(true);
+    for (const bad of [
+      'https://proxy.example.org:3128',
+      'http://ada:secret@proxy.example.org:3128',
+      'http://proxy.example.org:3128/',
+      'proxy.example.org:3128',
+      7,
+    ])
+      expect(read(bad).success).toBe(false);
   });
 });
 
@@ -167,13 +288,30 @@ describe('what goes wrong', () => {
     ['a redirect', {}, { status: 301, headers: { location: 'https://elsewhere.example.org/x' } }, /it led to elsewhere\.example\.org/, false],
     ['more than 8 MiB', {}, { status: 200, body: Buffer.alloc(8 * 1024 * 1024 + 1, 0x20) }, /more than 8388608 bytes/, false],
   ])('%s is NEIGHBOUR_FAILED, in words without a secret', async (_, more, answer, words, unreached) => {
-    lines.length = 0;
     const error = await failing(more, answer);
     expect(error).toMatchObject({ code: 'NEIGHBOUR_FAILED', detail: expect.stringMatching(words) });
     expect(error instanceof Unreached).toBe(unreached);
     const said = JSON.stringify([error?.message, error?.cause, lines]);
     expect(said).not.toMatch(/AAAA|BBBB|CCCC|Q0NDQw/);
     expect(lines.map(({ event }) => event)).toEqual(['neighbour-failed']);
+  });
+
+  test('a connection that comes to no TLS in time has carried nothing: it was not reached', async () => {
+    const deaf = createTcp(() => undefined);
+    await new Promise<void>((resolve) => deaf.listen(0, '127.0.0.1', resolve));
+    const address = deaf.address();
+    const error = await failing({ origin: `https://127.0.0.1:${typeof address === 'object' && address ? address.port : 0}`, totalSeconds: 0.2 });
+    expect(error).toMatchObject({ code: 'NEIGHBOUR_FAILED', detail: expect.stringContaining('no answer in 0.2 s') });
+    expect(error).toBeInstanceOf(Unreached);
+    deaf.close();
+    // On one that was kept open it is gone with the first byte.
+    const outbound = createOutbound({ origin, trusted, log, totalSeconds: 0.2 });
+    answers.push({ status: 200 }, { status: 200, hang: true });
+    await outbound.ask({ method: 'PUT', path: '/a' });
+    const second = await outbound.ask({ method: 'PUT', path: '/b' }).catch((thrown: unknown) => thrown);
+    outbound.close();
+    expect(second).toMatchObject({ code: 'NEIGHBOUR_FAILED' });
+    expect(second).not.toBeInstanceOf(Unreached);
   });
 
   test('a certificate for another name is not believed', async () => {

@@ -3,7 +3,7 @@ import { stopsSelfService } from '../server/alarms.ts';
 import { openAlarmsOf } from '../server/store/alarms.ts';
 import { codeOf, type GivenServer, givenServer, minute } from './server-parts.ts';
 
-/* Rules 4.1 (b) and (d): what the person of a Mac says of it, and what follows in the same transaction. */
+/* What the person of a Mac says of it, and what follows in the same transaction. */
 
 async function given() {
   const server = await givenServer();

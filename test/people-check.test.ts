@@ -5,7 +5,7 @@ import { Problem } from '../protocol/problems.ts';
 import { initialise } from '../server/init.ts';
 import { checkPeople } from '../server/people-check.ts';
 import { peopleSettings } from '../server/people-settings.ts';
-import { checkDataFolder } from '../server/serve.ts';
+import { checkDataFolder } from '../server/serve-check.ts';
 import { pair } from './mail-parts.ts';
 import { scratch } from './scratch.ts';
 
@@ -16,7 +16,7 @@ const file = (name: string, content: string | Buffer, mode = 0o600): string => {
   chmodSync(path, mode);
   return path;
 };
-const macs = { listen: { host: null, port: 8443 }, serverUrl: 'https://keys.example.org:8443' };
+const macs = { listen: { host: null, port: 8443 }, serverUrl: 'https://keys.example.org:8443', otherUrls: [], proxy: null };
 const base = { url: 'https://key.example.org', listen: { port: 8444 } };
 
 function wrongWith(people: object): string[] {
@@ -114,4 +114,12 @@ test('a server does not start with them', async () => {
   const settings = JSON.parse(readFileSync(path, 'utf8'));
   writeFileSync(path, JSON.stringify({ ...settings, people: { ...base, brand: { logoFile: '/nowhere/logo.svg' } } }));
   expect(() => checkDataFolder(dir, true)).toThrow(/people\.brand\.logoFile: \/nowhere\/logo\.svg cannot be read \(ENOENT\)/);
+});
+
+test('one port for Macs and people needs two names', () => {
+  const listen = { port: 8443 };
+  expect(wrongWith({ listen })).toEqual([]);
+  expect(wrongWith({ listen, url: 'https://keys.example.org' })).toEqual(['people.listen.port: is the port of the listener for Macs']);
+  expect(wrongWith({ listen, url: 'https://192.0.2.1' })).toEqual(['people.url: must have a name and not an address, where both listeners have one port']);
+  expect(wrongWith({ listen: { port: 8443, host: '127.0.0.1' } })).toEqual(['people.listen.port: is the port of the listener for Macs']);
 });

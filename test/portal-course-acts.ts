@@ -623,7 +623,7 @@ async function together(world: World, pages: readonly [Tab, Shown][], most: numb
   if (shown > most) world.wrong.push(`two at once showed ${shown} keys`);
 }
 
-/** Rules 4.1 (d), and what the page promises. */
+/** *This was not me*, and what the page promises. */
 async function checkNotMe(world: World, tab: Tab): Promise<void> {
   const { db } = world.store;
   const open = await db.selectFrom('web_session').select('id').where('person_id', '=', world.ids[tab.of]).where('ended_at', 'is', null).execute();

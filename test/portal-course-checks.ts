@@ -30,7 +30,7 @@ async function rowsOf(world: World) {
 }
 type Rows = Awaited<ReturnType<typeof rowsOf>>;
 
-/** Until when the hold stands that these disclosures make, at that moment; null: there is none (rules 4.1). */
+/** Until when the hold stands that these disclosures make, at that moment; null: there is none. */
 function holdAt(all: Rows['disclosures'], at: number): number | null {
   const on = all.filter((one) => one.shown === 1 && one.at <= at && (one.hold_ended_at === null || one.hold_ended_at > at)).toSorted((a, b) => a.at - b.at);
   const [first] = on;

@@ -72,7 +72,7 @@ export async function addMacStates(world: World): Promise<Macs> {
   went.it.mac.resetPasswordWith(key, 'ada');
   await client.submit(await client.get(`${went.mac}/afterwards`), `${went.mac}/back-in`);
   went.it.mac.logIn('ada');
-  // Its key was proved on this day: it is given the next one tomorrow (rules 7.3).
+  // Its key was proved on this day: it is given the next one tomorrow.
   went.it.pass(25 * 60 * 60);
   await went.it.settle();
   await went.it.checkIn();

@@ -123,7 +123,7 @@ describe('the disk that keeps what was synced', () => {
 });
 
 describe('the agent’s disk', () => {
-  test('3.1: a file that was replaced is the old one or the new one, whole, whatever survives and wherever the power goes', () => {
+  test('a file that was replaced is the old one or the new one, whole, whatever survives and wherever the power goes', () => {
     const count = (): number => {
       let calls = 0;
       const it = aDisk({ before: () => void calls++ });

@@ -447,7 +447,7 @@ test('another escrow payload is asked about; one that could not be looked at for
   await server.close();
 });
 
-test('K8 and 7.3: the second look at a key that was refused is part of its one proof of the day, and a third is not', async () => {
+test('K8: the second look at a key that was refused is part of its one proof of the day, and a third is not', async () => {
   const server = await givenServer();
   const mac = await server.newMac();
   const { recordId, envelopeId } = await mac.escrowed();

@@ -206,6 +206,8 @@ describe('the launchd job', () => {
       'ExitTimeOut',
       'HardResourceLimits',
       'Label',
+      'LowPriorityBackgroundIO',
+      'LowPriorityIO',
       'ProcessType',
       'ProgramArguments',
       'QueueDirectories',

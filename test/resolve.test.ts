@@ -371,7 +371,7 @@ describe('the server disagrees', () => {
   );
 });
 
-describe('keys in the keychain (3.5)', () => {
+describe('keys in the keychain', () => {
   const keychain = { settings: { custody: 'keychain' } } as const;
 
   test(
@@ -398,6 +398,43 @@ describe('keys in the keychain (3.5)', () => {
       await it.checkIn();
       expect(await items(it)).toMatchObject([{ password: it.mac.recoveryKey }]);
       expect([wrong(it), it.journal().rotation]).toEqual([0, null]);
+    },
+    slow,
+  );
+
+  test(
+    'R6: stray items are asked about after the old key, and not at all where that one is valid: the tries of the day are left',
+    async () => {
+      const it = await owing(keychain);
+      await it.checkInAndDie({ name: changing, when: 'before' });
+      for (const [name, password] of [
+        ['00000000-0000-4000-8000-000000000001', 'ZZZZ-YYYY-XXXX-WWWW-VVVV-UUUU'],
+        ['before-00000000-0000-4000-8000-000000000002', 'AAAA-BBBB-CCCC-DDDD-EEEE-FFFF'],
+      ])
+        await it.mac.keytar('job').setPassword('io.sparekey.agent', `recovery-key:${it.mac.state.hardwareUuid}:${name}`, password ?? '');
+      it.pass(120);
+      await it.checkIn();
+      expect([wrong(it), it.journal().rotation]).toEqual([0, null]);
+      expect(await endings(it)).toEqual(['not-changed', 'done']);
+      expect(await items(it)).toMatchObject([{ password: it.mac.recoveryKey }]);
+    },
+    slow,
+  );
+
+  test(
+    'R9, R11: where the old key is refuted the stray items have their turn: the one that opens the Mac is found and held',
+    async () => {
+      const it = await owing(keychain);
+      await it.checkInAndDie({ name: changing, when: 'before' });
+      it.mac.change((state) => {
+        state.disk.recoveryKey = 'ZZZZ-YYYY-XXXX-WWWW-VVVV-UUUU';
+      });
+      const account = `recovery-key:${it.mac.state.hardwareUuid}:00000000-0000-4000-8000-000000000001`;
+      await it.mac.keytar('job').setPassword('io.sparekey.agent', account, 'ZZZZ-YYYY-XXXX-WWWW-VVVV-UUUU');
+      expect(await untilResolved(it, 13 * 3600)).toBeLessThan(5);
+      expect(wrong(it)).toBe(2);
+      expect(await it.heldKey()).toBe('ZZZZ-YYYY-XXXX-WWWW-VVVV-UUUU');
+      expect(await items(it)).toMatchObject([{ password: it.mac.recoveryKey }]);
     },
     slow,
   );

@@ -12,7 +12,7 @@ import { openToRead } from './server-sweep/receipts.ts';
 
 /*
  * The backend is restored from a backup that is older than the last receipts. It cannot know what it has forgotten; each
- * Mac keeps its last sealed envelopes until a later key is held and proved, and brings them again by itself (rules 3.2, 5.1, 8.5).
+ * Mac keeps its last sealed envelopes until a later key is held and proved, and brings them again by itself.
  */
 
 const day = 24 * 3600;
@@ -46,7 +46,7 @@ async function untilHeld(it: Given): Promise<void> {
 
 const record = (it: Given, key: string | null) => it.storedKeys().then((keys) => keys.includes(key ?? ''));
 
-test('5.2: while the backend cannot store, a Mac keeps the sealed envelope of its new key, and delivers it once it can', async () => {
+test('while the backend cannot store, a Mac keeps the sealed envelope of its new key, and delivers it once it can', async () => {
   const it = await given();
   await ready(it);
   it.pass(day + 60);
@@ -68,7 +68,7 @@ test('5.2: while the backend cannot store, a Mac keeps the sealed envelope of it
   expect(it.journal().outbox).toEqual([]);
 });
 
-test('8.5: seven Macs and a backup older than their last receipts: each brings its key again, and the one that opens it is held and proved', async () => {
+test('seven Macs and a backup older than their last receipts: each brings its key again, and the one that opens it is held and proved', async () => {
   const folder = mkdtempSync(join(tmpdir(), 'redelivery-'));
   try {
     const [idle, once, twice, changing, begun, shown] = [await given(), await given(), await given(), await given(), await given(), await given()];

@@ -159,6 +159,20 @@ describe('not moved yet', () => {
     expect(await ofMac(it, name)).toMatchObject({ state: 'moved' });
   });
 
+  test('our payload and our file are there already: a `true` of before the start moves no Mac, the next one does', async () => {
+    const it = await given({ macos: '15.7.3', settings: { pilot: true } });
+    await it.settle();
+    await runs(it, 60, 60);
+    expect(await it.custodyOf()).toMatchObject({ state: 'held', provedAt: expect.any(String) });
+    it.pass(3600);
+    const name = await begun(it);
+    await it.checkIn();
+    expect(await ofMac(it, name)).toMatchObject({ state: 'proving', because: expect.stringMatching(/asked about/) });
+    await runs(it, day, 700);
+    expect(await ofMac(it, name)).toMatchObject({ state: 'moved' });
+    expect(await rotationsOf(it)).toEqual([]);
+  });
+
   test('settings that still name the MDM keep it from being moved, and are said', async () => {
     const it = await imported({ settings: { escrowOwner: 'mdm', rotator: 'mdm' } });
     const plan = await ringPlan(it.backend, { name: 'settings', macs: [it.mac.state.serial], actor: operator });
@@ -239,7 +253,7 @@ describe('held back, and let go', () => {
     await runs(it, day, 700);
     expect(it.mac.recoveryKey).not.toBe(before);
     expect(await rotationsOf(it)).toEqual([{ state: 'done', because: 'ordered', escrow_payload: 'foreign' }]);
-    expect(await report(it, name)).toMatchObject({ state: 'rolled-back', counts: { left: 1 } });
+    expect(await report(it, name)).toMatchObject({ state: 'dropped', counts: { left: 1 } });
     await expect(it.custody.rings.drop({ mac: it.mac.state.serial, reason: 'again', actor: operator })).rejects.toMatchObject({ code: 'NOT_FOUND' });
   });
 

@@ -17,7 +17,7 @@ const revoke = (server: GivenServer, enrolmentId: string) =>
   server.store.write((tx) => tx.updateTable('enrolment').set({ status: 'revoked', status_at: server.clock.now() }).where('id', '=', enrolmentId).execute());
 
 describe('what a Mac is told', () => {
-  test('5.4: alarms about its deliveries are for the admin; a Mac sees only those that stop it', async () => {
+  test('alarms about its deliveries are for the admin; a Mac sees only those that stop it', async () => {
     const { server, mac } = await given();
     await mac.escrowed();
     const envelope = mac.seal(newKey());
@@ -31,7 +31,7 @@ describe('what a Mac is told', () => {
     await server.close();
   });
 
-  test('7.4: an alarm that only a replacement can end does not keep the Mac from replacing', async () => {
+  test('an alarm that only a replacement can end does not keep the Mac from replacing', async () => {
     const { server, mac } = await given();
     const { recordId } = await mac.escrowed();
     const [order] = (await mac.checkIn()).proofOrders;
@@ -45,7 +45,7 @@ describe('what a Mac is told', () => {
     await server.close();
   });
 
-  test('5.4: a key that nobody has opened yet is not opened by asking for a grant', async () => {
+  test('a key that nobody has opened yet is not opened by asking for a grant', async () => {
     const { server, mac } = await given();
     await mac.checkIn();
     server.escrow.answers = false;
@@ -136,7 +136,7 @@ describe('whoever is enrolled as the same Mac', () => {
     await server.close();
   });
 
-  test('6.7: a second enrolment of a Mac is confirmed by policy a day after the first went silent, never beside one that is alive or was revoked', async () => {
+  test('a second enrolment of a Mac is confirmed by policy a day after the first went silent, never beside one that is alive or was revoked', async () => {
     const { server, first, second } = await withOther();
     const confirmed = async () =>
       (await server.store.db.selectFrom('enrolment').select('confirmed').where('id', '=', second.id).executeTakeFirstOrThrow()).confirmed;
@@ -169,7 +169,7 @@ describe('grants and begins, asked again', () => {
     await server.close();
   });
 
-  test('7.2: a repeated grant is none any more when the key was shown meanwhile, or is the key no more', async () => {
+  test('a repeated grant is none any more when the key was shown meanwhile, or is the key no more', async () => {
     const { server, mac } = await given();
     const { recordId } = await mac.escrowed();
     const [order] = (await mac.checkIn()).proofOrders;
@@ -184,7 +184,7 @@ describe('grants and begins, asked again', () => {
     await server.close();
   });
 
-  test('4.1: a begin that is repeated after the key was shown has to wait like any other', async () => {
+  test('a begin that is repeated after the key was shown has to wait like any other', async () => {
     const { server, mac } = await given();
     await mac.escrowed();
     const debtIds = [await mac.owe('used')];
@@ -196,7 +196,7 @@ describe('grants and begins, asked again', () => {
     await server.close();
   });
 
-  test('7.3: proof orders of Macs that never come back put no others off', async () => {
+  test('proof orders of Macs that never come back put no others off', async () => {
     const { server, mac } = await given({ grantsPerHour: 2 });
     for (let i = 0; i < 5; i += 1) await (await server.newMac()).escrowed();
     server.wall.pass(2 * day);
@@ -255,7 +255,7 @@ describe('answers of macOS that come late', () => {
     await server.close();
   });
 
-  test('5.1: an uptime that no Mac has is refused, because times are reckoned from it', async () => {
+  test('an uptime that no Mac has is refused, because times are reckoned from it', async () => {
     const { server, mac } = await given();
     const body = { facts: mac.facts(), offers: [], debts: [], proofs: [], endings: [], rotation: null, exhausted: false, problems: [] };
     expect(checkInRequest.safeParse(body).success).toBe(true);
@@ -264,7 +264,7 @@ describe('answers of macOS that come late', () => {
   });
 });
 
-describe('8.3: whoever can write the database', () => {
+describe('whoever can write the database', () => {
   test('cannot have a quarantined envelope opened by calling it a candidate', async () => {
     const { server, mac } = await given();
     const secret = newKey();

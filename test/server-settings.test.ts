@@ -9,8 +9,9 @@ import { folderPaths } from '../server/data-folder.ts';
 import { networkOf, tokenBuckets } from '../server/limits.ts';
 import { silentLog } from '../server/log.ts';
 import { makeNonce, nonceSeconds, readNonce } from '../server/nonce.ts';
-import { checkDataFolder, serve } from '../server/serve.ts';
-import { checkSettings } from '../server/settings.ts';
+import { serve } from '../server/serve.ts';
+import { checkDataFolder } from '../server/serve-check.ts';
+import { checkSettings, operatorName } from '../server/settings.ts';
 import { deviceIdentity, freePort } from './given-server.ts';
 import { makeDataFolder, passphrase } from './made-backend.ts';
 import { scratch } from './scratch.ts';
@@ -96,7 +97,7 @@ describe('the start', () => {
     expect(detail).toContain('x.pem');
   });
 
-  test('a server that can open nothing may promise no grants (rules 7.6)', async () => {
+  test('a server that can open nothing may promise no grants', async () => {
     expect(problemOf(() => checkDataFolder(dir, false)).detail).toContain('keys.grants');
     const undo = changed((settings) => Object.assign(settings, { keys: { grants: 'never' } }));
     expect(() => checkDataFolder(dir, false)).not.toThrow();
@@ -106,11 +107,11 @@ describe('the start', () => {
     undo();
   });
 
-  test('a folder that is none, a wrong passphrase and a port in use have their own words', async () => {
+  test('a folder that is none, a wrong passphrase and a folder that is served already have their own words', async () => {
     expect(problemOf(() => checkDataFolder(join(dir, 'not-there'), true)).code).toBe('DATA_FOLDER_MISSING');
     await expect(serve({ dir, passphrase: 'something else', log: silentLog })).rejects.toMatchObject({ code: 'PASSPHRASE_WRONG' });
     const first = await serve({ dir, passphrase, log: silentLog });
-    await expect(serve({ dir, passphrase, log: silentLog })).rejects.toMatchObject({ code: 'PORT_IN_USE' });
+    await expect(serve({ dir, passphrase, log: silentLog })).rejects.toMatchObject({ code: 'BEING_SERVED' });
     await first.stop();
   });
 
@@ -145,7 +146,7 @@ describe('the serial in a certificate', () => {
   });
 });
 
-describe('nonces (rules 6.2)', () => {
+describe('nonces', () => {
   const secret = Buffer.alloc(32, 1);
   test('are good for five minutes, for one purpose, and under one secret', () => {
     const nonce = makeNonce(secret, 'enrol', 1_000_000);
@@ -173,4 +174,13 @@ test('an IPv6 subscriber counts as one, an IPv4 address as itself', () => {
   expect(networkOf('::1')).toBe('0:0:0:0');
   expect(networkOf('::ffff:192.0.2.7')).toBe('192.0.2.7');
   expect(networkOf('192.0.2.7')).toBe('192.0.2.7');
+});
+
+test('a command is by the person behind sudo, else by its user, and by the number of a user who has no name, as in a container', () => {
+  const nameless = () => {
+    throw new Error('uv_os_get_passwd returned ENOENT');
+  };
+  expect(operatorName(nameless, { SUDO_USER: 'ada' })).toBe('ada');
+  expect(operatorName(() => 'sparekey', {})).toBe('sparekey');
+  expect(operatorName(nameless, {})).toBe(`uid-${process.getuid?.()}`);
 });

@@ -34,7 +34,7 @@ beforeAll(async () => {
   });
 });
 
-test('8.4: after three kills under load every receipt that a Mac ever got is there, delivered again it is the same record, and nothing is there by halves', () => {
+test('after three kills under load every receipt that a Mac ever got is there, delivered again it is the same record, and nothing is there by halves', () => {
   const { kills, missing, halfRows: halves, auditBroken, surprises } = swept;
   expect({ kills, missing, halves, auditBroken, surprises }).toEqual({ kills: 3, missing: [], halves: [], auditBroken: 0, surprises: [] });
   expect(swept.receipts).toBeGreaterThan(20);

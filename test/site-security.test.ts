@@ -451,7 +451,7 @@ describe('between the check of a request and its act', () => {
       .map((what) => [what, path, fields] as const),
   );
 
-  test('8.1: whoever is signed out, disabled or no longer its person does nothing more', async () => {
+  test('whoever is signed out, disabled or no longer its person does nothing more', async () => {
     await freshly(owner);
     await it.assign(owner);
     const page = await owner.client.get(`/macs/${macId}/key`);

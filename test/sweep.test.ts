@@ -54,7 +54,7 @@ describe('the agent dies at any instruction, and once more while it recovers', (
       expect([kind, names.some((name) => name.startsWith(kind))]).toEqual([kind, true]);
   });
 
-  test('2.2: dead with the new key sealed, under somebody else’s payload: macOS’s other file is our own doing, and custody is `held` again', async () => {
+  test('dead with the new key sealed, under somebody else’s payload: macOS’s other file is our own doing, and custody is `held` again', async () => {
     const sealed = await sweep('disclosed, foreign payload', {
       second: 0,
       where: ({ name }, at, all) => name === 'ask deliver' && all.findIndex((one) => one.name === name) === at,

@@ -260,7 +260,7 @@ export async function given(options: GivenOptions = {}) {
     turnClock: (seconds: number) => turnClock(mac, seconds),
     order: async (more: { withoutLogin?: boolean; overrideHold?: boolean } = {}) =>
       backend().custody.orderRotation({ macId: await macId(), actor: operator, reason: 'a test', ...more }),
-    request: (kind: 'rotate' | 'check-in', id: string) => ask(realDisk(mac.root), { id, kind, reason: kind === 'rotate' ? 'a test' : null }),
+    request: (kind: 'rotate' | 'check-in' | 'look', id: string) => ask(realDisk(mac.root), { id, kind, reason: kind === 'rotate' ? 'a test' : null }),
     /** A user is at the console for longer than the settle time, and the agent has seen it. */
     async settle(): Promise<void> {
       await checkIn();

@@ -16,7 +16,7 @@ let here: string;
 beforeAll(async () => {
   it = await givenPortal({ people });
   await it.settle();
-  // The Mac was given its key to check it: it is given none to replace it within a day (rules 7.3).
+  // The Mac was given its key to check it: it is given none to replace it within a day.
   await it.checkIn();
   macId = await it.macId();
   here = `/macs/${macId}`;

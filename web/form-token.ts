@@ -47,7 +47,7 @@ export function checkFormToken(secret: Uint8Array, binding: FormBinding, token: 
   if (!read || !timingSafeEqual(read.mac, seal(secret, binding, read.payload)) || at > read.expiresAt) throw new Problem('FORM_REFUSED');
 }
 
-/** Once and never again, in the transaction of its act (rules 8.1). Throws `FORM_SPENT`. */
+/** Once and never again, in the transaction of its act. Throws `FORM_SPENT`. */
 export async function spendForm(tx: Tx, visit: Visit, at: number): Promise<void> {
   const token = visit.form[tokenField] ?? '';
   const read = readToken(token);

@@ -106,7 +106,7 @@ export function createSite(ground: SitesGround, options: SiteOptions = {}): Site
       language: chooseLanguage(cookies[languageCookie], request.headers['accept-language']),
       session,
       cookies: pageCookies,
-      network: networkOf(request.ip),
+      network: networkOf(ground.http.addressOf(request)),
       browser: browserName(request.headers['user-agent']),
       requestId: request.id,
       at,
@@ -163,7 +163,7 @@ export function createSite(ground: SitesGround, options: SiteOptions = {}): Site
   }
 
   function limit(request: FastifyRequest): void {
-    const wait = buckets.sent.take(networkOf(request.ip));
+    const wait = buckets.sent.take(networkOf(ground.http.addressOf(request)));
     if (wait !== null) throw new Problem('TOO_MANY_REQUESTS', undefined, { retryAfterSeconds: wait });
   }
 

@@ -28,7 +28,9 @@ export async function parsePlist(text: string | Uint8Array): Promise<unknown | n
 }
 
 const tag = /<(\/?)(plist|dict|array|key|string|integer|real|true|false|date|data)(?:\s{1,8}version="[0-9.]{1,8}")?\s{0,8}(\/?)>/y;
-const declaration = /^<\?xml version=[^<>?]{0,200}\?>/;
+/** As XML has it: of any other the parser would complain on standard error. */
+const declaration =
+  /^<\?xml\s{1,8}version=(?:"1\.[01]"|'1\.[01]')(?:\s{1,8}encoding=(?:"[A-Za-z][\w.-]{0,40}"|'[A-Za-z][\w.-]{0,40}'))?(?:\s{1,8}standalone=(?:"(?:yes|no)"|'(?:yes|no)'))?\s{0,8}\?>/;
 const documentType = /<!DOCTYPE plist(?: PUBLIC "[^<>"]{0,100}"| SYSTEM)? "[^<>"]{0,200}">|<!DOCTYPE plist>/y;
 
 /** Apple's elements and nothing else, each closed in its order, in one root, within bounds. One pass, whatever it holds. */

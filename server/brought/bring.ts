@@ -1,20 +1,21 @@
 import { createHash, randomUUID } from 'node:crypto';
-import { sealerFor } from '../../protocol/envelope.ts';
+import { sealerWithBlock } from '../../protocol/envelope.ts';
 import { Problem } from '../../protocol/problems.ts';
 import { audit } from '../audit.ts';
 import type { CustodyParts } from '../custody-parts.ts';
 import type { EscrowCertificate, Tx } from '../parts.ts';
 import { type BroughtRow, broughtById, broughtFor, broughtWithEnvelope, broughtWithKey, insertBrought, updateBrought } from '../store/brought.ts';
-import { recordById, recordWithKey, updateRecord } from '../store/keys.ts';
+import { recordWithKey } from '../store/keys.ts';
 import { macsWithSerial } from '../store/macs.ts';
+import { alsoOf, sayAgain } from './again.ts';
+import { claimBlocks } from './blocks.ts';
 import { type Bringing, type Brought, mostPerAct } from './bringing.ts';
-import { broughtMac } from './row.ts';
+import { closeTasksByBrought } from './new-key.ts';
+import { refill } from './refill.ts';
+import { broughtMac, isBroughtWhole, raiseTampered } from './row.ts';
 import { settleSerial, whoseSerial } from './settle.ts';
-import { type BroughtTrust, isBroughtRecord, isUnverified, mdmSources, recordSource, sourceNames } from './sources.ts';
-import { closeTasksByNewKey, markCopyFresh } from './tasks.ts';
-
-/** The weightier word counts for a key that came twice. */
-const weight: readonly BroughtTrust[] = ['none', 'header', 'device', 'mdm', 'admin'];
+import { type BroughtTrust, isUnverified, mdmSources, sourceNames } from './sources.ts';
+import { markCopyFresh } from './tasks.ts';
 
 /** Of one serial number that nobody has proved or refuted: what a program makes up must not fill the disk. */
 const mostWaiting: Record<BroughtTrust, number> = { none: 3, header: 3, device: 16, mdm: 32, admin: 64 };
@@ -77,13 +78,30 @@ async function keep(parts: CustodyParts, tx: Tx, at: number, bringing: Bringing)
   const twins = bringing.envelope ? await broughtWithEnvelope(tx, sealed.id) : [];
   if (twins.some((twin) => twin.serial !== serial)) return refused('the same envelope was brought for another serial number');
   const before = (fingerprint === null ? undefined : await broughtWithKey(tx, serial, fingerprint)) ?? twins[0];
-  if (before) return again(parts, tx, at, before, bringing, fingerprint);
-  const waiting = (await broughtFor(tx, serial)).filter(({ state, trust }) => (state === 'waiting' || state === 'aside') && trust === bringing.trust);
-  if (waiting.length >= mostWaiting[bringing.trust]) {
-    const because = `${waiting.length} keys of this kind wait for this serial number already`;
-    await audit(tx, { at, actor: bringing.actor, act: 'brought.refused', details: { serial, source: bringing.source, trust: bringing.trust, because } });
-    return refused(because);
+  const claim = () => claimBlocks(tx, { envelopeId: sealed.id, blocks: sealed.blocks, isNew: !bringing.envelope }, serial, bringing.trust);
+  if (before && !isBroughtWhole(parts.secrets, before)) {
+    await raiseTampered(parts, tx, at, before);
+    return refused('what was brought of it before is not as it was written: look at the alarm', before.mac_id);
   }
+  if (before?.bytes === null) {
+    const taken = await claim();
+    if (taken !== null) return refused(taken);
+    const full = await refill(parts, tx, at, before, sealed, bringing.actor);
+    return (await sayAgain(parts, tx, at, full, bringing, fingerprint)) ?? full;
+  }
+  if (before) {
+    const known: Brought = { fate: 'known', keyId: before.id, macId: before.mac_id, because: `it was brought before: ${before.state_because}` };
+    return (await sayAgain(parts, tx, at, before, bringing, fingerprint)) ?? known;
+  }
+  const room = await roomFor(tx, serial, bringing);
+  if (typeof room === 'string') {
+    await audit(tx, { at, actor: bringing.actor, act: 'brought.refused', details: { serial, source: bringing.source, trust: bringing.trust, because: room } });
+    return refused(room);
+  }
+  const taken = await claim();
+  if (taken !== null) return refused(taken);
+  // Only for one that is kept.
+  if (room.goes) await pushOut(tx, at, room.goes);
   const { source, trust, runId, madeAt, actor } = bringing;
   const names = { id: randomUUID(), serial, envelope_id: sealed.id, recipient: sealed.recipient, fingerprint, source, trust };
   const row: BroughtRow = {
@@ -94,12 +112,16 @@ async function keep(parts: CustodyParts, tx: Tx, at: number, bringing: Bringing)
     made_at: madeAt,
     brought_at: at,
     brought_by: actor,
+    device_id: bringing.deviceId ?? null,
     state: 'waiting',
     state_at: at,
     state_because: 'it has just come',
     mac_id: null,
     record_id: null,
     disclosed_at: null,
+    maybe_shown_at: null,
+    counts_from: at,
+    ...alsoOf(bringing),
   };
   await insertBrought(tx, row);
   const [mac] = await macsWithSerial(tx, serial);
@@ -110,68 +132,62 @@ async function keep(parts: CustodyParts, tx: Tx, at: number, bringing: Bringing)
     macId: mac?.id ?? null,
     details: { keyId: row.id, serial, source, trust, runId, madeAt, envelopeId: sealed.id, opened: fingerprint !== null },
   });
-  await closeTasksByNewKey(tx, at, { serial, trust, madeAt });
+  await closeTasksByBrought(tx, at, row, true);
   return row;
+}
+
+/**
+ * Where as many wait as may: of what an MDM, a Mac or an admin says the oldest goes, because what came last is the likeliest.
+ * What is nobody's word pushes nothing out; a device of the MDM only what it alone has said, because it may say any serial number.
+ * Says why there is no room, or which one goes.
+ */
+async function roomFor(tx: Tx, serial: string, { trust, madeAt, ours, deviceId }: Bringing): Promise<string | { goes: BroughtRow | null }> {
+  const waiting = (await broughtFor(tx, serial)).filter(
+    (row) => (row.state === 'waiting' || row.state === 'aside') && row.trust === trust && (isUnverified(trust) || row.device_id === (deviceId ?? null)),
+  );
+  if (waiting.length < mostWaiting[trust]) return { goes: null };
+  const full = `${waiting.length} keys of this kind wait for this serial number already`;
+  if (isUnverified(trust)) return full;
+  // One that a person was shown is remembered.
+  const oldest = waiting.findLast((row) => row.disclosed_at === null);
+  if (oldest && !ours && (madeAt ?? 0) < (oldest.made_at ?? 0)) return `${full}, and all of them are newer`;
+  return { goes: oldest ?? null };
+}
+
+async function pushOut(tx: Tx, at: number, oldest: BroughtRow): Promise<void> {
+  const because = 'newer keys of this kind came for this serial number';
+  await updateBrought(tx, oldest.id, { state: 'withdrawn', state_at: at, state_because: because, bytes: null });
+  const details = { keyId: oldest.id, serial: oldest.serial, was: oldest.state, state: 'withdrawn', because };
+  await audit(tx, { at, actor: 'server', act: 'brought.settled', macId: oldest.mac_id, details });
 }
 
 interface Sealed {
   bytes: Uint8Array;
   id: string;
   recipient: string;
+  /** SHA-256 of each encryptedKey block. */
+  blocks: readonly string[];
 }
 
+const sha256 = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex');
+
 function seal(parts: CustodyParts, { key, envelope }: Bringing): Sealed | null {
-  const named = (bytes: Uint8Array, recipient: string): Sealed => ({ bytes, recipient, id: createHash('sha256').update(bytes).digest('hex') });
   if (envelope) {
+    const { bytes, recipient, blocks } = envelope;
     // The caller has looked whose it is; what names none of our certificates would be a key that nobody here can ever open.
-    if (!parts.certificates.some(({ digest }) => digest === envelope.recipient)) throw new Problem('FOREIGN_RECIPIENT');
-    return named(envelope.bytes, envelope.recipient);
+    if (!parts.certificates.some(({ digest }) => digest === recipient)) throw new Problem('FOREIGN_RECIPIENT');
+    return { bytes, recipient, blocks, id: sha256(bytes) };
   }
   const [newest] = parts.certificates;
   if (!key || !newest) return null;
-  const sealer = sealers.get(newest) ?? sealerFor(newest.der);
+  const sealer = sealers.get(newest) ?? sealerWithBlock(newest.der);
   sealers.set(newest, sealer);
-  return named(sealer(key), newest.digest);
+  const { bytes, block } = sealer(key);
+  return { bytes, recipient: newest.digest, blocks: [sha256(block)], id: sha256(bytes) };
 }
 
 /** The certificates of a backend are read once. */
-const sealers = new WeakMap<EscrowCertificate, ReturnType<typeof sealerFor>>();
-
-/** The same key for the same serial number: nothing is stored twice; a weightier word makes it count for more. */
-async function again(
-  parts: CustodyParts,
-  tx: Tx,
-  at: number,
-  before: BroughtRow,
-  { trust, source, runId, madeAt, actor }: Bringing,
-  fingerprint: string | null,
-): Promise<BroughtRow | Brought> {
-  const isWeightier = weight.indexOf(trust) > weight.indexOf(before.trust);
-  const newer = madeAt !== null && madeAt > (before.made_at ?? 0) ? { made_at: madeAt } : {};
-  if (isWeightier || (before.fingerprint === null && fingerprint !== null)) {
-    const names = { ...before, ...(isWeightier ? { trust, source } : {}), fingerprint: before.fingerprint ?? fingerprint };
-    const now = { trust: names.trust, source: names.source, fingerprint: names.fingerprint, row_mac: broughtMac(parts.secrets, names) };
-    await updateBrought(tx, before.id, { ...now, ...newer, ...(isWeightier ? { run_id: runId, brought_by: actor } : {}) });
-    await audit(tx, {
-      at,
-      actor,
-      act: 'brought.again',
-      macId: before.mac_id,
-      details: { keyId: before.id, serial: before.serial, source, trust, was: before.trust, runId },
-    });
-    if (isWeightier) await vouch(tx, before, { trust, source });
-    return { ...before, ...now };
-  }
-  if (newer.made_at !== undefined) await updateBrought(tx, before.id, newer);
-  return { fate: 'known', keyId: before.id, macId: before.mac_id, because: `it was brought before: ${before.state_because}` };
-}
-
-/** A stranger brought it first, and now somebody answers for it: its record counts from now on. */
-async function vouch(tx: Tx, { record_id: recordId }: BroughtRow, { trust, source }: Pick<Bringing, 'trust' | 'source'>): Promise<void> {
-  const record = recordId === null ? undefined : await recordById(tx, recordId);
-  if (!record || !isBroughtRecord(record.source)) return;
-  await updateRecord(tx, record.id, { source: recordSource(source), ...(isUnverified(trust) ? {} : { unverified: 0 }) });
-}
+const sealers = new WeakMap<EscrowCertificate, ReturnType<typeof sealerWithBlock>>();
 
 async function fateOf(tx: Tx, id: string): Promise<Brought> {
   const row = await broughtById(tx, id);

@@ -15,6 +15,10 @@ export interface Bringing {
   /** When its source says that it was escrowed: a claim, milliseconds. */
   madeAt: number | null;
   actor: string;
+  /** As the MDM calls the device that says it. */
+  deviceId?: string;
+  /** macOS made it because we asked: it is never refused, however many wait. */
+  ours?: true;
 }
 
 export interface Brought {

@@ -5,6 +5,7 @@ import { type CommandResult, oneLine, printable, table, when } from '../command.
 import { type BroughtFilter, type BroughtRow, countBrought } from '../store/brought.ts';
 import { allMacs } from '../store/macs.ts';
 import { allTasks, oldCopies, openTasks } from '../store/tasks.ts';
+import type { Clearing } from './clear.ts';
 import { type BroughtLine, broughtList } from './lines.ts';
 
 const states: readonly BroughtRow['state'][] = ['waiting', 'aside', 'offered', 'known', 'refuted', 'withdrawn'];
@@ -17,6 +18,20 @@ export async function brought(backend: Backend, filter: { [name in keyof Brought
   const text = keys.length === 0 ? 'no key was brought by others' : table(['serial', 'state', 'source', 'by', 'made', 'brought', 'because', 'id'], rows);
   return { json: { keys }, text };
 }
+
+/** `confirm` throws where a person does not want it. */
+export async function clearBrought(
+  backend: Backend,
+  { confirm, ...clearing }: Clearing & { confirm: (question: string) => Promise<void> },
+): Promise<CommandResult> {
+  const would = await backend.custody.clearStrangers({ ...clearing, dryRun: true });
+  if (would.withdrawn === 0) return { json: { cleared: 0, kept: would.kept }, text: `there is nothing to clear${stay(would.kept)}` };
+  await confirm(`${would.withdrawn} key(s) for which nobody answers go${would.kept > 0 ? `, and ${would.kept} stay` : ''}.`);
+  const { withdrawn, kept } = await backend.custody.clearStrangers(clearing);
+  return { json: { cleared: withdrawn, kept }, text: `${withdrawn} key(s) cleared${stay(kept)}` };
+}
+
+const stay = (kept: number): string => (kept > 0 ? `; ${kept} stay: their Macs have proved them, or are asked about them now` : '');
 
 const stateOf = ({ state, provedAt }: BroughtLine): string => (provedAt !== null && state !== 'refuted' ? `${state}, proved` : state);
 

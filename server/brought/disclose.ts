@@ -1,22 +1,24 @@
+import type { Kysely } from 'kysely';
 import { Problem } from '../../protocol/problems.ts';
 import type { RecoveryKey } from '../../protocol/recovery-key.ts';
 import { raise } from '../alarms.ts';
-import { audit } from '../audit.ts';
+import { audit, broughtShown } from '../audit.ts';
 import type { CustodyParts } from '../custody-parts.ts';
-import { rowsOf } from '../custody-state.ts';
+import { lastFacts, rowsOf } from '../custody-state.ts';
 import type { Tx } from '../parts.ts';
 import { type BroughtRow, broughtFor, updateBrought } from '../store/brought.ts';
-import { macsWithSerial } from '../store/macs.ts';
+import { type Mac, macsWithSerial } from '../store/macs.ts';
+import type { Tables } from '../tables.ts';
 import { isBroughtWhole } from './row.ts';
-import { broughtShown } from './shown.ts';
+import { isKnownMac } from './serial.ts';
 import { isUnverified } from './sources.ts';
-import { openTask } from './tasks.ts';
+import { onlyByMdm, openTask } from './tasks.ts';
 
 export interface BroughtDisclosing {
   serial: string;
   actor: string;
   reason: string;
-  /** Ids of brought keys that were shown and did not open the Mac. */
+  /** Ids of brought keys, and of the Mac's own, that were shown and did not open the Mac. */
   refused?: readonly string[];
 }
 
@@ -29,45 +31,79 @@ export interface BroughtDisclosed {
   broughtAt: number;
   /** How many more there are if this one is refused. */
   others: number;
-  /** Until when somebody has to have it replaced. */
-  dueAt: number;
+  /** Until when somebody has to have it replaced at the MDM; null where the Mac's agent replaces it once it has said `true` to it. */
+  dueAt: number | null;
+  /** Macs that only claim this serial number, and have keys of their own: whoever means one of them names it by its id. */
+  claimers: string[];
 }
 
 /**
- * Shows a key that others had and of which nothing here was ever proved: of a Mac without agent, or one that waits to be
- * confirmed. As for any disclosure (rules 8.1) the audit is written first; nobody but the MDM can replace it, so a task is
- * opened for whoever works there.
+ * Shows a key that others had and of which nothing here was ever proved: of a Mac without agent, one that waits to be confirmed,
+ * or one all of whose own keys were refused. As for any disclosure the audit is written first; where nobody but the MDM
+ * can replace it, a task is opened for whoever works there.
  */
 export async function discloseBrought(parts: CustodyParts, disclosing: BroughtDisclosing): Promise<BroughtDisclosed> {
   const { actor, reason, refused = [] } = disclosing;
   if (reason.trim() === '') throw new Problem('REASON_MISSING');
   const serial = disclosing.serial.trim().toUpperCase();
   const shown = await parts.act(async (tx, at) => {
-    const macs = await macsWithSerial(tx, serial);
-    const mac = macs.find((one) => one.serial_proved === 1) ?? macs[0];
-    const all = await showable(tx, serial);
+    const { mac, living, claimers } = await macsOf(tx, serial);
+    const all = (await showable(tx, serial)).filter(({ state }) => living.length === 0 || state === 'waiting' || state === 'aside');
     const open = all.filter(({ id }) => !refused.includes(id));
     const [row] = open;
     if (!row) throw new Problem('KEY_UNKNOWN', all.length > 0 ? 'every key that was brought for it was refused' : await whyNone(tx, serial));
-    if (mac && (await rowsOf(tx, mac)).living.length > 0) throw new Problem('KEY_UNKNOWN', 'this Mac has keys of its own: they are asked for first');
-    await updateBrought(tx, row.id, { disclosed_at: at });
+    if (living.some((id) => !refused.includes(id))) throw new Problem('KEY_UNKNOWN', 'this Mac has keys of its own: they are asked for first');
+    await updateBrought(tx, row.id, { disclosed_at: at, maybe_shown_at: null });
     const details = { keyId: row.id, serial, source: row.source, state: row.state, reason, refused };
     await audit(tx, { at, actor, act: broughtShown, macId: mac?.id ?? null, details });
-    const task = await openTask(parts, tx, at, { serial, macId: mac?.id ?? null, because: 'its key was shown, and no agent of this Mac can replace it' });
-    return { row, macId: mac?.id ?? null, dueAt: task.due_at, others: open.length - 1 };
+    // Without a key of its own here there is nothing that its agent could replace it with, whatever its settings say.
+    const notOurs = living.length === 0 ? 'no agent of this Mac can replace it' : onlyByMdm(mac && lastFacts(mac));
+    const because = `its key was shown, and ${notOurs}`;
+    const task = notOurs === null ? null : await openTask(parts, tx, at, { serial, macId: mac?.id ?? null, because });
+    return { row, macId: mac?.id ?? null, dueAt: task?.due_at ?? null, others: open.length - 1, claimers };
   });
-  const { row, macId, dueAt, others } = shown;
+  const { row, macId, dueAt, others, claimers } = shown;
   const key = await openBrought(parts, row, macId);
   if (typeof key === 'string') {
     await parts.act((tx, at) => audit(tx, { at, actor, act: 'brought.not-shown', macId, details: { keyId: row.id, serial, because: key } }));
     throw new Problem(key === 'no-opener' ? 'CANNOT_OPEN' : key === 'tampered' ? 'ROW_TAMPERED' : 'KEY_UNKNOWN', `brought key ${row.id}`);
   }
   parts.log.info('key-disclosed', { macId, keyId: row.id });
-  return { key, keyId: row.id, source: row.source, madeAt: row.made_at, broughtAt: row.brought_at, others, dueAt };
+  return { key, keyId: row.id, source: row.source, madeAt: row.made_at, broughtAt: row.brought_at, others, dueAt, claimers };
+}
+
+interface MacsOfSerial {
+  /** The one that has this number by more than its own word. */
+  mac: Mac | null;
+  /** Its own keys: they are asked for first. */
+  living: string[];
+  claimers: string[];
+}
+
+/** A Mac that only says that it has this number keeps nobody from the key that others had for it. */
+async function macsOf(db: Kysely<Tables>, serial: string): Promise<MacsOfSerial> {
+  const found: MacsOfSerial = { mac: null, living: [], claimers: [] };
+  const macs = await macsWithSerial(db, serial);
+  for (const mac of macs.toSorted((one, other) => other.serial_proved - one.serial_proved)) {
+    const own = (await rowsOf(db, mac)).living.map(({ id }) => id);
+    if (await isKnownMac(db, mac)) {
+      found.mac ??= mac;
+      found.living.push(...own);
+    } else if (own.length > 0) found.claimers.push(mac.id);
+  }
+  return found;
+}
+
+/** For a serial number as a person says it: whether what others brought for it comes before, or after, what a Mac of it has here. */
+export async function broughtBeside(db: Kysely<Tables>, serial: string): Promise<'first' | 'after' | null> {
+  const rows = await showable(db, serial);
+  const { living } = await macsOf(db, serial);
+  if (living.length === 0) return rows.length > 0 ? 'first' : null;
+  return rows.some(({ state }) => state === 'waiting' || state === 'aside') ? 'after' : null;
 }
 
 /** Somebody answers for it, and the Mac has not refused it. */
-const showable = async (tx: Tx, serial: string): Promise<BroughtRow[]> =>
+const showable = async (tx: Kysely<Tables>, serial: string): Promise<BroughtRow[]> =>
   (await broughtFor(tx, serial)).filter(({ bytes, trust, state }) => bytes !== null && !isUnverified(trust) && state !== 'refuted');
 
 async function whyNone(tx: Tx, serial: string): Promise<string> {

@@ -6,7 +6,7 @@ import { type CustodyParts, day } from '../custody-parts.ts';
 import type { ExportEntry } from '../formats/entry.ts';
 import type { Export } from '../formats/export.ts';
 import type { Tx } from '../parts.ts';
-import { doneAmong, endRun, type ImportRun, insertLines, insertRun, linesOfRun, runOf } from '../store/imports.ts';
+import { doneAmong, endRun, type ImportRun, insertLines, insertRun, linesOfRun, runById, runOf } from '../store/imports.ts';
 import { bring } from './bring.ts';
 import type { Bringing } from './bringing.ts';
 import { lookAtEnvelope } from './envelopes.ts';
@@ -100,6 +100,7 @@ function begin(parts: CustodyParts, { what, actor, reason }: Importing): Promise
 
 const end = (parts: CustodyParts, { actor }: Importing, runId: string): Promise<void> =>
   parts.act(async (tx, at) => {
+    await refuseWithdrawn(tx, runId);
     const counts = countFates(await linesOfRun(tx, runId));
     await endRun(tx, runId, at);
     await audit(tx, { at, actor, act: 'import.ended', details: { runId, ...counts } });
@@ -111,9 +112,15 @@ export function countFates(lines: readonly { fate: string }[]): Record<string, n
   return counts;
 }
 
+/** Asked in the very act that would go on: somebody may take the run back meanwhile. */
+async function refuseWithdrawn(tx: Tx, runId: string): Promise<void> {
+  if ((await runById(tx, runId))?.withdrawn_at != null) throw new Problem('IMPORT_WITHDRAWN', `import ${runId}`);
+}
+
 async function storeSettled(parts: CustodyParts, runId: string, settled: readonly LineFate[]): Promise<void> {
   for (let from = 0; from < settled.length; from += 1000)
     await parts.act(async (tx) => {
+      await refuseWithdrawn(tx, runId);
       const some = settled.slice(from, from + 1000);
       await store(tx, runId, some, await doneAmong(tx, runId, linesIn(some)));
     });
@@ -152,6 +159,7 @@ async function takeBatch(parts: CustodyParts, importing: Importing, runId: strin
 }
 
 async function takeReady(parts: CustodyParts, tx: Tx, at: number, runId: string | null, ready: readonly Ready[]): Promise<LineFate[]> {
+  if (runId !== null) await refuseWithdrawn(tx, runId);
   // Another process may have gone on with the same run meanwhile.
   const done =
     runId === null

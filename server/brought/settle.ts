@@ -5,16 +5,19 @@ import { audit } from '../audit.ts';
 import { type CustodyParts, day } from '../custody-parts.ts';
 import { isFileOurs as isOurs, lastFacts } from '../custody-state.ts';
 import type { Tx } from '../parts.ts';
-import { type BroughtRow, countUnverifiedRecords, openBroughtFor, updateBrought } from '../store/brought.ts';
-import { envelopeOfMac, envelopesAmong, type KeyRecord, keyBlocksAmong, recordById, recordsOfVolume, updateRecord } from '../store/keys.ts';
+import { type BroughtRow, broughtFor, countUnverifiedRecords, updateBrought } from '../store/brought.ts';
+import { disownEnvelope, type EnvelopeRow, envelopeOfMac, isOnVolume, type KeyRecord, recordById, recordsOfVolume, updateRecord } from '../store/keys.ts';
 import { type Mac, macById, macsWithSerial, updateMac } from '../store/macs.ts';
 import { activeEnrolmentsOf } from '../store/sessions.ts';
 import type { Tables } from '../tables.ts';
+import { whoseBlocks } from './blocks.ts';
 import { blocksOf } from './envelopes.ts';
 import { type Place, type Placed, placeOf } from './place.ts';
 import { isBroughtWhole } from './row.ts';
+import { isKnownMac } from './serial.ts';
 import { oweForShown } from './shown.ts';
 import { isBroughtRecord, isUnverified, recordSource } from './sources.ts';
+import { isAskedElsewhere, isGuess, isLeftBehind } from './volumes.ts';
 
 /** A stranger's word costs a Mac one proof in this time: two wrong keys of the five that a week allows. */
 const strangerEvery = 7 * day;
@@ -26,15 +29,25 @@ export type Whose = { mac: Mac; because: null } | { mac: Mac | null; because: st
  * had until an admin has confirmed its enrolment: otherwise whoever claims a serial number is given that Mac's key to prove.
  */
 export async function whoseSerial(tx: Kysely<Tables>, serial: string): Promise<Whose> {
-  const macs = await macsWithSerial(tx, serial);
-  const mac = macs.find((one) => one.serial_proved === 1) ?? macs[0];
-  if (!mac) return { mac: null, because: 'no Mac with this serial number has enrolled yet' };
+  const claiming: Mac[] = [];
+  // One that was revoked, or was set up anew, claims nothing any more: it keeps no key from the Mac that is left.
+  for (const one of await macsWithSerial(tx, serial)) if ((await activeEnrolmentsOf(tx, one.id)).length > 0) claiming.push(one);
+  const proved = claiming.find((one) => one.serial_proved === 1);
+  const confirmed: Mac[] = [];
+  for (const one of claiming) if (await isKnownMac(tx, one)) confirmed.push(one);
+  // Whoever merely claims it takes nothing from the one that an admin has confirmed; of two of those nobody knows which it is.
+  const [mac, ...more] = proved ? [proved] : confirmed.length > 0 ? confirmed : claiming;
+  if (!mac) return { mac: null, because: 'no Mac with this serial number is enrolled' };
   if (mac.serial_proved === 0) {
-    if (macs.length > 1) return { mac: null, because: 'more than one Mac says that it has this serial number' };
-    const confirmed = (await activeEnrolmentsOf(tx, mac.id)).some((enrolment) => enrolment.confirmed === 1);
-    if (!confirmed) return { mac, because: 'its Mac only claims this serial number: an admin confirms its enrolment first' };
+    if (more.length > 0) return { mac: null, because: 'more than one Mac says that it has this serial number' };
+    if (confirmed.length === 0) return { mac, because: 'its Mac only claims this serial number: an admin confirms its enrolment first' };
   }
   return mac.present_volume === null ? { mac, because: 'its Mac has not checked in yet' } : { mac, because: null };
+}
+
+/** Whether what others brought for its serial number may be this Mac's own by its own delivery. */
+export async function mayTakeBrought(db: Kysely<Tables>, who: { macId: string; serial: string; confirmed: boolean }): Promise<boolean> {
+  return who.confirmed && (await whoseSerial(db, who.serial.trim().toUpperCase())).mac?.id === who.macId;
 }
 
 /**
@@ -47,26 +60,36 @@ export async function settleBrought(parts: CustodyParts, tx: Tx, at: number, mac
 }
 
 export async function settleSerial(parts: CustodyParts, tx: Tx, at: number, serial: string): Promise<void> {
-  const open = await openBroughtFor(tx, serial);
-  if (open.length === 0) return;
-  for (const row of open.filter(({ state }) => state === 'offered')) await followRecord(tx, at, row);
+  const rows = await broughtFor(tx, serial);
+  if (rows.length === 0) return;
   const { mac, because } = await whoseSerial(tx, serial);
-  for (const row of open.filter(({ state }) => state !== 'offered')) {
+  const elsewhere = new Set<string>();
+  for (const row of rows) {
+    if (mac && because === null && (await isAskedElsewhere(tx, mac, row))) elsewhere.add(row.id);
+    else if (row.state === 'offered') await followRecord(tx, at, row);
+  }
+  for (const row of rows.filter(({ id, state }) => elsewhere.has(id) || state === 'waiting' || state === 'aside')) {
     if (!mac || because !== null) await change(tx, at, row, { state: 'waiting', because: because ?? '' }, null, null);
-    else await settleOne(parts, tx, at, mac, row);
+    else await settleOne(parts, tx, at, mac, row, elsewhere.has(row.id));
   }
 }
 
-async function settleOne(parts: CustodyParts, tx: Tx, at: number, mac: Mac, row: BroughtRow): Promise<void> {
+/** One that was asked about on another volume stays as it is while nothing would be asked about it here. */
+async function settleOne(parts: CustodyParts, tx: Tx, at: number, mac: Mac, row: BroughtRow, isElsewhere: boolean): Promise<void> {
   const records = await recordsOfVolume(tx, mac.id, mac.present_volume ?? '');
-  const same = records.find((record) => !isOther(record, row) && record.state !== 'quarantined');
+  const found = records.find((record) => !isOther(record, row) && record.state !== 'quarantined');
+  const same = found && (await isLeftBehind(tx, found)) ? undefined : found;
   const placed = placeOf(await placeNow(parts, tx, at, mac, row, records, same));
   if (placed.state === 'offered') return offer(parts, tx, at, mac, row);
-  if (!same || (placed.state !== 'known' && placed.state !== 'refuted')) return change(tx, at, row, placed, mac.id, null);
+  if (!same || (placed.state !== 'known' && placed.state !== 'refuted')) {
+    if (!isElsewhere) await change(tx, at, row, placed, mac.id, row.record_id);
+    return;
+  }
   // One more witness of the key that is here; a stranger's word is none.
-  const recordId = isUnverified(row.trust) ? same.id : ((await store(parts, tx, at, mac, row)) ?? same.id);
-  await change(tx, at, row, placed, mac.id, recordId);
-  await oweForShown(tx, at, mac, row, recordId);
+  const here = await envelopeOfMac(tx, mac.id, row.envelope_id);
+  if (!isUnverified(row.trust) && (!here || isEmpty(here))) await store(parts, tx, at, mac, row);
+  await change(tx, at, row, placed, mac.id, same.id);
+  await oweForShown(tx, at, mac, row, same.id);
 }
 
 /** What came of the proof that was due. */
@@ -131,7 +154,7 @@ async function placeNow(
 /** What macOS sealed at its last change of the key was delivered. */
 export async function isFileHere(db: Kysely<Tables>, mac: Mac): Promise<boolean> {
   const digest = lastFacts(mac)?.escrow.file?.digest;
-  return digest !== undefined && (await envelopesAmong(db, mac.id, [digest])).length > 0;
+  return digest !== undefined && (await isOnVolume(db, mac.id, mac.present_volume, digest));
 }
 
 /** What macOS sealed at its last change of the key is ours: the Mac delivers it, and it is asked about before what others had (C1). */
@@ -153,8 +176,8 @@ async function blocksToStore(parts: CustodyParts, tx: Tx, at: number, mac: Mac, 
   }
   if (row.bytes === null) return { because: 'its envelope is not here any more' };
   const blocks = blocksOf(row.bytes);
-  const isAnothers = (await keyBlocksAmong(tx, blocks)).some((block) => block.mac_id !== mac.id || block.envelope_id !== row.envelope_id);
-  return isAnothers ? { because: 'its sealed block came in another envelope' } : { blocks };
+  const whose = await whoseBlocks(tx, { envelopeId: row.envelope_id, blocks }, { macId: mac.id, serial: row.serial });
+  return whose === 'anothers' ? { because: 'its sealed block came in another envelope' } : { blocks };
 }
 
 /** It becomes a record of its Mac: K6, and K2 where the key is there already. */
@@ -163,9 +186,14 @@ async function offer(parts: CustodyParts, tx: Tx, at: number, mac: Mac, row: Bro
   if (recordId === null) return;
   // R9 was said in this very act, and what the Mac is offered for it comes after it.
   if (mac.exhausted_at === at) await updateMac(tx, mac.id, { exhausted_at: at - 1 });
-  await change(tx, at, row, { state: 'offered', because: 'its Mac is asked about it' }, mac.id, recordId);
+  const isHere = (await recordById(tx, recordId))?.volume === mac.present_volume;
+  const said = { state: 'known', because: 'it is the key of another volume of this Mac' } as const;
+  await change(tx, at, row, isHere ? { state: 'offered', because: 'its Mac is asked about it' } : said, mac.id, recordId);
   await oweForShown(tx, at, mac, row, recordId);
 }
+
+/** K9 took its bytes, and others bring them again. What the Mac itself delivered is its own. */
+const isEmpty = (envelope: EnvelopeRow): boolean => envelope.bytes === null && envelope.enrolment_id === null;
 
 async function store(parts: CustodyParts, tx: Tx, at: number, mac: Mac, row: BroughtRow): Promise<string | null> {
   const looked = await blocksToStore(parts, tx, at, mac, row);
@@ -181,7 +209,12 @@ async function store(parts: CustodyParts, tx: Tx, at: number, mac: Mac, row: Bro
     return null;
   }
   const here = await envelopeOfMac(tx, mac.id, row.envelope_id);
-  if (here) return here.record_id;
+  const before = here && (await recordById(tx, here.record_id));
+  const isQuarantined = before?.state === 'quarantined';
+  if (here && before && !isQuarantined && !isEmpty(here) && (before.volume === mac.present_volume || before.proved_at !== null || !(await isGuess(tx, before))))
+    return before.id;
+  // It was delivered when nobody answered for it; now somebody does, and what was delivered before gives no right to it.
+  if (isQuarantined) await disownEnvelope(tx, mac.id, row.envelope_id);
   const { rule, recordId } = await acceptKey(parts, tx, at, {
     macId: mac.id,
     hardwareUuid: mac.hardware_uuid,

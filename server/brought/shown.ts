@@ -1,14 +1,15 @@
 import { randomUUID } from 'node:crypto';
-import { audit, entriesAbout } from '../audit.ts';
-import { oweRotation } from '../debts.ts';
+import { audit, viewsOfBrought } from '../audit.ts';
+import { closeIfPaid, oweRotation } from '../debts.ts';
 import type { Tx } from '../parts.ts';
 import type { BroughtRow } from '../store/brought.ts';
 import { insertDisclosure } from '../store/disclosures.ts';
-import { recordById, updateRecord } from '../store/keys.ts';
+import { recordById, recordsOfVolume, updateRecord } from '../store/keys.ts';
 import type { Mac } from '../store/macs.ts';
 
-/** The act by which a key that has no record yet is shown. */
-export const broughtShown = 'brought.disclosed';
+/** Nobody was seen to see it: it was here when the backend was restored, and who was shown what in the gap is forgotten. */
+export const isOnlyMaybeShown = ({ disclosed_at: shownAt, maybe_shown_at: maybeAt }: Pick<BroughtRow, 'disclosed_at' | 'maybe_shown_at'>): boolean =>
+  shownAt !== null && shownAt === maybeAt;
 
 /**
  * It was shown before there was a record: who saw it belongs to the Mac's own list now, a hold goes on where it would have
@@ -18,7 +19,7 @@ export async function oweForShown(tx: Tx, at: number, mac: Mac, row: BroughtRow,
   const record = row.disclosed_at === null ? undefined : await recordById(tx, recordId);
   if (!record || row.disclosed_at === null || (record.disclosed_at ?? 0) >= row.disclosed_at) return;
   await updateRecord(tx, recordId, { disclosed_at: row.disclosed_at });
-  const views = await entriesAbout(tx, broughtShown, row.id);
+  const views = isOnlyMaybeShown(row) ? [] : await viewsOfBrought(tx, row.id);
   const seen = views.length > 0 ? views : [{ at: row.disclosed_at, actor: 'server', details: {} as Record<string, unknown> }];
   for (const view of seen) {
     const id = randomUUID();
@@ -40,5 +41,8 @@ export async function oweForShown(tx: Tx, at: number, mac: Mac, row: BroughtRow,
   }
   const debtId = randomUUID();
   await oweRotation(tx, at, { id: debtId, macId: mac.id, volume: record.volume, because: 'disclosed', recordId, actor: 'server' });
+  // Where it was replaced before it was known to have been this Mac's, nothing is left to be done.
+  const held = (await recordsOfVolume(tx, mac.id, record.volume)).find(({ state }) => state === 'held');
+  await closeIfPaid(tx, at, mac.id, debtId, held);
   await audit(tx, { at, actor: 'server', act: 'brought.shown-before', macId: mac.id, details: { keyId: row.id, recordId, debtId, views: views.length } });
 }

@@ -8,6 +8,7 @@ import type { Tx } from '../parts.ts';
 import type { KeyRecord } from '../store/keys.ts';
 import { macById } from '../store/macs.ts';
 import { insertTask, keepCopy, mdmCopyOf, openTaskFor, overdueTasks, type Task, taskById, updateTask } from '../store/tasks.ts';
+import { isKnownMac } from './serial.ts';
 import type { BroughtTrust } from './sources.ts';
 
 /*
@@ -31,7 +32,7 @@ export async function openTask(
   task: { serial: string; macId: string | null; because: string },
 ): Promise<Task> {
   const open = await openTaskFor(tx, task.serial);
-  if (open) return open;
+  if (open) return nameMac(tx, at, open, task.macId);
   const row: Task = {
     id: randomUUID(),
     serial: task.serial,
@@ -50,6 +51,28 @@ export async function openTask(
   return row;
 }
 
+/** A task is of the Mac that is beyond doubt the one of that number: whoever only claims it keeps it for no other key than its own, and ends none. */
+async function nameMac(tx: Tx, at: number, open: Task, macId: string | null): Promise<Task> {
+  if (macId === open.mac_id) return open;
+  const isKnown = async (id: string | null): Promise<boolean> => {
+    const mac = id === null ? undefined : await macById(tx, id);
+    return mac !== undefined && (await isKnownMac(tx, mac));
+  };
+  const named = (await isKnown(macId)) ? macId : (await isKnown(open.mac_id)) ? open.mac_id : null;
+  if (named === open.mac_id) return open;
+  await settle(tx, at, open.mac_id, 'MDM_TASK_OVERDUE', overdueWords(open), named === null ? 'its Mac is in doubt' : `its Mac is ${named}`);
+  await updateTask(tx, open.id, { mac_id: named });
+  return { ...open, mac_id: named };
+}
+
+/** The open task of this very Mac; of one that nobody had heard of, its Mac is who has that number by more than its own word. */
+async function taskOf(tx: Tx, macId: string): Promise<Task | undefined> {
+  const mac = await macById(tx, macId);
+  const open = mac && (await openTaskFor(tx, mac.serial));
+  if (!open || open.mac_id === macId) return open;
+  return open.mac_id === null && (await isKnownMac(tx, mac)) ? open : undefined;
+}
+
 const overdueWords = (task: Task): string => `task ${task.id} for ${task.serial}`;
 
 async function close(tx: Tx, at: number, task: Task, by: string, because: string): Promise<void> {
@@ -60,14 +83,13 @@ async function close(tx: Tx, at: number, task: Task, by: string, because: string
 
 /** K3 or K7 of a key that nobody was shown: the one that was shown is dead. */
 export async function closeTasksByProof(tx: Tx, at: number, record: KeyRecord): Promise<void> {
-  const mac = await macById(tx, record.mac_id);
-  const open = mac && record.disclosed_at === null ? await openTaskFor(tx, mac.serial) : undefined;
+  const open = record.disclosed_at === null ? await taskOf(tx, record.mac_id) : undefined;
   if (open) await close(tx, at, open, 'server', `macOS said true to another key, record ${record.id}`);
 }
 
 /** Somebody else changed the key at `changedAt`, by the Mac's word: that is what was asked for. */
-export async function closeTasksByChange(tx: Tx, at: number, serial: string, changedAt: number): Promise<void> {
-  const open = await openTaskFor(tx, serial);
+export async function closeTasksByChange(tx: Tx, at: number, macId: string, changedAt: number): Promise<void> {
+  const open = await taskOf(tx, macId);
   if (open && changedAt > open.opened_at) await close(tx, at, open, 'server', 'somebody else has replaced the key since');
 }
 

@@ -1,8 +1,8 @@
 import { z } from 'zod';
 import { Problem } from '../../protocol/problems.ts';
-import { readKey } from '../formats/cells.ts';
-import type { Answer, Outbound, Question } from '../outbound.ts';
-import { type Asked, End, type KeyRead, Pause } from './source.ts';
+import { readKey, type readSerial } from '../formats/cells.ts';
+import { type Answer, type Later, type Outbound, type Question, Unreached } from '../outbound.ts';
+import { type Asked, End, type KeyRead, Pause, type Unusable } from './source.ts';
 
 /** How a product is asked, whichever it is: with a token, in its own time, and by what its replies are known. */
 export interface Api {
@@ -21,10 +21,18 @@ export interface Token {
 /** Seconds: until somebody has looked after a refusal. */
 const whileRefused = 3600;
 
+const patience = (asked: string, { seconds, told, unsure }: Later): Pause =>
+  new Pause(`${asked} asks for patience${told ? `: ${seconds} s` : ''}`, told ? seconds : null, unsure);
+
 export function createApi(product: string, outbound: Outbound, token: Token): Api {
+  /** Whatever goes wrong before there is one: nothing of the question has been sent. */
+  const tokenNow = (): Promise<string> =>
+    token.get().catch((error: unknown) => {
+      throw error instanceof Problem && error.code === 'NEIGHBOUR_FAILED' ? new Unreached(error.code, error.detail) : error;
+    });
   async function once(question: Omit<Question, 'auth'>): Promise<Answer> {
-    const answer = await outbound.ask({ ...question, auth: { bearer: await token.get() } });
-    if (answer.kind === 'later') throw new Pause(`${product} asks for patience: ${answer.seconds} s`, answer.seconds);
+    const answer = await outbound.ask({ ...question, auth: { bearer: await tokenNow() } });
+    if (answer.kind === 'later') throw patience(product, answer);
     return answer;
   }
   return {
@@ -71,7 +79,8 @@ export function clientToken({ product, outbound, path, form, uptime }: ClientCre
       if (kept && uptime() < kept.until) return kept.token;
       const body = new URLSearchParams({ ...form(), grant_type: 'client_credentials' });
       const answer = await outbound.ask({ method: 'POST', path, body });
-      if (answer.kind === 'later') throw new Pause(`${product} asks for patience before it gives a token: ${answer.seconds} s`, answer.seconds);
+      // Whether a token was made says nothing about what it is for.
+      if (answer.kind === 'later') throw patience(`before it gives a token ${product}`, { ...answer, unsure: false });
       if (answer.status >= 500) throw new Problem('NEIGHBOUR_FAILED', `${product} answered ${answer.status} instead of a token`);
       const read = answer.status === 200 ? tokenReply.safeParse(answer.body) : null;
       if (!read?.success) throw new Pause(`${product} gives no token: ${whyNoToken(answer)}`, whileRefused);
@@ -123,10 +132,31 @@ export interface PickedKey {
   isAnothers: boolean;
 }
 
-export const asked = (product: string, { status }: Answer): Asked =>
-  status >= 200 && status < 300
+/** What came of a wish. Their replies to one are JSON or nothing: a page in their place is of something in between. */
+export function asked(product: string, { status, body }: Answer): Asked {
+  if (status < 200 || status >= 300) return { kind: 'refused', because: `${product} answered ${status}${status === 403 ? ': a right is missing' : ''}` };
+  return body === '' || typeof body !== 'string'
     ? { kind: 'asked' }
-    : { kind: 'refused', because: `${product} answered ${status}${status === 403 ? ': a right is missing' : ''}` };
+    : { kind: 'unsure', because: `${product} answered ${status} with something that is no JSON` };
+}
+
+/** Of a reply that is not as it is documented. */
+export const partOf = (entry: unknown, name: string): unknown =>
+  typeof entry === 'object' && entry !== null && Object.hasOwn(entry, name) ? (entry as Record<string, unknown>)[name] : undefined;
+
+const noShape = 'the entry is not as it is documented';
+
+/** How an entry is found by a person, whatever it has in these places. `serial` is what was read of it, where it could be. */
+export function unusable(id: unknown, said: unknown, serial: ReturnType<typeof readSerial> | null): Unusable {
+  const named = (value: unknown): string | null =>
+    typeof value === 'string' || typeof value === 'number'
+      ? String(value)
+          .replace(/[\p{C}\s]+/gu, ' ')
+          .trim()
+          .slice(0, 64) || null
+      : null;
+  return { id: named(id), serial: named(said), because: serial !== null && typeof serial !== 'string' ? serial.because : noShape };
+}
 
 /** Milliseconds of a time in ISO 8601; the year 1 and the like mean *never*. */
 export function timeOf(text: unknown): number | null {

@@ -4,6 +4,7 @@ import { sourceNames } from '../brought/sources.ts';
 import { type CommandResult, table, when } from '../command.ts';
 import { silentLog } from '../log.ts';
 import { connectorByName, macsOfConnector } from '../store/connectors.ts';
+import { passedOver, sayPassedOver } from './named.ts';
 import { namesOf, type OpenConnector, openConnectors } from './open.ts';
 import { type ConnectorName, connectorNames } from './source.ts';
 import { type Figures, noFigures, readCursor, readFigures } from './state.ts';
@@ -12,7 +13,11 @@ type Stored = Pick<Backend, 'store' | 'custody' | 'clock'> & { settings: Pick<Ba
 
 const settingsOf = (backend: Stored) => backend.settings.coexistence?.connectors ?? { intune: null, jamf: null, fleet: null };
 
-const figureWords: readonly (readonly [keyof Omit<Figures, 'twice'>, string])[] = [
+/** What is named has a place of its own beside the figures. */
+type Counts = Omit<Figures, 'unusableNamed'>;
+const countsOf = ({ unusableNamed: _, ...counts }: Figures): Counts => counts;
+
+const figureWords: readonly (readonly [keyof Omit<Figures, 'twice' | 'unusableNamed'>, string])[] = [
   ['listed', 'Macs in its list'],
   ['unusable', 'entries of it without a serial number or id that can be used'],
   ['proved', 'not read: a proved key is here'],
@@ -27,7 +32,7 @@ const figureWords: readonly (readonly [keyof Omit<Figures, 'twice'>, string])[] 
   ['failed', 'of these without an answer; they are tried again'],
 ];
 
-const sayFigures = (figures: Figures): string[] => {
+const sayFigures = (figures: Counts): string[] => {
   const rows = figureWords.filter(([name]) => name === 'listed' || figures[name] > 0).map(([name, words]) => [String(figures[name]), words]);
   const twice = figures.twice.length > 0 ? [`more than once in its list, and only the entry heard of last was taken: ${figures.twice.join(', ')}`] : [];
   return [table(['', ''], rows).replace(/^\s*\n/, ''), ...twice];
@@ -37,6 +42,7 @@ async function stateOf(backend: Stored, name: ConnectorName, isSet: boolean) {
   const { db } = backend.store;
   const row = await connectorByName(db, name);
   const reader = readCursor(row?.cursor ?? null).reader;
+  const figures = readFigures(row?.figures ?? null) ?? noFigures();
   const isReading = reader !== null && reader.until > backend.clock.now();
   return {
     name,
@@ -57,7 +63,9 @@ async function stateOf(backend: Stored, name: ConnectorName, isSet: boolean) {
     nextAt: row ? when(row.next_at) : null,
     problem: row?.problem ?? null,
     macs: (await macsOfConnector(db, name)).length,
-    figures: readFigures(row?.figures ?? null) ?? noFigures(),
+    goodSince: row?.good_since == null ? null : when(row.good_since),
+    figures: countsOf(figures),
+    ...(await passedOver(backend, name, figures)),
   };
 }
 
@@ -73,7 +81,7 @@ export async function connectorsCommand(backend: Stored): Promise<CommandResult>
     [
       `${sourceNames[one.name]}: ${one.state}${one.problem === null ? '' : `: ${one.problem}`}`,
       `last run ${one.startedAt ?? 'never'}${one.endedAt === null ? '' : `, ended ${one.endedAt}`}; next ${one.isSet ? (one.nextAt ?? 'at once') : 'never'}`,
-      ...(one.startedAt === null ? [] : sayFigures(one.figures)),
+      ...(one.startedAt === null ? [] : [...sayFigures(one.figures), ...sayPassedOver(one.figures, one)]),
     ].join('\n'),
   );
   return {
@@ -109,18 +117,32 @@ async function withConnectors<T>(backend: Stored, names: readonly ConnectorName[
   }
 }
 
-export async function connectorRun(backend: Stored, { name, actor, reason }: { name: string; actor: string; reason: string }): Promise<CommandResult> {
+/** Milliseconds: as often as somebody looks up. */
+const sayEvery = 2000;
+
+/** `say`: to the terminal, while it goes on. */
+export async function connectorRun(
+  backend: Stored,
+  { name, actor, reason, say }: { name: string; actor: string; reason: string; say: (words: string) => void },
+): Promise<CommandResult> {
   const set = namesOf(settingsOf(backend));
   const found = set.find((one) => one === name);
   if (!found) throw new Problem('NOT_FOUND', `there is no connector ${name}: the settings have ${set.join(', ') || 'none'}`);
   return withConnectors(backend, [found], async ([connector]) => {
     if (!connector) throw new Problem('NOT_FOUND', name);
-    const end = await backend.custody.connectors.run(connector, { actor, reason });
+    let last = Number.NEGATIVE_INFINITY;
+    const progress = (words: string): void => {
+      if (performance.now() - last < sayEvery) return;
+      last = performance.now();
+      say(`${sourceNames[found]}: ${words}`);
+    };
+    const end = await backend.custody.connectors.run(connector, { actor, reason, say: progress });
+    const named = await passedOver(backend, found, end.figures);
     if (end.problem !== null)
       throw new Problem('CONNECTOR_STOPPED', `${sourceNames[found]}: ${end.problem}; ${end.figures.read} read; next ${when(end.nextAt)}`);
     return {
-      json: { name, as: end.as, figures: end.figures, nextAt: when(end.nextAt) },
-      text: [`${sourceNames[found]}: done`, ...sayFigures(end.figures)].join('\n'),
+      json: { name, as: end.as, figures: countsOf(end.figures), ...named, nextAt: when(end.nextAt) },
+      text: [`${sourceNames[found]}: done`, ...sayFigures(countsOf(end.figures)), ...sayPassedOver(end.figures, named)].join('\n'),
     };
   });
 }
@@ -132,6 +154,6 @@ export async function connectorRefresh(backend: Stored, wish: { serial: string; 
       ({ connector, deviceId, asked }) =>
         `${connector} ${deviceId}: ${asked.kind === 'asked' ? 'asked; it fetches the key when the Mac comes to it' : asked.because}`,
     );
-    return { json: { asked: done }, text: lines.join('\n'), ...(done.every(({ asked }) => asked.kind === 'refused') ? { exit: 77 as const } : {}) };
+    return { json: { asked: done }, text: lines.join('\n'), ...(done.every(({ asked }) => asked.kind !== 'asked') ? { exit: 77 as const } : {}) };
   });
 }

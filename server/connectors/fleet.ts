@@ -1,8 +1,9 @@
+import { createHash } from 'node:crypto';
 import { z } from 'zod';
 import { readSerial } from '../formats/cells.ts';
 import type { Outbound } from '../outbound.ts';
-import { asked, createApi, isId, keyReply, listReply, timeOf } from './api.ts';
-import type { KeySource, Listed, Page } from './source.ts';
+import { asked, createApi, isId, keyReply, listReply, partOf, timeOf, unusable } from './api.ts';
+import type { KeySource, Listed, Page, Unusable } from './source.ts';
 
 /*
  * Fleet. The shapes are those of fleetdm.com/docs/rest-api/rest-api, as read in November 2026 (4.90): List hosts, Get host's
@@ -49,14 +50,14 @@ export function fleetSource({ token, fleet }: FleetNeeds): KeySource {
 
 function pageOf(hosts: readonly unknown[], number: number): Page {
   const macs: Listed[] = [];
-  let unusable = 0;
+  const others: Unusable[] = [];
   for (const entry of hosts) {
     const read = host.safeParse(entry);
     // Linux, Windows and telephones have keys of other kinds.
     if (read.success && read.data.platform !== 'darwin') continue;
     const serial = read.success ? readSerial(read.data.hardware_serial) : null;
     if (!read.success || typeof serial !== 'string' || !isId(String(read.data.id))) {
-      unusable += 1;
+      others.push(unusable(partOf(entry, 'id'), partOf(entry, 'hardware_serial'), serial));
       continue;
     }
     const { id, seen_time: seen, mdm } = read.data;
@@ -64,5 +65,8 @@ function pageOf(hosts: readonly unknown[], number: number): Page {
     macs.push({ id: String(id), serial, heardAt: timeOf(seen), useless });
   }
   // A server may give fewer than it was asked for: only an empty page is the end.
-  return { macs, unusable, next: hosts.length === 0 ? null : String(number + 1) };
+  const mark = createHash('sha256')
+    .update(JSON.stringify(hosts.map((entry) => partOf(entry, 'id'))))
+    .digest('hex');
+  return { macs, unusable: others, ...(hosts.length === 0 ? { next: null } : { next: String(number + 1), mark }) };
 }

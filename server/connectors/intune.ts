@@ -1,8 +1,8 @@
 import { z } from 'zod';
 import { readSerial } from '../formats/cells.ts';
 import type { Outbound } from '../outbound.ts';
-import { type Api, asked, clientToken, createApi, isId, keyReply, listReply, timeOf } from './api.ts';
-import { End, type KeySource, type Listed, type Page } from './source.ts';
+import { type Api, asked, clientToken, createApi, isId, keyReply, listReply, partOf, timeOf, unusable } from './api.ts';
+import { End, type KeySource, type Listed, type Page, type Unusable } from './source.ts';
 
 /*
  * Microsoft Graph. The shapes are those of learn.microsoft.com, as read in November 2026:
@@ -59,17 +59,17 @@ export function intuneSource({ tenant, clientId, secret, rotate, graphUrl, graph
 async function page(api: Api, graphUrl: string, path: string): Promise<Page> {
   const reply = listReply(product, await api.ask({ method: 'GET', path }), list);
   const found: Listed[] = [];
-  let unusable = 0;
+  const others: Unusable[] = [];
   for (const entry of reply.value) {
     const read = device.safeParse(entry);
     // The filter asks for Macs alone; whoever answers without it is not believed to have listed Macs.
     if (read.success && read.data.operatingSystem.toLowerCase() !== 'macos') continue;
     const serial = read.success ? readSerial(read.data.serialNumber) : null;
-    if (!read.success || typeof serial !== 'string') unusable += 1;
+    if (!read.success || typeof serial !== 'string') others.push(unusable(partOf(entry, 'id'), partOf(entry, 'serialNumber'), serial));
     else found.push({ id: read.data.id, serial, heardAt: timeOf(read.data.lastSyncDateTime), useless: null });
   }
   const next = reply['@odata.nextLink'] ?? null;
-  return { macs: found, unusable, next: next === null ? null : pathWithin(graphUrl, next) };
+  return { macs: found, unusable: others, next: next === null ? null : pathWithin(graphUrl, next) };
 }
 
 /** The token goes where the next page is: to nobody but Graph, and for nothing but the list. */

@@ -1,8 +1,8 @@
 import { z } from 'zod';
 import { readSerial } from '../formats/cells.ts';
 import type { Outbound } from '../outbound.ts';
-import { clientToken, createApi, isId, keyReply, listReply, timeOf } from './api.ts';
-import { End, type KeySource, type Listed, type Page } from './source.ts';
+import { clientToken, createApi, isId, keyReply, listReply, partOf, timeOf, unusable } from './api.ts';
+import { End, type KeySource, type Listed, type Page, type Unusable } from './source.ts';
 
 /*
  * Jamf Pro API. The shapes are those of developer.jamf.com/jamf-pro, as read in November 2026 (11.32):
@@ -70,12 +70,12 @@ function pageOf({ totalCount, results }: z.infer<typeof list>, number: number, b
   const listed = before + results.length;
   if (results.length === 0 && listed < totalCount) throw new End(`${product}'s list ended after ${listed} of ${totalCount} Macs: nothing was forgotten`);
   const macs: Listed[] = [];
-  let unusable = 0;
+  const others: Unusable[] = [];
   for (const entry of results) {
     const read = computer.safeParse(entry);
     const serial = read.success ? readSerial(read.data.hardware.serialNumber) : null;
     if (!read.success || typeof serial !== 'string') {
-      unusable += 1;
+      others.push(unusable(partOf(entry, 'id'), partOf(partOf(entry, 'hardware'), 'serialNumber'), serial));
       continue;
     }
     const { id, general, diskEncryption } = read.data;
@@ -84,5 +84,5 @@ function pageOf({ totalCount, results }: z.infer<typeof list>, number: number, b
     const useless = isWrong ? 'Jamf Pro says that the key it has does not open this Mac (INVALID)' : null;
     macs.push({ id, serial, heardAt: timeOf(general?.lastContactTime ?? general?.lastContact), useless });
   }
-  return { macs, unusable, next: listed >= totalCount ? null : `${number + 1}/${listed}` };
+  return { macs, unusable: others, next: listed >= totalCount ? null : `${number + 1}/${listed}` };
 }

@@ -12,11 +12,12 @@ export interface OpenConnector {
   source: KeySource;
   everyHours: number;
   isStopping(): boolean;
+  chance(): number;
   close(): void;
 }
 
 /** How time passes; tests have their own. */
-export type Pace = Pick<OutboundOptions, 'uptime' | 'wait' | 'totalSeconds' | 'waitSeconds'>;
+export type Pace = Pick<OutboundOptions, 'uptime' | 'wait' | 'totalSeconds' | 'waitSeconds' | 'chance'>;
 
 type Connectors = CoexistenceSettings['connectors'];
 
@@ -44,7 +45,7 @@ export function openConnectors(connectors: Connectors, log: Log, pace: Pace = {}
 export const namesOf = (connectors: Connectors): ConnectorName[] => (['intune', 'jamf', 'fleet'] as const).filter((name) => connectors[name] !== null);
 
 function opened(
-  settings: { everyHours: number; requestsPerMinute: number; trustedCertificatesFile: string | null },
+  settings: { everyHours: number; requestsPerMinute: number; trustedCertificatesFile: string | null; proxy: string | null },
   log: Log,
   pace: Pace,
   make: (ask: (origin: string) => Outbound) => KeySource,
@@ -53,7 +54,7 @@ function opened(
   let stopping = false;
   const trusted = trustedIn(settings.trustedCertificatesFile);
   const source = make((origin) => {
-    const outbound = createOutbound({ origin, trusted, ratePerMinute: settings.requestsPerMinute, log, ...pace });
+    const outbound = createOutbound({ origin, trusted, proxy: settings.proxy, ratePerMinute: settings.requestsPerMinute, log, ...pace });
     outbounds.push(outbound);
     return outbound;
   });
@@ -61,6 +62,7 @@ function opened(
     source,
     everyHours: settings.everyHours,
     isStopping: () => stopping,
+    chance: pace.chance ?? Math.random,
     close() {
       stopping = true;
       for (const outbound of outbounds) outbound.close();

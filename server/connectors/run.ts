@@ -4,15 +4,17 @@ import { audit } from '../audit.ts';
 import { bring } from '../brought/bring.ts';
 import { closeTasksByNewKey } from '../brought/tasks.ts';
 import { type CustodyParts, day, hour, minute } from '../custody-parts.ts';
+import { longerEachTime } from '../outbound.ts';
 import type { Tx } from '../parts.ts';
 import { broughtById, broughtFor } from '../store/brought.ts';
-import { type ConnectorMac, macsOfConnector, updateConnectorMac } from '../store/connectors.ts';
-import { endRun, insertLines, insertRun } from '../store/imports.ts';
+import { type ConnectorMac, macsOfConnector, noteUseless, updateConnectorMac } from '../store/connectors.ts';
+import { endRun, insertLines, insertRun, runById } from '../store/imports.ts';
 import { openTaskFor } from '../store/tasks.ts';
 import { listMacs } from './list.ts';
 import { needOf, situationOf } from './need.ts';
 import { End, type KeyRead, type KeySource, type Listed, Pause } from './source.ts';
 import { claim, type Figures, type Run, save } from './state.ts';
+import { settleStill } from './still.ts';
 
 export interface RunWish {
   actor: string;
@@ -20,6 +22,10 @@ export interface RunWish {
   everyHours: number;
   /** True once the backend stops: then a call that failed says nothing. */
   isStopping?: () => boolean;
+  /** From 0 to 1: those who failed together shall not come back together. */
+  chance?: () => number;
+  /** How far it is, for whoever waits for its end. */
+  say?: (words: string) => void;
 }
 
 export interface RunEnd {
@@ -44,7 +50,7 @@ const firstBackOff = 5 * minute;
 export async function runConnector(parts: CustodyParts, source: KeySource, wish: RunWish): Promise<RunEnd> {
   const run = await claim(parts, source.name);
   try {
-    const listed = await listMacs(parts, source, run);
+    const listed = await listMacs(parts, source, run, wish.say);
     await readNeeded(parts, source, run, wish, listed);
     return await endWith(parts, run, wish, { as: 'done', problem: null, wait: null });
   } catch (error) {
@@ -66,21 +72,22 @@ interface Ending {
   wait: number | null;
 }
 
-async function endWith(parts: CustodyParts, run: Run, { actor, everyHours }: RunWish, { as, problem, wait }: Ending): Promise<RunEnd> {
+async function endWith(parts: CustodyParts, run: Run, { actor, everyHours, chance = Math.random }: RunWish, { as, problem, wait }: Ending): Promise<RunEnd> {
   const isOver = as === 'done' || as === 'ended';
   return parts.act(async (tx, at) => {
     const { cursor, figures, name, startedAt } = run;
     cursor.failures = as === 'paused' && wait === null ? cursor.failures + 1 : as === 'done' ? 0 : cursor.failures;
-    const backOff = Math.min(firstBackOff * 2 ** Math.min(cursor.failures - 1, 20), everyHours * hour);
+    const backOff = longerEachTime(firstBackOff, cursor.failures - 1, everyHours * hour, chance);
     const nextAt = isOver ? Math.max(startedAt + everyHours * hour, at + minute) : at + (wait === null ? backOff : wait * 1000);
-    await save(tx, at, run, { ended_at: isOver ? at : null, next_at: nextAt, problem }, true);
+    await save(tx, at, run, { ended_at: isOver ? at : null, next_at: Math.round(nextAt), problem, ...(as === 'done' ? { good_since: at } : {}) }, true);
+    if (as === 'done') await settleStill(tx, at, name);
     if (isOver && cursor.runId !== null) await endRun(tx, cursor.runId, at);
-    const { twice, ...counts } = figures;
+    const { twice, unusableNamed: _, ...counts } = figures;
     const details = { connector: name, runId: cursor.runId, ...counts, twice: twice.length };
     if (isOver && figures.read > 0) await audit(tx, { at, actor, act: 'connector.ran', details });
     if (problem === null) parts.log.info('connector-ran', { as, ...details });
     else parts.log.warn('connector-stopped', { as, because: problem, ...details });
-    return { as, figures, problem, nextAt };
+    return { as, figures, problem, nextAt: Math.round(nextAt) };
   });
 }
 
@@ -92,9 +99,12 @@ interface Wanted {
 async function readNeeded(parts: CustodyParts, source: KeySource, run: Run, wish: RunWish, macs: readonly Listed[]): Promise<void> {
   const wanted = await whatIsNeeded(parts, source, run, macs);
   let batch: { row: ConnectorMac; read: KeyRead }[] = [];
+  let done = 0;
   const inARow = { failed: 0, forbidden: 0, misshapen: 0 };
   const flush = async (): Promise<void> => {
     if (batch.length > 0) await store(parts, run, wish, batch);
+    done += batch.length;
+    if (batch.length > 0) wish.say?.(`keys read: ${done} of ${wanted.length}`);
     batch = [];
   };
   try {
@@ -110,7 +120,8 @@ async function readNeeded(parts: CustodyParts, source: KeySource, run: Run, wish
       inARow.failed = read.answer === 'failed' ? inARow.failed + 1 : 0;
       inARow.forbidden = read.answer === 'forbidden' ? inARow.forbidden + 1 : 0;
       inARow.misshapen = read.answer !== 'key' && read.shape === true ? inARow.misshapen + 1 : 0;
-      if (batch.length >= batchKeys) await flush();
+      // Whether it is they or the product is known after the next: what is stored now is asked about no more in this run.
+      if (batch.length >= batchKeys && inARow.failed === 0) await flush();
       // They are asked about again when it goes on: the product was at fault, not they.
       if (inARow.failed >= mostFailed && read.answer === 'failed') {
         batch = batch.filter((one) => one.read.answer !== 'failed');
@@ -130,6 +141,7 @@ async function whatIsNeeded(parts: CustodyParts, source: KeySource, run: Run, ma
   const listed = new Map(macs.map((mac) => [mac.id, mac]));
   const now = parts.clock.now();
   const wanted: Wanted[] = [];
+  const useless: { id: string; useless: string }[] = [];
   const { figures } = run;
   Object.assign(figures, { proved: 0, ours: 0, notDue: 0, useless: 0 });
   for (const row of await macsOfConnector(db, source.name)) {
@@ -137,16 +149,21 @@ async function whatIsNeeded(parts: CustodyParts, source: KeySource, run: Run, ma
     if (!mac || (row.read_at !== null && row.read_at >= run.startedAt)) continue;
     const need = needOf(await situationOf(db, row), now);
     if (!need.read) figures[need.because === 'not-due' ? 'notDue' : need.because] += 1;
-    else if (mac.useless !== null) figures.useless += 1;
+    else if (mac.useless !== null) useless.push({ id: row.device_id, useless: mac.useless });
     else wanted.push({ row, order: need.order });
   }
+  figures.useless = useless.length;
+  await parts.act((tx) => noteUseless(tx, source.name, useless));
   return wanted.toSorted((a, b) => a.order - b.order || (a.row.read_at ?? 0) - (b.row.read_at ?? 0));
 }
 
 /** What was read, what became of it, and where the run stands: one act. */
 const store = (parts: CustodyParts, run: Run, wish: RunWish, batch: readonly { row: ConnectorMac; read: KeyRead }[]): Promise<void> =>
   parts.act(async (tx, at) => {
-    const runId = run.cursor.runId ?? (await beginImport(tx, at, run, wish));
+    const { runId: before } = run.cursor;
+    // Taken back while it was under way: what is read from now on is another import.
+    const goesOn = before !== null && (await runById(tx, before))?.withdrawn_at === null;
+    const runId = goesOn ? before : await beginImport(tx, at, run, wish);
     // In case that the act is taken back: what was counted in it was not.
     const figures = { ...run.figures };
     let { line } = run.cursor;

@@ -15,12 +15,20 @@ export interface Listed {
   useless: string | null;
 }
 
+/** An entry of which no Mac can be made: what it calls itself, for whoever looks for it there, and why. */
+export interface Unusable {
+  id: string | null;
+  serial: string | null;
+  because: string;
+}
+
 export interface Page {
   macs: Listed[];
-  /** Entries of which no serial number or no id can be made out. */
-  unusable: number;
+  unusable: Unusable[];
   /** Where the next page is; null after the last. */
   next: string | null;
+  /** Of a page of machines of every kind, which may have no Mac: what stands on it. The same twice is a list that repeats itself. */
+  mark?: string;
 }
 
 type Answer = NonNullable<Tables['connector_mac']['answer']>;
@@ -30,7 +38,14 @@ export type KeyRead =
   /** `shape`: the reply is not as it is documented. Never holds what was read. */
   | { answer: Exclude<Answer, 'key'>; because: string; shape?: boolean };
 
-export type Asked = { kind: 'asked' } | { kind: 'refused'; because: string };
+export type Asked =
+  | { kind: 'asked' }
+  /** The product said no, or has no such call. */
+  | { kind: 'refused'; because: string }
+  /** It has not come to the product, or that wants to be asked later. */
+  | { kind: 'not-sent'; because: string }
+  /** No answer, or none that says it: it may have been done. */
+  | { kind: 'unsure'; because: string };
 
 /** One product's API, as much of it as is asked here. What cannot go on throws `Pause` or `End`; what failed once, a Problem. */
 export interface KeySource {
@@ -47,9 +62,12 @@ export interface KeySource {
 /** The run stays open and goes on where it is, after `seconds`; null: the longer the more often it failed. */
 export class Pause extends Error {
   readonly seconds: number | null;
-  constructor(because: string, seconds: number | null) {
+  /** What was asked may have been done all the same. */
+  readonly unsure: boolean;
+  constructor(because: string, seconds: number | null, unsure = false) {
     super(because);
     this.seconds = seconds;
+    this.unsure = unsure;
   }
 }
 

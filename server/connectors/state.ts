@@ -11,6 +11,7 @@ const figuresSchema = z.object({
   listed: z.number().default(0),
   /** Entries without a serial number or id that can be used. */
   unusable: z.number().default(0),
+  unusableNamed: z.array(z.object({ id: z.string().nullable(), serial: z.string().nullable(), because: z.string() })).default([]),
   /** Serial numbers that the product has more than once: the entry that it heard of last counts. */
   twice: z.array(z.string()).default([]),
   /** Not read: a proved key is here, our own payload is there, it was read lately, the product itself says that it has none. */
@@ -83,7 +84,7 @@ export async function save(
   tx: Tx,
   at: number,
   run: Run,
-  more: Partial<Pick<ConnectorRow, 'next_at' | 'ended_at' | 'problem'>> = {},
+  more: Partial<Pick<ConnectorRow, 'next_at' | 'ended_at' | 'problem' | 'good_since'>> = {},
   isOver = false,
 ): Promise<void> {
   const row = await connectorByName(tx, run.name);
@@ -94,6 +95,9 @@ export async function save(
 async function put(tx: Tx, at: number, run: Run, row: ConnectorRow | undefined, more: Partial<ConnectorRow>, isOver: boolean): Promise<void> {
   run.cursor.reader = isOver ? null : { id: run.readerId, until: at + leaseFor };
   await putConnector(tx, {
+    quiet_until: row?.quiet_until ?? null,
+    quiet_times: row?.quiet_times ?? 0,
+    good_since: row?.good_since ?? at,
     name: run.name,
     cursor: JSON.stringify(run.cursor),
     started_at: run.startedAt,

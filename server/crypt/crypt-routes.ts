@@ -1,10 +1,9 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
-import type { TLSSocket } from 'node:tls';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { Problem } from '../../protocol/problems.ts';
 import { type SerialPattern, serialInCertificate } from '../certificate-names.ts';
 import { when } from '../command.ts';
-import { type DeviceIdentity, presentedOn } from '../device-identity.ts';
+import type { DeviceIdentity } from '../device-identity.ts';
 import type { HttpApp } from '../http.ts';
 import { networkOf, type Rate, tokenBuckets } from '../limits.ts';
 import type { Log } from '../log.ts';
@@ -32,6 +31,8 @@ export interface CryptParts {
   demands: 'certificate' | 'header' | 'none';
   header: { name: string; value: Buffer } | null;
   log: Log;
+  /** Told of each header that says who a Mac is and may not. */
+  onHeaderRefused?: ((address: string, why: string) => void) | undefined;
 }
 
 /** Who asks: a device certificate that names a serial number speaks for that one only. */
@@ -63,13 +64,15 @@ export function addCrypt(parts: CryptParts): void {
   /** By its certificate, and where the settings say so by less. One that is ours and names no serial number is no better than the header. */
   async function clientOf(request: FastifyRequest): Promise<Client> {
     try {
-      const presented = await identity.deviceCertificate(store.db, presentedOn(request.raw.socket as TLSSocket));
+      const presented = await identity.deviceCertificate(store.db, http.peers.presentedBy(request.raw));
       if (presented) {
         const serial = serialInCertificate(presented.leaf, serialPattern);
         return { trust: serial === null ? 'header' : 'device', serial };
       }
     } catch (error) {
-      if (!(error instanceof Problem) || demands === 'certificate' || error.code === 'STORE_FAILED') throw error;
+      // Somebody says by a header who a Mac is, and may not: that is no Mac without a certificate.
+      if (error instanceof Problem && error.code === 'CLIENT_HEADER_REFUSED') parts.onHeaderRefused?.(http.peers.peerOf(request.raw), error.detail ?? '');
+      if (!(error instanceof Problem) || demands === 'certificate' || ['STORE_FAILED', 'CLIENT_HEADER_REFUSED'].includes(error.code)) throw error;
     }
     if (demands !== 'certificate' && hasHeader(request)) return { trust: 'header', serial: null };
     if (demands === 'none') return { trust: 'none', serial: null };
@@ -81,9 +84,9 @@ export function addCrypt(parts: CryptParts): void {
     try {
       const client = await clientOf(request);
       clients.set(request, client);
-      if (client.trust !== 'device') spend('strangers', networkOf(request.ip));
+      if (client.trust !== 'device') spend('strangers', networkOf(http.addressOf(request)));
     } catch (error) {
-      if (error instanceof Problem && error.code !== 'STORE_FAILED' && error.code !== 'TOO_MANY_REQUESTS') spend('refused', networkOf(request.ip));
+      if (error instanceof Problem && error.code !== 'STORE_FAILED' && error.code !== 'TOO_MANY_REQUESTS') spend('refused', networkOf(http.addressOf(request)));
       throw error;
     }
     if (Number(request.headers['content-length'] ?? 0) > mostForm) throw new Problem('BODY_TOO_LARGE', `more than ${mostForm} bytes`);
@@ -94,10 +97,10 @@ export function addCrypt(parts: CryptParts): void {
     const client = clients.get(request);
     if (!client) throw new Problem('SERVER_BUG');
     if (client.serial !== null && client.serial !== serial) {
-      spend('refused', networkOf(request.ip));
+      spend('refused', networkOf(http.addressOf(request)));
       throw new Problem('CRYPT_REFUSED', 'its certificate names another serial number');
     }
-    spend('serial', `${client.trust} ${client.trust === 'device' ? '' : networkOf(request.ip)} ${serial}`);
+    spend('serial', `${client.trust} ${client.trust === 'device' ? '' : networkOf(http.addressOf(request))} ${serial}`);
     return client.trust;
   }
 

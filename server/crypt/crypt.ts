@@ -1,4 +1,5 @@
 import type { RecoveryKey } from '../../protocol/recovery-key.ts';
+import { noteHeard } from '../brought/again.ts';
 import { bringAll } from '../brought/bring.ts';
 import { type BroughtTrust, isUnverified } from '../brought/sources.ts';
 import { onlyByMdm } from '../brought/tasks.ts';
@@ -54,8 +55,10 @@ export function createCrypt(parts: CustodyParts, now: () => number = () => perfo
       const rotationRequired = await isReplacementDue(parts, serial, mac, fingerprint, clock.now());
       const before = await broughtWithKey(store.db, serial, fingerprint);
       // Whoever brings it with a weightier word than before is heard; otherwise nothing is new.
-      if (before && (before.trust !== 'none' || trust === 'none') && (before.trust !== 'header' || trust !== 'device'))
+      if (before && (before.trust !== 'none' || trust === 'none') && (before.trust !== 'header' || trust !== 'device')) {
+        await noteHeard(parts, before);
         return { fate: 'known', because: before.state_because, rotationRequired };
+      }
       // Looked at first: a refusal in the act would be written into the audit, every two minutes for each client.
       const waits = before ? null : await whyNoMore(parts, serial, trust);
       if (waits !== null) return { fate: 'refused', because: waits, rotationRequired };
@@ -97,7 +100,7 @@ async function whyNoMore({ store }: CustodyParts, serial: string, trust: CryptTr
 
 /**
  * Crypt throws its key away when it is told so, and makes another at the next login. So not while somebody may be typing
- * this one (rules 4.1), and not where our own agent replaces it: there is one rotator.
+ * this one, and not where our own agent replaces it: there is one rotator.
  */
 async function isReplacementDue(parts: CustodyParts, serial: string, mac: Mac | undefined, fingerprint: string, at: number): Promise<boolean> {
   const { db } = parts.store;

@@ -11,7 +11,7 @@ export interface LeftChecked {
   files: number;
   /** Opened to a recovery key now. */
   opened: number;
-  /** Kept as they came: the backend could not read them either, or never tried (rules 5.4). */
+  /** Kept as they came: the backend could not read them either, or never tried. */
   notOpened: number;
   damaged: { file: string; serial: string; because: string }[];
 }

@@ -95,7 +95,7 @@ export async function leave(backend: Backend, { out: given, actor, reason, progr
       dropCopy(paths);
     }
   } catch (error) {
-    if (error instanceof Problem && error.code !== 'DATA_FOLDER_UNWRITABLE') throw error;
+    if (error instanceof Problem && error.code !== 'DATA_FOLDER_UNWRITABLE' && error.code !== 'DISK_FULL') throw error;
     const { code, errstr } = ((error instanceof Problem ? error.cause : error) ?? {}) as NodeJS.ErrnoException & { errstr?: string };
     // The copy that it reads from is written by SQLite, which has words of its own for a full disk.
     if (code === 'ERR_SQLITE_ERROR') throw new Problem('LEAVING_UNWRITABLE', `${out} (${errstr ?? 'SQLite'})`, { cause: error });

@@ -1,8 +1,8 @@
 import { createHash, createPublicKey, verify } from 'node:crypto';
-import { type Asn1, Fields, inside, octetsOf, oidOf, readAsn1, smallIntegerOf } from '../../protocol/asn1.ts';
-import { algorithmOf, type Certificate, readCertificate } from '../../protocol/certificate.ts';
+import { type Asn1, Fields, inside, oidOf, readAsn1, smallIntegerOf } from '../../protocol/asn1.ts';
+import { type Certificate, readCertificate } from '../../protocol/certificate.ts';
 import { verifyChain } from '../certificate-chain.ts';
-import { namesOf, signedAttributes, signerName } from '../signed-statement.ts';
+import { namesOf, readSignerInfo, signedAttributes } from '../signed-statement.ts';
 import { bytesOfBase64 } from './property-list.ts';
 
 /**
@@ -66,15 +66,8 @@ export function readMdmSignature(header: string, body: Uint8Array): MdmSigner {
 }
 
 function check(signer: Asn1, certificates: readonly Certificate[], body: Uint8Array): { certificate: Certificate; digest: string } {
-  const fields = new Fields(signer, 'sequence');
-  smallIntegerOf(fields.next('integer'));
-  const name = signerName(fields.next());
-  const digest = digests[algorithmOf(fields.next()).oid];
-  const attributes = fields.optional('[0]');
-  const algorithm = signatures[algorithmOf(fields.next()).oid];
-  const signature = octetsOf(fields.next('octets'));
-  fields.optional('[1]');
-  fields.end();
+  const { name, attributes, signature, ...said } = readSignerInfo(signer);
+  const [digest, algorithm] = [digests[said.digest], signatures[said.algorithm]];
   const certificate = certificates.find((one) => namesOf(one).includes(name));
   if (!certificate) throw new Error('the certificate of the signer is not included');
   if (!digest || !algorithm || (algorithm.digest && algorithm.digest !== digest)) throw new Error('the signature algorithm is not one that is accepted');

@@ -10,8 +10,8 @@ import { chainOf, readMdmSignature } from './mdm-signature.ts';
 
 /** The commands `mdm …` in words. */
 const pageRows = 1000;
-/** For a terminal; programs ask with --json. */
-const mostCommands = 200;
+/** For a terminal; with --json there are all. */
+const mostShown = 200;
 
 function describe(device: MdmDevice) {
   const { facts = {}, key } = saidOf(device);
@@ -21,7 +21,7 @@ function describe(device: MdmDevice) {
     serial: device.serial,
     udid: device.udid,
     firstSeenAt: when(device.first_seen_at),
-    lastSeenAt: when(device.last_seen_at),
+    lastSeenAt: device.last_seen_at === 0 ? null : when(device.last_seen_at),
     leftAt: device.checked_out_at === null ? null : when(device.checked_out_at),
     saidAt: device.security_at === null ? null : when(device.security_at),
     fileVault: facts['FDE_Enabled'] ?? null,
@@ -43,7 +43,7 @@ export async function mdmDevices(backend: Backend): Promise<CommandResult> {
   const rows = devices.map((one) => [
     one.serial ?? '–',
     one.deviceId,
-    one.leftAt === null ? one.lastSeenAt : `left ${one.leftAt}`,
+    one.leftAt === null ? (one.lastSeenAt ?? 'never') : `left ${one.leftAt}`,
     said(one.fileVault),
     one.key ?? '–',
     one.saidAt ?? '–',
@@ -54,9 +54,20 @@ export async function mdmDevices(backend: Backend): Promise<CommandResult> {
   };
 }
 
-export async function mdmCommands(backend: Backend, mac: string | null): Promise<CommandResult> {
-  const found = await listCommands(backend.store.db, mac?.toUpperCase() ?? null, mostCommands);
-  const commands = found.map((one) => ({
+/** `all`: for programs, and read in pages; otherwise the newest, as many as a person reads. */
+export async function mdmCommands(backend: Backend, mac: string | null, { all }: { all: boolean }): Promise<CommandResult> {
+  const of = mac === null ? null : { serial: mac.toUpperCase(), deviceId: mac };
+  const found: Awaited<ReturnType<typeof listCommands>> = [];
+  const most = all ? pageRows : mostShown + 1;
+  for (let last: { at: number; uuid: string } | null = null; ; ) {
+    const page: typeof found = await listCommands(backend.store.db, of, last, most);
+    found.push(...page);
+    const end = page.at(-1);
+    if (!all || page.length < most || !end) break;
+    last = { at: end.created_at, uuid: end.uuid };
+  }
+  const shown = all ? found : found.slice(0, mostShown);
+  const commands = shown.map((one) => ({
     uuid: one.uuid,
     deviceId: one.device_id,
     serial: one.serial,
@@ -68,11 +79,13 @@ export async function mdmCommands(backend: Backend, mac: string | null): Promise
     sentAt: one.sent_at === null ? null : when(one.sent_at),
     endedAt: one.ended_at === null ? null : when(one.ended_at),
     error: one.error,
+    escrowPayload: one.escrow_payload,
   }));
   const rows = commands.map((one) => [one.serial ?? one.deviceId, one.kind, one.state, one.createdAt, one.actor, one.error ?? one.because]);
+  const more = found.length > shown.length ? `\nthese are the newest ${mostShown}; --json has all` : '';
   return {
     json: { commands },
-    text: commands.length === 0 ? 'nothing was asked through the MDM' : table(['Mac', 'what', 'state', 'asked', 'by', 'why'], rows),
+    text: commands.length === 0 ? 'nothing was asked through the MDM' : `${table(['Mac', 'what', 'state', 'asked', 'by', 'why'], rows)}${more}`,
   };
 }
 
@@ -102,7 +115,20 @@ export async function mdmRotate(backend: Backend, act: { mac: string; reason: st
   return {
     json: { deviceId, commandUuid: uuid, notBefore: when(from) },
     text: `the MDM will replace the key of ${act.mac}, not before ${when(from)}; look with: sparekey-server mdm commands ${act.mac}`,
-    warnings: ['until the Mac fetches the command, it lies in the database of the MDM with the present key in it'],
+    warnings: [
+      'until the Mac fetches the command, it lies in the database of the MDM with the present key in it',
+      ...(act.mac === deviceId ? ['the device was named: which key is sent goes by the serial number that it says itself, and by your word'] : []),
+    ],
+  };
+}
+
+export async function mdmOpen(backend: Backend, act: { uuid: string; actor: string; reason: string }): Promise<CommandResult> {
+  const canAsk = backend.settings.coexistence?.nanomdm != null;
+  const opened = await backend.custody.mdm.reopen(act, { canAsk });
+  return {
+    json: { commandUuid: act.uuid, opened },
+    text: opened ? `it opened: the key of ${act.uuid} is here` : `it does not open; it is kept for 90 days from when it came`,
+    ...(opened ? {} : { exit: 77 as const }),
   };
 }
 

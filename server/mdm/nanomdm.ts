@@ -7,6 +7,8 @@ import { writePropertyList } from './property-list.ts';
 export interface NanoMdm {
   enqueue(deviceId: string, command: Buffer): Promise<Enqueued>;
   push(deviceId: string): Promise<Enqueued>;
+  /** Whether its last answer was one to somebody whose API key it takes. */
+  isReached(): boolean;
 }
 
 export type Enqueued =
@@ -23,7 +25,13 @@ export type Enqueued =
 const soon = 300;
 
 export function createNanoMdm(outbound: Outbound, apiKey: string): NanoMdm {
+  let isReached = false;
   const ask = async (path: string, deviceId: string, body?: Buffer): Promise<Enqueued> => {
+    const answer = await once(path, deviceId, body);
+    isReached = answer.kind === 'queued' || answer.kind === 'refused';
+    return answer;
+  };
+  const once = async (path: string, deviceId: string, body?: Buffer): Promise<Enqueued> => {
     let answer: Answer | Later;
     try {
       answer = await outbound.ask({
@@ -46,15 +54,19 @@ export function createNanoMdm(outbound: Outbound, apiKey: string): NanoMdm {
   return {
     enqueue: (deviceId, command) => ask('/v1/enqueue/', deviceId, command),
     push: (deviceId) => ask('/v1/push/', deviceId),
+    isReached: () => isReached,
   };
 }
 
-/** What another program says in its own words goes into our rows and onto a terminal. */
-export const oneLineOf = (text: unknown): string =>
-  String(text)
+/** What another program says in its own words goes into our rows and onto a terminal: no key that it repeats from the command does. */
+export function oneLineOf(text: unknown): string {
+  const line = String(text)
     .replace(/[\p{C}\s]+/gu, ' ')
-    .trim()
-    .slice(0, 200);
+    .trim();
+  return line.replace(keyShaped, '[recovery key]').slice(0, 200);
+}
+/** A recovery key as macOS writes it, or as somebody repeats it. */
+const keyShaped = /(?<![\p{L}\p{N}])(?:[A-Z0-9]{4}[\p{Pd}\u2212\s]?){5}[A-Z0-9]{4}(?![\p{L}\p{N}])/giu;
 
 function said({ status, body }: Answer, deviceId: string): Enqueued {
   if (status === 401 || status === 403) return { kind: 'not-sent', because: `NanoMDM does not take the API key (${status})`, seconds: 12 * soon };

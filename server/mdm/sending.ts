@@ -4,27 +4,25 @@ import { raise } from '../alarms.ts';
 import { audit } from '../audit.ts';
 import { openBrought } from '../brought/disclose.ts';
 import { type CustodyParts, day, hour, minute } from '../custody-parts.ts';
+import type { Tx } from '../parts.ts';
 import { broughtById } from '../store/brought.ts';
 import {
   commandByUuid,
-  commandsOf,
   deviceById,
   devicesToAsk,
-  devicesWithSerial,
   dueCommands,
   forgetEvents,
   forgetQuestions,
   forgetReplyKeys,
   type MdmCommand,
   type MdmDevice,
-  macsThatRefuse,
   updateCommand,
 } from '../store/mdm.ts';
-import { openTasks } from '../store/tasks.ts';
-import { askDevice, endCommand, heldBack, presentKey, requestRotation } from './commands.ts';
-import { standingOf } from './device.ts';
+import { agentReplaces, askDevice, endCommand, heldBack, keepReplyKeys, presentKey, settleOf, silentWords, tellOfSilence } from './commands.ts';
+import { payloadOf, standingOf } from './device.ts';
 import { deviceInformation, type Enqueued, type NanoMdm, rotateFileVaultKey, securityInfo } from './nanomdm.ts';
 import { makeReplyKey } from './reply-key.ts';
+import { isForTask, twoWouldFight } from './rotate-due.ts';
 import type { MdmSettings } from './take-event.ts';
 
 /** A batch, each minute: what NanoMDM and its database bear beside the Macs that it serves. */
@@ -35,11 +33,15 @@ const timeToAnswer = 5 * minute;
 const mostWait = 7 * day;
 /** The Mac said NotNow and nothing else. */
 const mostNotNow = 14 * day;
-/** The MDM delivers a command whenever the Mac comes back: its answer can be opened for as long. */
-const keepReplyKeys = 90 * day;
+/** An event of the Mac within as long says that the way back is there, by which the new key has to come. */
+const heardWithin = 36 * hour;
+/** In a row: then somebody has to look. */
+const mostNotSent = 5;
 const keepQuestions = 7 * day;
-/** For one key that was shown, by ourselves: then it is a person's task. */
-const mostTries = 2;
+/** The longest that `windowMinutes` may be, whatever it is now: a replay is known as one also after it was made longer. */
+const mostWindow = day;
+/** A command that went wrong here stands behind the others before it is tried again. */
+const afterFailure = 10 * minute;
 
 /** Puts what is due into NanoMDM's queue, and looks after what was put there. Another backend may do so at the same time. */
 export async function sendDue(parts: CustodyParts, api: NanoMdm): Promise<{ sent: number }> {
@@ -54,6 +56,10 @@ export async function sendDue(parts: CustodyParts, api: NanoMdm): Promise<{ sent
       // One that goes wrong does not keep the others waiting.
       const code = error instanceof Problem ? error.code : error instanceof Error ? error.name : 'unknown';
       parts.log.error('mdm-command', { commandUuid: command.uuid, kind: command.kind, deviceId: device.id, as: `failed: ${code}` });
+      await parts.act(async (tx, at) => {
+        const now = await commandByUuid(tx, command.uuid);
+        if (now && now.next_at <= at) await updateCommand(tx, now.uuid, { next_at: at + afterFailure });
+      });
     }
   }
   return { sent };
@@ -62,6 +68,7 @@ export async function sendDue(parts: CustodyParts, api: NanoMdm): Promise<{ sent
 type Ready = { body: Buffer } | 'gone';
 
 async function send(parts: CustodyParts, api: NanoMdm, command: MdmCommand, device: MdmDevice): Promise<boolean> {
+  if (command.kind === 'rotate' && !(await canBeSent(parts, api, command, device))) return false;
   const ready = command.kind === 'rotate' ? await readyRotation(parts, command, device) : await readyQuestion(parts, command);
   if (typeof ready === 'string') return false;
   let answer: Enqueued;
@@ -74,21 +81,66 @@ async function send(parts: CustodyParts, api: NanoMdm, command: MdmCommand, devi
   const { uuid, kind } = command;
   parts.log.info('mdm-command', { commandUuid: uuid, kind, deviceId: device.id, as: answer.kind });
   await parts.act(async (tx, at) => {
+    const now = await commandByUuid(tx, uuid);
+    // A Mac that was awake may have answered while the MDM did: then it was sent, whatever the MDM says of it.
+    if (now?.state !== 'sent') return;
     if (kind === 'rotate' && (answer.kind === 'refused' || answer.kind === 'not-sent'))
       await audit(tx, { at, actor: 'server', act: 'key.not-sent-to-mdm', details: { commandUuid: uuid, deviceId: device.id, because: answer.because } });
-    if (answer.kind === 'refused') await endCommand(tx, at, command, 'failed', answer.because);
-    else if (answer.kind === 'not-sent')
-      await updateCommand(tx, uuid, {
-        state: 'waiting',
-        sent_at: null,
-        next_at: at + answer.seconds * 1000,
-        error: answer.because,
-        reply_key: null,
-        reply_certificate: null,
-      });
+    if (answer.kind === 'refused') await endCommand(tx, at, now, 'failed', answer.because);
+    else if (answer.kind === 'not-sent') await putOff(parts, tx, at, now, device, answer.because, answer.seconds * 1000);
     else await updateCommand(tx, uuid, { error: answer.kind === 'queued' ? answer.note : answer.because });
+    if (kind === 'rotate' && answer.kind !== 'not-sent') await settleOf(tx, at, 'MDM_COMMAND_NOT_SENT', now, 'it was sent');
   });
   return answer.kind === 'queued';
+}
+
+/** Nothing of it was sent: it waits as before, and after some times in a row a person hears of it. */
+async function putOff(
+  parts: CustodyParts,
+  tx: Tx,
+  at: number,
+  { uuid, kind, tries }: MdmCommand,
+  device: MdmDevice,
+  error: string,
+  wait: number,
+): Promise<void> {
+  const mark = { state: 'waiting', sent_at: null, next_at: at + wait, error, reply_key: null, reply_certificate: null } as const;
+  await updateCommand(tx, uuid, mark);
+  if (kind !== 'rotate' || tries < mostNotSent) return;
+  const { mac } = await standingOf(tx, device);
+  await raise(parts, tx, at, mac?.id ?? null, 'MDM_COMMAND_NOT_SENT', silentWords({ uuid }, device));
+}
+
+/**
+ * Before the key is opened and marked as sent: somebody can open it, the MDM takes our API key, and the answer has a way back.
+ * Under somebody else's payload that answer alone has the new key: a command that works while the webhook does not loses it.
+ */
+async function canBeSent(parts: CustodyParts, api: NanoMdm, command: MdmCommand, device: MdmDevice): Promise<boolean> {
+  const wait = async (error: string, milliseconds: number): Promise<false> => {
+    await parts.act(async (tx, at) => {
+      const now = await commandByUuid(tx, command.uuid);
+      if (now?.state !== 'waiting' || now.next_at > at) return;
+      const tries = now.tries + 1;
+      await updateCommand(tx, now.uuid, { tries });
+      await putOff(parts, tx, at, { ...now, tries }, device, error, milliseconds);
+    });
+    return false;
+  };
+  if (!parts.canOpen) return wait('this backend is sealed: nobody can open the key now', hour);
+  if (device.last_seen_at <= parts.clock.now() - heardWithin) {
+    await parts.act(async (tx, at) => {
+      if ((await commandByUuid(tx, command.uuid))?.state !== 'waiting') return;
+      await askDevice(tx, at, device, 'security-info', { because: 'before RotateFileVaultKey: whether its answers come', actor: 'server' });
+      // A Mac that is switched off is no reason for an alarm.
+      const error = 'nothing of this Mac has come by the webhook for a day and a half, so its new key might not come either';
+      await updateCommand(tx, command.uuid, { next_at: at + hour, error });
+    });
+    return false;
+  }
+  if (api.isReached()) return true;
+  const woken = await api.push(device.id);
+  if (woken.kind === 'queued' || woken.kind === 'refused') return true;
+  return wait(woken.because, woken.kind === 'not-sent' ? woken.seconds * 1000 : afterFailure);
 }
 
 /** It says `sent` before it is: whatever happens on the way, nothing is sent twice, and an answer finds its row. */
@@ -111,21 +163,29 @@ async function readyRotation(parts: CustodyParts, command: MdmCommand, device: M
   const reply = await makeReplyKey(parts.secrets, uuid, parts.clock.now());
   const chosen = await parts.act(async (tx, at) => {
     if ((await commandByUuid(tx, uuid))?.state !== 'waiting') return 'gone';
-    // Whoever was shown the key since it was asked for may be typing it.
-    const until = await heldBack(parts, tx, at, device, command.override_hold === 1 ? command.created_at : null);
-    if (until !== null) {
+    const now = (await deviceById(tx, device.id)) ?? device;
+    const standing = await standingOf(tx, now);
+    const key = await presentKey(tx, now, command.named === 1 ? (command.record_id ?? command.brought_id) : command.brought_id);
+    const refused = typeof key === 'string' ? key : null;
+    // Whoever was shown the key since it was asked for may be typing it, and its agent may have begun by itself.
+    const overridden = command.override_hold === 1 ? command.created_at : null;
+    const isFight = command.actor === 'server' && standing.mac !== null && (await twoWouldFight(tx, at, standing.mac, isForTask(command)));
+    const held = await heldBack(parts, tx, at, standing, typeof key === 'string' ? null : key, overridden);
+    const until = held ?? (isFight ? at + hour : null);
+    if (until !== null && refused === null) {
       await updateCommand(tx, uuid, { next_at: until });
       return 'gone';
     }
-    const key = await presentKey(tx, device);
-    if (typeof key === 'string') {
-      await endCommand(tx, at, command, 'failed', key);
+    const fight = agentReplaces(standing);
+    if (typeof key === 'string' || fight !== null) {
+      await endCommand(tx, at, command, 'failed', refused ?? fight);
       return 'gone';
     }
     const { recordId, broughtId, macId } = key;
     const sealed = { reply_certificate: reply.certificate, reply_key: reply.sealedKey, record_id: recordId, brought_id: broughtId };
-    await updateCommand(tx, uuid, { ...markSent(command, at, hour), ...sealed });
-    const details = { commandUuid: uuid, deviceId: device.id, serial: device.serial, recordId, keyId: broughtId, because: command.because };
+    const escrowPayload = payloadOf(now, standing.mac);
+    await updateCommand(tx, uuid, { ...markSent(command, at, hour), ...sealed, escrow_payload: escrowPayload });
+    const details = { commandUuid: uuid, deviceId: device.id, serial: standing.serial, recordId, keyId: broughtId, because: command.because, escrowPayload };
     await audit(tx, { at, actor: command.actor, act: 'key.sent-to-mdm', macId, details });
     return key;
   });
@@ -134,15 +194,9 @@ async function readyRotation(parts: CustodyParts, command: MdmCommand, device: M
   if (opened instanceof RecoveryKey) return { body: rotateFileVaultKey(uuid, opened, reply.certificate) };
   await parts.act(async (tx, at) => {
     await audit(tx, { at, actor: 'server', act: 'key.not-sent-to-mdm', details: { commandUuid: uuid, deviceId: device.id, because: opened } });
-    if (opened === 'no-opener')
-      await updateCommand(tx, uuid, {
-        state: 'waiting',
-        sent_at: null,
-        next_at: at + hour,
-        error: 'nobody can open the key now',
-        reply_key: null,
-        reply_certificate: null,
-      });
+    const now = await commandByUuid(tx, uuid);
+    if (now?.state !== 'sent') return;
+    if (opened === 'no-opener') await putOff(parts, tx, at, now, device, 'nobody can open the key now', hour);
     else await endCommand(tx, at, command, 'failed', `the key that is here cannot be opened (${opened})`);
   });
   return 'gone';
@@ -154,10 +208,13 @@ async function openOld(parts: CustodyParts, id: string): ReturnType<typeof openB
 }
 
 /** Sent, and no answer yet. Nothing is put into the queue a second time: the MDM keeps what it has until the Mac fetches it. */
-async function lookAfter(parts: CustodyParts, api: NanoMdm, command: MdmCommand, device: MdmDevice): Promise<void> {
-  const sentAt = command.sent_at ?? command.created_at;
-  const isRotation = command.kind === 'rotate';
+async function lookAfter(parts: CustodyParts, api: NanoMdm, found: MdmCommand, { id }: MdmDevice): Promise<void> {
   const wake = await parts.act(async (tx, at) => {
+    // It may have been answered since it was found, or another backend looks after it.
+    const [command, device] = [await commandByUuid(tx, found.uuid), await deviceById(tx, id)];
+    if (!command || !device || command.next_at > at || (command.state !== 'sent' && command.state !== 'not-now')) return false;
+    const sentAt = command.sent_at ?? command.created_at;
+    const isRotation = command.kind === 'rotate';
     const wasHeard = device.last_seen_at > sentAt + timeToAnswer;
     const isOver = at - sentAt > (command.state === 'not-now' ? mostNotNow : mostWait);
     if (isOver || (wasHeard && !isRotation && command.state === 'sent')) {
@@ -166,17 +223,9 @@ async function lookAfter(parts: CustodyParts, api: NanoMdm, command: MdmCommand,
         : command.state === 'not-now'
           ? 'the Mac said NotNow for 14 days'
           : 'no answer in 7 days';
-      // It may still be carried out: then its answer is opened.
-      await endCommand(tx, at, command, 'failed', error, true);
-      if (isRotation)
-        await raise(
-          parts,
-          tx,
-          at,
-          (await standingOf(tx, device)).mac?.id ?? null,
-          'MDM_COMMAND_SILENT',
-          `command ${command.uuid} for ${device.serial ?? device.id}`,
-        );
+      // It lies in the MDM's queue and may still be carried out, and under somebody else's payload only its answer has the new key.
+      await endCommand(tx, at, command, 'failed', error, sentAt + keepReplyKeys);
+      if (isRotation) await tellOfSilence(parts, tx, at, command, device);
       else if (!isOver)
         await askDevice(tx, at, device, command.kind === 'device-information' ? command.kind : 'security-info', {
           because: 'an answer was lost',
@@ -192,14 +241,14 @@ async function lookAfter(parts: CustodyParts, api: NanoMdm, command: MdmCommand,
     return true;
   });
   if (!wake) return;
-  const answer = await api.push(device.id);
-  parts.log.info('mdm-command', { commandUuid: command.uuid, kind: command.kind, deviceId: device.id, as: `woken: ${answer.kind}` });
+  const answer = await api.push(id);
+  parts.log.info('mdm-command', { commandUuid: found.uuid, kind: found.kind, deviceId: id, as: `woken: ${answer.kind}` });
 }
 
 /** What comes round: questions of the day. */
-export async function sweepMdm(parts: CustodyParts, settings: MdmSettings & { windowMinutes: number }): Promise<void> {
+export async function sweepMdm(parts: CustodyParts, settings: MdmSettings): Promise<void> {
   await parts.act(async (tx, at) => {
-    await forgetEvents(tx, at - 2 * settings.windowMinutes * minute - hour);
+    await forgetEvents(tx, at - 2 * mostWindow - hour);
     if (!settings.canAsk) return;
     for (const device of await devicesToAsk(tx, at - settings.everyHours * hour, mostAtOnce)) {
       await askDevice(tx, at, device, 'security-info', { because: 'its time has come', actor: 'server' });
@@ -211,29 +260,6 @@ export async function sweepMdm(parts: CustodyParts, settings: MdmSettings & { wi
 /** Answers of long ago, and the keys of replies that nobody waits for any more. */
 export const forgetOld = (parts: CustodyParts): Promise<void> =>
   parts.act(async (tx, at) => {
-    await forgetReplyKeys(tx, at - keepReplyKeys);
+    await forgetReplyKeys(tx, at, at - keepReplyKeys);
     await forgetQuestions(tx, at - keepQuestions);
   });
-
-/** Keys that are owed a replacement which only the MDM can do. */
-export async function rotateDue(parts: CustodyParts, settings: MdmSettings): Promise<void> {
-  if (!settings.canAsk || !settings.canRotate) return;
-  for (const task of await openTasks(parts.store.db)) await tryRotation(parts, task.serial, task.opened_at, `task ${task.id}: ${task.because}`);
-  for (const mac of await macsThatRefuse(parts.store.db, mostAtOnce))
-    await tryRotation(parts, mac.serial, parts.clock.now() - 30 * day, 'its build of macOS refuses the key, so its agent cannot replace it');
-}
-
-async function tryRotation(parts: CustodyParts, serial: string, since: number, reason: string): Promise<void> {
-  await parts.act(async (tx, at) => {
-    const [device, ...more] = await devicesWithSerial(tx, serial);
-    if (!device || more.length > 0) return;
-    const tried = await commandsOf(tx, device.id, 'rotate', since);
-    if (tried.length >= mostTries || tried.some(({ state, created_at: created }) => !['failed', 'done'].includes(state) || at - created < day)) return;
-    try {
-      await requestRotation(parts, tx, at, device, { actor: 'server', reason });
-    } catch (error) {
-      // Why not is said where somebody asks for it; the task stays.
-      if (!(error instanceof Problem) || error.code !== 'MDM_ROTATION_REFUSED') throw error;
-    }
-  });
-}

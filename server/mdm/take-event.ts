@@ -13,14 +13,15 @@ import {
   updateCommand,
   updateDevice,
 } from '../store/mdm.ts';
-import { askDevice, endCommand } from './commands.ts';
-import { heard, noteSaid, saidOf, serialIn } from './device.ts';
+import { askDevice, endCommand, keepReplyKeys, tellOfSilence } from './commands.ts';
+import { heard, noteSaid, ownAnew, saidOf, serialIn, tellSerial } from './device.ts';
 import { type Because, type Taken, taken } from './fates.ts';
 import { oneLineOf } from './nanomdm.ts';
 import { dictionaryOf, type PropertyDictionary, readPropertyList, textIn } from './property-list.ts';
 import { openReply } from './reply-key.ts';
-import { type LookedKey, lookAtKey, takeKey } from './take-key.ts';
-import { confirms, settleReturned, takeRotation } from './take-rotation.ts';
+import { lookAtKey } from './take-key.ts';
+import { takeRotation } from './take-rotation.ts';
+import { type SecuritySaid, takeSecurity } from './take-security.ts';
 import { isSecretTopic, type WebhookEvent } from './webhook-event.ts';
 
 export interface MdmSettings {
@@ -52,8 +53,8 @@ export async function takeEvent(parts: CustodyParts, settings: MdmSettings, even
     if (event.ofUser) return taken(isSecretTopic(event.topic) ? 'secret' : 'of-a-user');
     const device = await heard(tx, at, event, settings.server);
     if (isSecretTopic(event.topic)) return taken('secret');
-    if (event.topic === 'mdm.Authenticate') return taken(await authenticate(tx, at, settings, event, device));
-    if (event.topic === 'mdm.CheckOut') return taken(await checkOut(tx, at, event, device));
+    if (event.topic === 'mdm.Authenticate') return taken(await authenticate(parts, tx, at, settings, event, device));
+    if (event.topic === 'mdm.CheckOut') return taken(await checkOut(parts, tx, at, event, device));
     return taken(looked ? await connect(parts, tx, at, settings, event, device, looked) : 'nothing-for-us');
   });
 }
@@ -80,15 +81,18 @@ const untilEnrolled = 2 * minute;
 /** Webhooks overtake each other. */
 const isOlder = (event: Named, than: number | undefined): boolean => than !== undefined && event.createdAt < than;
 
-async function authenticate(tx: Tx, at: number, settings: MdmSettings, event: Named, device: MdmDevice): Promise<Because> {
+async function authenticate(parts: CustodyParts, tx: Tx, at: number, settings: MdmSettings, event: Named, device: MdmDevice): Promise<Because> {
   const message = messageIn(event);
   if (typeof message === 'string') return message;
   if (differs(textIn(message, 'UDID'), event.udid)) return 'another-device';
   if (isOlder(event, saidOf(device).leftAt) || isOlder(event, saidOf(device).enrolledAt)) return 'out-of-order';
   const serial = serialIn(textIn(message, 'SerialNumber'));
-  await updateDevice(tx, device.id, { serial, checked_out_at: null, security_at: null });
-  await noteSaid(tx, device, { enrolledAt: event.createdAt });
-  await endOpen(tx, at, device, 'the Mac was enrolled anew, and the MDM empties its queue then');
+  await updateDevice(tx, device.id, { checked_out_at: null, security_at: null });
+  // One that names none now is still the one that it said before: so it cannot come by another in two steps.
+  const told = serial === null ? device : await tellSerial(parts, tx, at, device, serial);
+  // Its names are all that whoever enrols has to know.
+  await noteSaid(tx, told, { enrolledAt: event.createdAt, ...ownAnew(told) });
+  await endOpen(parts, tx, at, device, 'the Mac was enrolled anew, and the MDM empties its queue then');
   // Of one that was there before the daily question may be hours away, and whatever it said then is of before.
   if (settings.canAsk && saidOf(device).saidAt !== undefined)
     await askDevice(tx, at, { ...device, checked_out_at: null }, 'security-info', {
@@ -100,28 +104,32 @@ async function authenticate(tx: Tx, at: number, settings: MdmSettings, event: Na
   return 'enrolled';
 }
 
-async function checkOut(tx: Tx, at: number, event: Named, device: MdmDevice): Promise<Because> {
+async function checkOut(parts: CustodyParts, tx: Tx, at: number, event: Named, device: MdmDevice): Promise<Because> {
   if (isOlder(event, saidOf(device).enrolledAt)) return 'out-of-order';
   await updateDevice(tx, device.id, { checked_out_at: at });
   await noteSaid(tx, device, { leftAt: event.createdAt });
-  await endOpen(tx, at, device, 'the Mac left the MDM');
+  await endOpen(parts, tx, at, device, 'the Mac left the MDM');
   await audit(tx, { at, actor: device.server, act: 'mdm.checked-out', details: { deviceId: device.id, serial: device.serial } });
   return 'checked-out';
 }
 
-async function endOpen(tx: Tx, at: number, device: MdmDevice, error: string): Promise<void> {
+/** A RotateFileVaultKey that was on its way may have been carried out, and its answer may come behind or be lost: nobody knows which key is valid. */
+async function endOpen(parts: CustodyParts, tx: Tx, at: number, device: MdmDevice, error: string): Promise<void> {
   for (const kind of ['security-info', 'device-information', 'rotate'] as const) {
     const open = await openCommandOf(tx, device.id, kind);
-    if (open) await endCommand(tx, at, open, 'failed', error, open.sent_at !== null);
+    if (!open) continue;
+    const wasSent = kind === 'rotate' && open.sent_at !== null;
+    await endCommand(tx, at, open, 'failed', error, wasSent ? (open.sent_at ?? at) + keepReplyKeys : null);
+    if (wasSent) await tellOfSilence(parts, tx, at, open, device);
   }
 }
 
 /** What a `mdm.Connect` brings, before anything is written: looking into envelopes takes time. */
 type Looked =
   | { kind: 'because'; because: Because }
-  | { kind: 'security'; facts: Record<string, boolean | string>; key: LookedKey }
+  | ({ kind: 'security' } & SecuritySaid)
   | { kind: 'information'; serial: string | null }
-  | { kind: 'rotation'; answer: 'no-key' | 'unreadable' | RecoveryKey }
+  | { kind: 'rotation'; answer: 'no-key' | 'unreadable' | RecoveryKey; sealed: Buffer | null }
   | { kind: 'nothing' };
 
 const marks = ['SecurityInfo', 'QueryResponses', 'RotateResult'].map((name) => Buffer.from(`<key>${name}</key>`));
@@ -138,18 +146,21 @@ async function lookInto(parts: CustodyParts, event: Named): Promise<Looked> {
   if (differs(textIn(message, 'UDID'), event.udid)) return { kind: 'because', because: 'another-device' };
   if (differs(textIn(message, 'CommandUUID'), commandUuid)) return { kind: 'because', because: 'another-command' };
   if (command && command.device_id !== event.deviceId) return { kind: 'because', because: 'another-device' };
-  const security = dictionaryOf(message.get('SecurityInfo'));
+  // What answers a command of ours has to be of its kind: whatever else the message holds was not asked for.
+  const fits = (kind: MdmCommand['kind']): boolean => command === undefined || command.kind === kind;
+  const security = fits('security-info') ? dictionaryOf(message.get('SecurityInfo')) : null;
   if (security) {
     const cms = security.get('FDE_PersonalRecoveryKeyCMS');
     return { kind: 'security', facts: factsIn(security), key: await lookAtKey(parts, event.deviceId, Buffer.isBuffer(cms) ? cms : null) };
   }
-  const result = dictionaryOf(message.get('RotateResult'));
+  const result = fits('rotate') ? dictionaryOf(message.get('RotateResult')) : null;
   if (result || command?.kind === 'rotate') {
     const sealed = result?.get('EncryptedNewRecoveryKey');
-    if (!Buffer.isBuffer(sealed)) return { kind: 'rotation', answer: 'no-key' };
-    return { kind: 'rotation', answer: (command && openReply(parts.secrets, command, sealed)) ?? 'unreadable' };
+    if (!Buffer.isBuffer(sealed)) return { kind: 'rotation', answer: 'no-key', sealed: null };
+    return { kind: 'rotation', answer: (command && openReply(parts.secrets, command, sealed)) ?? 'unreadable', sealed };
   }
-  const responses = dictionaryOf(message.get('QueryResponses'));
+  // A Mac's word about its serial number counts where it was asked for it: what others asked is no business of ours.
+  const responses = command?.kind === 'device-information' ? dictionaryOf(message.get('QueryResponses')) : null;
   return responses ? { kind: 'information', serial: serialIn(textIn(responses, 'SerialNumber')) } : { kind: 'nothing' };
 }
 
@@ -178,7 +189,8 @@ async function connect(parts: CustodyParts, tx: Tx, at: number, settings: MdmSet
   if (command && command.device_id !== device.id) return 'another-device';
   if (status === 'NotNow' || status === 'Error' || status === 'CommandFormatError') {
     if (!command) return 'not-our-command';
-    if (command.state === 'done') return 'answered-before';
+    // One whose sealed answer waits to be opened has carried it out: what it says of a second time is of no weight.
+    if (command.state === 'done' || command.reply !== null) return 'answered-before';
     if (status !== 'NotNow') return fail(tx, at, settings, event, device, command);
     if (command.state === 'waiting' || command.state === 'sent') await updateCommand(tx, command.uuid, { state: 'not-now' });
     return 'not-now';
@@ -195,13 +207,14 @@ async function connect(parts: CustodyParts, tx: Tx, at: number, settings: MdmSet
       commandUuid,
       saidAt: event.createdAt,
       answer: looked.answer,
+      sealed: looked.sealed,
       canAsk,
     });
   }
   if (looked.kind === 'information' && looked.serial !== null) {
     if (command && command.state !== 'done') await endCommand(tx, at, command, 'done', null);
     if (device.serial === looked.serial) return 'heard';
-    await updateDevice(tx, device.id, { serial: looked.serial });
+    await tellSerial(parts, tx, at, device, looked.serial);
     await audit(tx, { at, actor: device.server, act: 'mdm.serial-told', details: { deviceId: device.id, serial: looked.serial, was: device.serial } });
     // What came before it was known whose it is has to come again.
     if (settings.canAsk) await askDevice(tx, at, device, 'security-info', { because: 'its serial number is known now', actor: 'server' });
@@ -214,57 +227,6 @@ async function connect(parts: CustodyParts, tx: Tx, at: number, settings: MdmSet
   return 'nothing-for-us';
 }
 
-async function takeSecurity(
-  parts: CustodyParts,
-  tx: Tx,
-  at: number,
-  settings: MdmSettings,
-  event: Named,
-  device: MdmDevice,
-  command: MdmCommand | null,
-  looked: Extract<Looked, { kind: 'security' }>,
-): Promise<Because> {
-  const { key } = looked;
-  const because = await takeKey(parts, tx, at, { device, source: settings.server, saidAt: event.createdAt, looked: key });
-  if (command && command.state !== 'done') await endCommand(tx, at, command, 'done', null);
-  const before = saidOf(device);
-  const unreadable = because === 'unreadable' ? { unreadable: [...(before.unreadable ?? []), at].slice(-8) } : {};
-  const confirmed = before.confirm && event.createdAt >= before.confirm.at ? { confirm: null } : {};
-  if (!isOlder(event, before.saidAt)) {
-    const about = key.kind === 'foreign' ? { envelopeId: key.envelopeId, recipient: key.recipient } : key.kind === 'ours' ? { envelopeId: key.envelopeId } : {};
-    await noteSaid(tx, device, { saidAt: event.createdAt, facts: looked.facts, key: { at, answer: because, ...about }, ...unreadable, ...confirmed });
-    await updateDevice(tx, device.id, { security_at: at });
-  } else if (because === 'unreadable') await noteSaid(tx, device, unreadable);
-  if (because === 'serial-unknown' && settings.canAsk)
-    await askDevice(tx, at, device, 'device-information', { because: 'its serial number is not known', actor: 'server' });
-  if (['key-waiting', 'key-offered', 'key-aside'].includes(because)) await settleReturned(tx, at, device);
-  if (before.confirm) await confirm(tx, at, settings, event, device, before.confirm, because);
-  return because;
-}
-
-/** An answer of before the key was replaced says nothing of it: then the Mac is asked again. */
-async function confirm(
-  tx: Tx,
-  at: number,
-  settings: MdmSettings,
-  event: Named,
-  device: MdmDevice,
-  awaited: { commandUuid: string; at: number },
-  because: Because,
-): Promise<void> {
-  if (event.createdAt < awaited.at) {
-    if (settings.canAsk) await askDevice(tx, at, device, 'security-info', { because: confirms, actor: 'server' });
-    return;
-  }
-  if (['same-key', 'same-envelope', 'key-known'].includes(because))
-    await audit(tx, {
-      at,
-      actor: settings.server,
-      act: 'mdm.key-confirmed',
-      details: { deviceId: device.id, serial: device.serial, commandUuid: awaited.commandUuid, because },
-    });
-}
-
 /** In Apple's own words, shortened, with what is known of a code beside them. */
 async function fail(tx: Tx, at: number, settings: MdmSettings, event: Named, device: MdmDevice, command: MdmCommand): Promise<Because> {
   const message = messageIn(event);
@@ -274,7 +236,9 @@ async function fail(tx: Tx, at: number, settings: MdmSettings, event: Named, dev
       : typeof message === 'string'
         ? 'an error without words'
         : errorIn(message);
-  await endCommand(tx, at, command, 'failed', error);
+  // An event may overtake another: the answer of the time before, in which macOS did replace the key, may be on its way.
+  const keep = command.kind === 'rotate' && command.sent_at !== null ? command.sent_at + keepReplyKeys : null;
+  await endCommand(tx, at, command, 'failed', error, keep);
   // Whether the key that it was sent with is the present one, nobody knows better than macOS's escrow file.
   if (command.kind === 'rotate' && settings.canAsk) await askDevice(tx, at, device, 'security-info', { because: 'RotateFileVaultKey failed', actor: 'server' });
   return 'command-failed';

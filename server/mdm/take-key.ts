@@ -10,7 +10,7 @@ import { markCopyFresh } from '../brought/tasks.ts';
 import { type CustodyParts, day, hour } from '../custody-parts.ts';
 import { lastFacts } from '../custody-state.ts';
 import type { Tx } from '../parts.ts';
-import { broughtWithKey } from '../store/brought.ts';
+import { broughtBlocksAmong, broughtWithKey, noteBroughtBlocks } from '../store/brought.ts';
 import { envelopeOfMac, envelopesOfRecord, type KeyRecord, keyBlocksAmong, recordsOfVolume, recordWithKey } from '../store/keys.ts';
 import { type Mac, noteForeignFile } from '../store/macs.ts';
 import { deviceById, isKeyOfAnother, type MdmDevice } from '../store/mdm.ts';
@@ -30,7 +30,7 @@ export type LookedKey =
       opened: RecoveryKey | 'unreadable' | 'no-opener' | Because;
     };
 
-/** As many of a device in a day, and no further one is opened (rules 5.4). */
+/** As many of a device in a day, and no further one is opened. */
 const mostUnreadable = 3;
 /** An old envelope that was on its way while the key was replaced is no disagreement. */
 const onItsWay = hour;
@@ -49,9 +49,17 @@ export async function lookAtKey(parts: CustodyParts, deviceId: string, bytes: Bu
     return { kind: 'ours', envelope, envelopeId, opened: 'too-many-unreadable' };
   const blocks = await keyBlocksAmong(db, looked.blocks);
   // Whether it is another Mac's is said below, in the act; here it only keeps it from being opened.
-  if (blocks.some((block) => block.envelope_id !== envelopeId)) return { kind: 'ours', envelope, envelopeId, opened: 'block-seen-before' };
+  const seen = [...blocks, ...(await broughtBlocksAmong(db, looked.blocks))];
+  if (seen.some((block) => block.envelope_id !== envelopeId)) return { kind: 'ours', envelope, envelopeId, opened: 'block-seen-before' };
   return { kind: 'ours', envelope, envelopeId, opened: parts.canOpen ? await parts.openBytes(bytes) : 'no-opener' };
 }
+
+/**
+ * Whether nobody has brought this envelope before: whoever has bytes of ours, of a backup or a folder that somebody left with,
+ * could show them as its own, and be sent what is in them.
+ */
+export const isFirstToShow = async (tx: Tx, { envelope }: Extract<LookedKey, { kind: 'ours' }>): Promise<boolean> =>
+  (await keyBlocksAmong(tx, envelope.blocks)).length === 0 && (await broughtBlocksAmong(tx, envelope.blocks)).length === 0;
 
 export interface KeySaid {
   device: MdmDevice;
@@ -71,13 +79,24 @@ export async function takeKey(parts: CustodyParts, tx: Tx, at: number, said: Key
   if (standing.serial === null) return 'serial-unknown';
   const macId = standing.mac?.id ?? null;
   const blocks = await keyBlocksAmong(tx, looked.envelope.blocks);
-  if (blocks.some((block) => block.mac_id !== macId)) {
+  // Of what others brought, and no Mac has yet, the serial number says whose it is.
+  const brought = blocks.length > 0 ? [] : await broughtBlocksAmong(tx, looked.envelope.blocks);
+  if (blocks.some((block) => block.mac_id !== macId) || brought.some((block) => block.serial !== standing.serial?.toUpperCase())) {
     await raise(parts, tx, at, macId, 'ENVELOPE_REUSED', `envelope ${looked.envelopeId}, by the MDM as ${standing.serial}`);
     return 'of-another-mac';
   }
-  if (standing.clash !== null) await raise(parts, tx, at, macId, 'MDM_TWO_MACHINES', standing.clash);
+  if (standing.clash !== null && !standing.isAlarm) await raise(parts, tx, at, macId, 'MDM_TWO_MACHINES', standing.clash);
   const { opened } = looked;
-  if (opened instanceof RecoveryKey) return takeOpened(parts, tx, at, said, standing, looked.envelopeId, opened, looked.envelope);
+  if (opened instanceof RecoveryKey) {
+    const because = await takeOpened(parts, tx, at, said, standing, looked.envelopeId, opened, looked.envelope);
+    // Of what is not kept the bytes are about all the same: nobody else shall be the first to show them.
+    if (blocks.length === 0 && notKept.includes(because))
+      await noteBroughtBlocks(
+        tx,
+        looked.envelope.blocks.map((digest) => ({ digest, serial: standing.serial?.toUpperCase() ?? '', envelope_id: looked.envelopeId })),
+      );
+    return because;
+  }
   if (opened === 'unreadable') {
     await audit(tx, {
       at,
@@ -92,6 +111,8 @@ export async function takeKey(parts: CustodyParts, tx: Tx, at: number, said: Key
   if (macId !== null && (await envelopeOfMac(tx, macId, looked.envelopeId))) return 'same-envelope';
   return bringIt(parts, tx, at, said, standing, null, looked.envelope);
 }
+
+const notKept: readonly Because[] = ['same-key', 'older-key', 'key-known', 'key-refused'];
 
 /** K0. */
 async function noteForeign(tx: Tx, at: number, mac: Mac | null, { envelopeId, recipient }: { envelopeId: string; recipient: string | null }): Promise<Because> {
@@ -193,6 +214,7 @@ async function bringIt(
     runId: null,
     madeAt: said.saidAt,
     actor: said.source,
+    deviceId: said.device.id,
   });
   return `key-${fate}`;
 }

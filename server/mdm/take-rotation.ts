@@ -2,10 +2,11 @@ import { createHash } from 'node:crypto';
 import { sealKey } from '../../protocol/envelope.ts';
 import type { RecoveryKey } from '../../protocol/recovery-key.ts';
 import { acceptKey } from '../accept-key.ts';
-import { raise, settle } from '../alarms.ts';
+import { raise } from '../alarms.ts';
 import { audit } from '../audit.ts';
 import { bring } from '../brought/bring.ts';
 import { blocksOf } from '../brought/envelopes.ts';
+import { isKnownMac } from '../brought/serial.ts';
 import { recordSource } from '../brought/sources.ts';
 import { type CustodyParts, day, isoTime } from '../custody-parts.ts';
 import type { Tx } from '../parts.ts';
@@ -13,9 +14,9 @@ import { orderProof } from '../proofs.ts';
 import { broughtById, updateBrought } from '../store/brought.ts';
 import { recordById } from '../store/keys.ts';
 import { macById } from '../store/macs.ts';
-import { commandsOf, type MdmCommand, type MdmDevice } from '../store/mdm.ts';
-import { askDevice, endCommand } from './commands.ts';
-import { noteSaid, type Standing, standingOf } from './device.ts';
+import { commandsOf, type MdmCommand, type MdmDevice, updateCommand } from '../store/mdm.ts';
+import { askDevice, endCommand, keepReplyKeys, settleOf } from './commands.ts';
+import { noteSaid, ownWith, payloadOf, type Standing, standingOf } from './device.ts';
 import type { Because } from './fates.ts';
 
 /** The answer to RotateFileVaultKey: macOS has replaced the key. From here on the old one is dead, and the new one is in this answer or in the next SecurityInfo. */
@@ -28,6 +29,10 @@ export interface RotationSaid {
   /** By the MDM's clock. */
   saidAt: number;
   answer: 'no-key' | 'unreadable' | RecoveryKey;
+  /** As it came; null where there is none. */
+  sealed: Buffer | null;
+  /** By the server's clock, where it came before now. */
+  cameAt?: number;
   canAsk: boolean;
 }
 
@@ -39,17 +44,30 @@ export async function takeRotation(parts: CustodyParts, tx: Tx, at: number, said
   const { device, command, answer, commandUuid } = said;
   const standing = await standingOf(tx, device);
   const macId = standing.mac?.id ?? null;
-  if (command?.state === 'done') return 'answered-before';
+  if (command?.state === 'done' || (command?.reply && answer === 'no-key')) return 'answered-before';
   if (said.canAsk) await askDevice(tx, at, device, 'security-info', { because: confirms, actor: 'server' });
   if (!command) {
     // Somebody else's command, or one of ours that a restore has forgotten: nobody here can open what it brought.
-    await audit(tx, { at, actor: said.source, act: 'mdm.rotated-by-others', macId, details: { deviceId: device.id, serial: standing.serial, commandUuid } });
+    await audit(tx, {
+      at,
+      actor: said.source,
+      act: 'mdm.rotated-by-others',
+      macId,
+      details: { deviceId: device.id, serial: standing.serial, commandUuid, escrowPayload: payloadOf(device, standing.mac) },
+    });
     await raise(parts, tx, at, macId, 'MDM_ROTATED_BY_OTHERS', `${standing.serial ?? device.id}, command ${commandUuid}`);
     return 'rotated-by-others';
   }
+  // It was given up, and has come after all.
+  await settleOf(tx, at, 'MDM_COMMAND_SILENT', command, 'its answer came');
+  const escrowPayload = payloadOf(device, standing.mac);
+  await updateCommand(tx, command.uuid, { escrow_payload: escrowPayload });
   if (answer === 'no-key' || answer === 'unreadable') {
     const error = answer === 'no-key' ? 'the answer has no key in it' : 'the key in the answer does not open';
-    await endCommand(tx, at, command, answer === 'no-key' ? 'done' : 'failed', error);
+    // Under somebody else's payload nothing else has this key: what opens it may be mended, or a later version.
+    const isKept = answer === 'unreadable' && said.sealed !== null && command.reply_key !== null;
+    await endCommand(tx, at, command, answer === 'no-key' ? 'done' : 'failed', error, isKept ? at + keepReplyKeys : null);
+    if (isKept) await updateCommand(tx, command.uuid, { reply: said.sealed });
     await raise(parts, tx, at, macId, 'MDM_KEY_NOT_RETURNED', notReturned(command.uuid));
     const old = command.record_id === null ? undefined : await recordById(tx, command.record_id);
     if (old?.state === 'held') await orderProof(parts, tx, at, old, 'the MDM may have replaced it');
@@ -58,13 +76,16 @@ export async function takeRotation(parts: CustodyParts, tx: Tx, at: number, said
   const stored = await storeKey(parts, tx, at, said, command, standing, answer);
   await setOldAside(tx, at, command);
   await endCommand(tx, at, command, 'done', null);
-  await noteSaid(tx, device, { confirm: { commandUuid, at: said.saidAt } });
+  await settleOf(tx, at, 'MDM_KEY_NOT_RETURNED', command, 'the new key is here');
+  const is = answer.fingerprint(parts.secrets.fingerprint);
+  // What it has made is its own, and it has what it was sent.
+  await noteSaid(tx, device, { confirm: { commandUuid, at: said.saidAt, is, was: await keySentWith(tx, command) }, own: ownWith(device, is) });
   await audit(tx, {
     at,
     actor: said.source,
     act: 'mdm.key-replaced',
     macId,
-    details: { commandUuid, deviceId: device.id, serial: standing.serial, ...stored, was: command.record_id ?? command.brought_id },
+    details: { commandUuid, deviceId: device.id, serial: standing.serial, ...stored, was: command.record_id ?? command.brought_id, escrowPayload },
   });
   return 'key-replaced';
 }
@@ -85,7 +106,7 @@ async function storeKey(
   const old = command.record_id === null ? undefined : await recordById(tx, command.record_id);
   const brought = command.brought_id === null ? undefined : await broughtById(tx, command.brought_id);
   const serial = brought?.serial ?? standing.serial ?? '';
-  const mac = old ? await macById(tx, old.mac_id) : standing.serial === serial ? standing.mac : null;
+  const mac = old ? await macById(tx, old.mac_id) : standing.serial === serial && standing.mac && (await isKnownMac(tx, standing.mac)) ? standing.mac : null;
   const volume = old?.volume ?? mac?.present_volume ?? null;
   const [newest] = parts.certificates;
   if (mac && volume !== null && newest) {
@@ -103,12 +124,21 @@ async function storeKey(
       source: recordSource(said.source),
       rotationId: null,
       validated: 'unknown',
-      madeAt: at,
+      madeAt: said.cameAt ?? at,
       found: key,
     });
     return { recordId };
   }
-  const { keyId } = await bring(parts, tx, at, { serial, key, source: said.source, trust: 'mdm', runId: null, madeAt: at, actor: said.source });
+  const { keyId } = await bring(parts, tx, at, {
+    serial,
+    key,
+    source: said.source,
+    trust: 'mdm',
+    runId: null,
+    madeAt: said.cameAt ?? at,
+    actor: said.source,
+    ours: true,
+  });
   return { keyId };
 }
 
@@ -119,11 +149,14 @@ async function setOldAside(tx: Tx, at: number, command: MdmCommand): Promise<voi
   await updateBrought(tx, old.id, { state: 'refuted', state_at: at, state_because: `replaced through the MDM on ${isoTime(at)}, command ${command.uuid}` });
 }
 
-/** A key has come by SecurityInfo after all. */
-export async function settleReturned(tx: Tx, at: number, device: MdmDevice): Promise<void> {
-  const { mac } = await standingOf(tx, device);
+/** The fingerprint of the key that it was sent with. */
+const keySentWith = async (tx: Tx, { record_id: recordId, brought_id: broughtId }: MdmCommand): Promise<string | null> =>
+  (recordId !== null ? (await recordById(tx, recordId))?.fingerprint : broughtId !== null ? (await broughtById(tx, broughtId))?.fingerprint : null) ?? null;
+
+/** A key has come by SecurityInfo after all: another than the one that was replaced. */
+export async function settleReturned(tx: Tx, at: number, device: MdmDevice, fingerprint: string | null): Promise<void> {
   for (const command of await commandsOf(tx, device.id, 'rotate', at - 30 * day)) {
-    if (command.ended_at === null || command.error === null) continue;
-    await settle(tx, at, mac?.id ?? null, 'MDM_KEY_NOT_RETURNED', notReturned(command.uuid), 'the new key came by SecurityInfo');
+    if (command.ended_at === null || command.error === null || fingerprint === null || fingerprint === (await keySentWith(tx, command))) continue;
+    await settleOf(tx, at, 'MDM_KEY_NOT_RETURNED', command, 'the new key came by SecurityInfo');
   }
 }

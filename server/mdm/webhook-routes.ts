@@ -6,17 +6,20 @@ import type { HttpApp } from '../http.ts';
 import type { Log } from '../log.ts';
 import type { MdmCustody } from './mdm.ts';
 import type { MdmSettings } from './take-event.ts';
-import { isSigned, knowsKey, readEvent } from './webhook-event.ts';
+import { isSigned, knowsKey, readEvent, type WebhookEvent } from './webhook-event.ts';
 
 /** An answer of a Mac with a thousand programs in it, in base64, has less. Bytes. */
 const mostEvent = 4 * 1024 * 1024;
+/** In a row, before a person hears of it: then it is a clock, and not some events. */
+const mostLate = 20;
 /** The MDM's clock may be ahead of ours. */
 const aheadMost = 5 * minute;
 
 export interface WebhookParts {
   http: HttpApp;
-  mdm: Pick<MdmCustody, 'take'>;
-  now: () => number;
+  mdm: Pick<MdmCustody, 'take' | 'awaits' | 'noteLate' | 'noteOnTime'>;
+  /** Not the time that never steps back: after a jump of this machine's clock that would be ahead for as long as it jumped. */
+  wallNow: () => number;
   log: Log;
   key: Buffer;
   windowMinutes: number;
@@ -32,6 +35,26 @@ export function addWebhook(parts: WebhookParts): void {
   const isTheirs = ({ headers }: FastifyRequest, body: Uint8Array): boolean =>
     settings.server === 'nanomdm' ? isSigned(key, body, headers['x-hmac-signature']) : knowsKey(key, headers.authorization);
 
+  let lateInARow = 0;
+  /** Of before this process too. */
+  let mayBeAlarmed = true;
+  /** Only a word that needs its moment is refused for its time: what answers a command of ours counts once, whenever it comes. */
+  async function refuseLate(event: WebhookEvent): Promise<void> {
+    const age = parts.wallNow() - event.createdAt;
+    if (age <= parts.windowMinutes * minute && age >= -aheadMost) {
+      lateInARow = 0;
+      if (mayBeAlarmed) await mdm.noteOnTime();
+      mayBeAlarmed = false;
+      return;
+    }
+    lateInARow += 1;
+    if (lateInARow === mostLate) {
+      mayBeAlarmed = true;
+      await mdm.noteLate(`${Math.round(Math.abs(age) / minute)} minutes ${age > 0 ? 'behind' : 'ahead'}, ${mostLate} events in a row`);
+    }
+    if (!(await mdm.awaits(event))) throw new Problem('WEBHOOK_LATE', `it says that it is of ${new Date(event.createdAt).toISOString()}`);
+  }
+
   http.app.register(async (scope) => {
     scope.removeAllContentTypeParsers();
     scope.addContentTypeParser('*', { parseAs: 'buffer', bodyLimit: mostEvent }, (_request, body, done) => done(null, body));
@@ -44,9 +67,7 @@ export function addWebhook(parts: WebhookParts): void {
         if (!isTheirs(request, body)) throw new Problem('WEBHOOK_REFUSED');
         const event = readEvent(body);
         if (!event) throw new Problem('MESSAGE_INVALID', 'it has not the form of an event');
-        const age = parts.now() - event.createdAt;
-        if (age > parts.windowMinutes * minute || age < -aheadMost)
-          throw new Problem('WEBHOOK_LATE', `it says that it is of ${new Date(event.createdAt).toISOString()}`);
+        await refuseLate(event);
         const { fate, because } = await mdm.take(settings, event, createHash('sha256').update(body).digest('hex'));
         const details = {
           fate,

@@ -34,7 +34,7 @@ export async function up(db: Kysely<unknown>): Promise<void> {
     .addColumn('exhausted_volume', 'text')
     // When macOS's escrow file was seen to be another one than before, without a rotation of ours that explains it.
     .addColumn('escrow_changed_at', 'integer')
-    // Deliveries that could not be read, to stop a guessing device (5.4): how many since an admin looked last.
+    // Deliveries that could not be read, to stop a guessing device: how many since an admin looked last.
     .addColumn('unreadable_since', 'integer')
     .addColumn('unreadable_count', 'integer', (c) => c.notNull().defaultTo(0))
     .execute();
@@ -53,7 +53,7 @@ export async function up(db: Kysely<unknown>): Promise<void> {
     .addColumn('public_key', 'blob', (c) => c.notNull())
     .addColumn('serial', 'text', (c) => c.notNull())
     .addColumn('hardware_uuid', 'text', (c) => c.notNull())
-    // Statement and proof are kept for ever: a separate opener checks them itself (7.5).
+    // Statement and proof are kept for ever: a separate opener checks them itself.
     .addColumn('statement', 'text', (c) => c.notNull())
     .addColumn('proof', 'blob', (c) => c.notNull())
     // The certificate of the profile that proved it (DER), where there was one.
@@ -64,7 +64,7 @@ export async function up(db: Kysely<unknown>): Promise<void> {
     .addColumn('status', 'text', (c) => c.notNull().check(sql`status in ('active', 'replaced', 'revoked')`))
     .addColumn('status_because', 'text')
     .addColumn('status_at', 'integer')
-    // An older enrolment of a Mac that was set up again becomes `replaced` at this time, unless it checks in before (6.7).
+    // An older enrolment of a Mac that was set up again becomes `replaced` at this time, unless it checks in before.
     .addColumn('replaced_after', 'integer')
     // 1: grants may be given for keys that it has not delivered or proved itself.
     .addColumn('confirmed', 'integer', (c) => c.notNull().check(sql`confirmed in (0, 1)`))
@@ -73,12 +73,12 @@ export async function up(db: Kysely<unknown>): Promise<void> {
     .execute();
   await db.schema.createIndex('enrolment_mac').on('enrolment').column('mac_id').execute();
 
-  // The boot sessions of an enrolment: one that comes back after another is a clone (6.8).
+  // The boot sessions of an enrolment: one that comes back after another is a clone.
   await db.schema
     .createTable('session')
     .addColumn('enrolment_id', 'text', (c) => c.notNull().references('enrolment.id'))
     .addColumn('boot', 'text', (c) => c.notNull())
-    // Server times, reckoned by uptime, at which macOS started and at which the job first ran: the session start (rules 1).
+    // Server times, reckoned by uptime, at which macOS started and at which the job first ran: the session start.
     .addColumn('booted_at', 'integer', (c) => c.notNull())
     .addColumn('session_start', 'integer', (c) => c.notNull())
     .addColumn('first_seen_at', 'integer', (c) => c.notNull())
@@ -198,14 +198,14 @@ export async function up(db: Kysely<unknown>): Promise<void> {
     .addColumn('enrolment_id', 'text')
     .addColumn('rotation_id', 'text')
     .addColumn('validated', 'text', (c) => c.notNull().check(sql`validated in ('true', 'false', 'unknown')`))
-    // HMAC over Mac, volume, record and envelope id under a secret outside the database (8.3).
+    // HMAC over Mac, volume, record and envelope id under a secret outside the database.
     .addColumn('row_mac', 'text', (c) => c.notNull())
     .addPrimaryKeyConstraint('envelope_key', ['mac_id', 'id'])
     .execute();
   await db.schema.createIndex('envelope_record').on('envelope').column('record_id').execute();
   await db.schema.createIndex('envelope_readable').on('envelope').column('readable').execute();
 
-  // 5.4: an encryptedKey block seen in another envelope, or under another Mac, is never opened.
+  // An encryptedKey block seen in another envelope, or under another Mac, is never opened.
   await db.schema
     .createTable('key_block')
     .addColumn('digest', 'text', (c) => c.primaryKey())
@@ -302,7 +302,7 @@ export async function up(db: Kysely<unknown>): Promise<void> {
     .addColumn('record_id', 'text', (c) => c.notNull())
     .addColumn('because', 'text', (c) => c.notNull())
     .addColumn('created_at', 'integer', (c) => c.notNull())
-    // A newly enrolled fleet is asked one by one (7.3).
+    // A newly enrolled fleet is asked one by one.
     .addColumn('not_before', 'integer', (c) => c.notNull())
     .addColumn('ended_at', 'integer')
     .execute();

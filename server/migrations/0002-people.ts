@@ -107,7 +107,7 @@ export async function up(db: Kysely<unknown>): Promise<void> {
     .execute();
   await db.schema.createIndex('sign_in_flow_expires').on('sign_in_flow').column('expires_at').execute();
 
-  // Single-use forms (rules 8.1): authenticated, not stored; only the spent ones are, until they would have expired.
+  // Single-use forms: authenticated, not stored; only the spent ones are, until they would have expired.
   await db.schema
     .createTable('spent_form')
     .addColumn('digest', 'text', (c) => c.primaryKey())
@@ -128,7 +128,7 @@ export async function up(db: Kysely<unknown>): Promise<void> {
     .addColumn('source', 'text', (c) => c.notNull().check(sql`source in ('profile', 'csv', 'admin')`))
     // The highest rank counts; two people of one rank are two claims.
     .addColumn('rank', 'integer', (c) => c.notNull())
-    // `profile`: the enrolment that said so. Until it is confirmed, it says nothing about keys that are not its own (rules 6.7).
+    // `profile`: the enrolment that said so. Until it is confirmed, it says nothing about keys that are not its own.
     .addColumn('enrolment_id', 'text')
     .addColumn('created_at', 'integer', (c) => c.notNull())
     .addColumn('created_by', 'text', (c) => c.notNull())
@@ -218,7 +218,7 @@ export async function up(db: Kysely<unknown>): Promise<void> {
   await db.schema.createIndex('key_view_disclosure').on('key_view').column('disclosure_id').execute();
   await db.schema.createIndex('key_view_network').on('key_view').columns(['network', 'shown_at']).execute();
 
-  // *It was refused*: evidence against custody, never a proof (rules 2.5).
+  // *It was refused*: evidence against custody, never a proof.
   await db.schema
     .createTable('refusal')
     .addColumn('id', 'text', (c) => c.primaryKey())

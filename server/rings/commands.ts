@@ -4,6 +4,7 @@ import { type CommandResult, table, when } from '../command.ts';
 import { lastFacts } from '../custody-state.ts';
 import { macById } from '../store/macs.ts';
 import { allRings, countMovingRings, macsOfRing, openRingOf, type Ring, type RingMember, ringNamed } from '../store/rings.ts';
+import { stateOfRing } from './move.ts';
 import type { PlannedMac } from './rings.ts';
 
 /*
@@ -40,7 +41,7 @@ const quoted = (name: string): string => (/^[\w.-]+$/.test(name) ? name : `"${na
 export async function startQuestion(backend: Backend, name: string): Promise<string> {
   const ring = await ringNamed(backend.store.db, name);
   if (!ring) throw new Problem('NOT_FOUND', `there is no ring ${name}`);
-  const macs = await macsOfRing(backend.store.db, ring.id);
+  const macs = (await macsOfRing(backend.store.db, ring.id)).filter(({ state }) => state !== 'left');
   return `No key of the ${macs.length} Mac(s) of ring ${name} is replaced from now on until our payload is on it; on macOS 26 that makes a new key at once.`;
 }
 
@@ -84,9 +85,6 @@ export async function ringDrop(backend: Backend, act: { mac: string; reason: str
   };
 }
 
-/** A Mac that stays in one state for longer than this is named first. Milliseconds. */
-const slow = 3 * 24 * 3600 * 1000;
-
 interface Line {
   serial: string;
   macId: string;
@@ -105,6 +103,7 @@ async function lineOf(backend: Backend, row: RingMember): Promise<Line> {
   const onItsWay = row.state === 'waiting' || row.state === 'proving';
   const wentBack = row.state === 'moved' && payload !== undefined && payload !== 'ours' && payload !== 'unknown';
   const seen = mac?.last_seen_at ?? null;
+  const isLongAgo = (time: number): boolean => backend.clock.now() - time > backend.custody.rings.standsStillAfter;
   return {
     serial: row.serial,
     macId: row.mac_id,
@@ -112,8 +111,8 @@ async function lineOf(backend: Backend, row: RingMember): Promise<Line> {
     since: when(row.state_at),
     because: wentBack ? `${row.because}; since then its payload is ${payload === 'foreign' ? 'somebody else’s again' : payload}` : row.because,
     lastSeenAt: seen === null ? null : when(seen),
-    stuck: wentBack || (onItsWay && backend.clock.now() - row.state_at > slow),
-    next: wentBack ? 'look at the MDM: which profile has it?' : nextOf(row, seen !== null && backend.clock.now() - seen > slow),
+    stuck: wentBack || (onItsWay && isLongAgo(row.state_at)),
+    next: wentBack ? 'look at the MDM: which profile has it?' : nextOf(row, seen !== null && isLongAgo(seen)),
   };
 }
 
@@ -122,6 +121,7 @@ function nextOf({ state, because }: RingMember, silent: boolean): string {
   if (state === 'planned') return 'ring start';
   if (silent) return 'switch the Mac on and let it reach the backend';
   if (state === 'waiting') return 'the MDM admin changes its escrow profile';
+  if (because.includes('sealed:')) return 'start the backend with its passphrase';
   if (because.includes('settings')) return 'the MDM admin changes its settings';
   if (because.includes('pilot')) return 'set `pilot` for one Mac of this build';
   if (because.includes('two rotators')) return 'find out who else replaces its key: `sparekey-server status` names who was found';
@@ -134,7 +134,8 @@ async function ringReport(backend: Backend, ring: Ring) {
   for (const row of await macsOfRing(backend.store.db, ring.id)) lines.push(await lineOf(backend, row));
   const counts: Record<RingMember['state'], number> = { planned: 0, waiting: 0, proving: 0, moved: 0, 'rolled-back': 0, left: 0 };
   for (const { state } of lines) counts[state] += 1;
-  const { name, state, reason } = ring;
+  const { name, reason } = ring;
+  const state = stateOfRing(ring, lines);
   const macs = lines.toSorted((one, other) => Number(other.stuck) - Number(one.stuck));
   return { name, state, reason, by: ring.created_by, startedAt: ring.started_at === null ? null : when(ring.started_at), counts, macs };
 }

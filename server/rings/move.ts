@@ -1,6 +1,7 @@
 import type { Facts } from '../../protocol/messages.ts';
+import { raise, settle } from '../alarms.ts';
 import { audit } from '../audit.ts';
-import { type CustodyParts, hour, isoTime } from '../custody-parts.ts';
+import { type CustodyParts, day, hour, isoTime } from '../custody-parts.ts';
 import { custodyNow, isFileOurs } from '../custody-state.ts';
 import { orderRotationIn } from '../orders.ts';
 import type { Tx } from '../parts.ts';
@@ -8,7 +9,7 @@ import { orderProof } from '../proofs.ts';
 import { orderById } from '../store/debts.ts';
 import { envelopesOfRecord, type KeyRecord, recordsOfVolume } from '../store/keys.ts';
 import { type Mac, macById } from '../store/macs.ts';
-import { macsOfRing, openRingOf, openStates, type Ring, type RingMac, updateRing, updateRingMac } from '../store/rings.ts';
+import { macsOfRing, macsStandingStill, openRingOf, openStates, type Ring, type RingMac, updateRing, updateRingMac } from '../store/rings.ts';
 import { rotationsOf } from '../store/rotations.ts';
 import { buildName, readMemory } from '../store/upkeep.ts';
 import { macosMakesTheKey, settingsDisagree } from './judge.ts';
@@ -63,17 +64,30 @@ async function say(tx: Tx, mac: RingMac, because: string): Promise<void> {
 export async function become(tx: Tx, at: number, ring: Ring, mac: RingMac, state: RingMac['state'], because: string, actor = 'server'): Promise<RingMac> {
   const values = { state, state_at: at, because };
   await updateRingMac(tx, mac, values);
+  await settle(tx, at, mac.mac_id, 'RING_STUCK', stuckWords(ring.name, mac), `it is ${state}: ${because}`);
   await audit(tx, { at, actor, act: `ring.${state}`, macId: mac.mac_id, details: { ring: ring.name, was: mac.state, because } });
   return { ...mac, ...values };
 }
+
+const stuckWords = (ring: string, { state, state_at: since }: Pick<RingMac, 'state' | 'state_at'>): string => `ring ${ring}: ${state} since ${isoTime(since)}`;
+
+/** Somebody has to do something at the MDM, or at the Mac: nobody waits for ever for what was begun. */
+export async function alarmStuckRings(parts: CustodyParts, tx: Tx, at: number): Promise<void> {
+  for (const mac of await macsStandingStill(tx, at - parts.ringDays * day)) await raise(parts, tx, at, mac.mac_id, 'RING_STUCK', stuckWords(mac.name, mac));
+}
+
+/** A ring that every Mac was taken out of was not rolled back by anybody: nothing of it went on, and nothing is to be undone at the MDM. */
+export const stateOfRing = (ring: Pick<Ring, 'state'>, macs: readonly Pick<RingMac, 'state'>[]): Ring['state'] | 'dropped' =>
+  ring.state === 'rolled-back' && macs.length > 0 && macs.every(({ state }) => state === 'left') ? 'dropped' : ring.state;
 
 /** The ring is done when no Mac of it is on its way any more. */
 export async function endIfDone(tx: Tx, at: number, ring: Ring): Promise<void> {
   const macs = await macsOfRing(tx, ring.id);
   if (ring.state !== 'moving' || macs.some(({ state }) => openStates.includes(state))) return;
   const moved = macs.filter(({ state }) => state === 'moved').length;
-  await updateRing(tx, ring.id, { state: moved > 0 ? 'moved' : 'rolled-back', ended_at: at });
-  await audit(tx, { at, actor: 'server', act: 'ring.ended', details: { ring: ring.name, moved, left: macs.length - moved } });
+  const ended = { ...ring, state: moved > 0 ? ('moved' as const) : ('rolled-back' as const) };
+  await updateRing(tx, ring.id, { state: ended.state, ended_at: at });
+  await audit(tx, { at, actor: 'server', act: 'ring.ended', details: { ring: ring.name, as: stateOfRing(ended, macs), moved, left: macs.length - moved } });
 }
 
 async function prove(parts: CustodyParts, tx: Tx, at: number, ring: Ring, row: RingMac, mac: Mac, facts: Facts): Promise<void> {
@@ -93,13 +107,13 @@ async function prove(parts: CustodyParts, tx: Tx, at: number, ring: Ring, row: R
     return endIfDone(tx, at, ring);
   }
   if (rotation?.state === 'begun') return say(tx, row, `its key is being replaced since ${isoTime(rotation.begun_at)}`);
-  if (fileOurs && !isSealedToUs) return say(tx, row, await sayNewKey(tx, records, file.digest));
+  if (fileOurs && !isSealedToUs) return say(tx, row, await sayNewKey(parts, tx, records, file.digest));
   if (!held) return say(tx, row, 'no key of it is held here: import its present key, or have its user run `sudo sparekey adopt`');
   if (held.refuted_at !== null)
     return say(tx, row, 'the Mac answered twice that the held key does not open it: import its present key, or have its user run `sudo sparekey adopt`');
   if (!provedSince) {
     await orderProof(parts, tx, at, held, 'another escrow payload');
-    return say(tx, row, 'the held key is asked about: somebody has to be logged in');
+    return say(tx, row, `the held key is asked about: ${sayAsking(parts)}`);
   }
   if (fileOurs) return say(tx, row, `custody is ${custody.state}: ${custody.because}`);
   if (rotation?.state === 'done') return say(tx, row, 'its key was replaced, and macOS has not sealed the new one to us: is our payload whole?');
@@ -121,11 +135,15 @@ async function whyOrderWaits(tx: Tx, facts: Facts): Promise<string | null> {
 const isWitness = async (tx: Tx, held: KeyRecord, digest: string): Promise<boolean> =>
   (await envelopesOfRecord(tx, held.id)).some((envelope) => envelope.id === digest);
 
+/** Whoever runs the backend sealed waits for a passphrase, and not for a login. A Mac that keeps its key itself can answer all the same. */
+const sayAsking = (parts: CustodyParts): string =>
+  parts.canOpen ? 'somebody has to be logged in' : 'somebody has to be logged in, and this backend is sealed: it gives no Mac a key to ask about';
+
 /** macOS has sealed a key to us: where is it? */
-async function sayNewKey(tx: Tx, records: readonly KeyRecord[], digest: string): Promise<string> {
+async function sayNewKey(parts: CustodyParts, tx: Tx, records: readonly KeyRecord[], digest: string): Promise<string> {
   for (const record of records) {
     if (!(await isWitness(tx, record, digest))) continue;
-    return record.state === 'candidate' ? 'its new key is here and is asked about: somebody has to be logged in' : `its new key is here, and ${record.state}`;
+    return record.state === 'candidate' ? `its new key is here and is asked about: ${sayAsking(parts)}` : `its new key is here, and ${record.state}`;
   }
   return 'macOS has sealed a key to us, and it has not come yet';
 }

@@ -1,14 +1,14 @@
 import { randomUUID } from 'node:crypto';
 import { Problem } from '../../protocol/problems.ts';
 import { audit } from '../audit.ts';
-import type { CustodyParts } from '../custody-parts.ts';
+import { type CustodyParts, day } from '../custody-parts.ts';
 import { findMac } from '../custody-report.ts';
 import type { Tx } from '../parts.ts';
 import { closeDebt, endOrder, orderById } from '../store/debts.ts';
 import { macById } from '../store/macs.ts';
 import { forgetRingMacs, insertRing, insertRingMac, macsOfRing, openRingOf, type Ring, type RingMac, ringNamed, updateRing } from '../store/rings.ts';
 import { judgeMove, type Move } from './judge.ts';
-import { become, endIfDone } from './move.ts';
+import { become, endIfDone, stateOfRing } from './move.ts';
 import { moveSituation } from './situation.ts';
 
 export interface PlannedMac {
@@ -46,6 +46,8 @@ export interface Rings {
   start(act: RingAct): Promise<RingStarted>;
   rollBack(act: RingAct): Promise<RolledBack>;
   drop(act: { mac: string; actor: string; reason: string }): Promise<{ serial: string; ring: string }>;
+  /** Milliseconds after which a Mac that stays in one state stands still. */
+  readonly standsStillAfter: number;
 }
 
 export const createRings = (parts: CustodyParts): Rings => ({
@@ -53,6 +55,7 @@ export const createRings = (parts: CustodyParts): Rings => ({
   start: (act) => start(parts, act),
   rollBack: (act) => rollBack(parts, act),
   drop: (act) => drop(parts, act),
+  standsStillAfter: parts.ringDays * day,
 });
 
 /** An export of a fleet has tens of thousands; a ring is a part of one. */
@@ -114,11 +117,15 @@ async function plan(parts: CustodyParts, { name, macs, actor }: { name: string; 
 
 async function planAgain(parts: CustodyParts, tx: Tx, at: number, ring: Ring): Promise<PlannedMac[]> {
   const planned: PlannedMac[] = [];
-  for (const { mac_id: macId, serial } of await macsOfRing(tx, ring.id)) planned.push({ serial, macId, move: await judged(parts, tx, at, macId, ring.id) });
+  for (const { mac_id: macId, serial, state } of await macsOfRing(tx, ring.id)) {
+    // Who was taken out stays out until somebody names it again.
+    if (state !== 'left') planned.push({ serial, macId, move: await judged(parts, tx, at, macId, ring.id) });
+  }
   return planned;
 }
 
 async function planNew(parts: CustodyParts, tx: Tx, at: number, ring: Ring, named: ReadonlyMap<string, string | Problem>): Promise<PlannedMac[]> {
+  const dropped = new Map((await macsOfRing(tx, ring.id)).filter(({ state }) => state === 'left').map((mac) => [mac.mac_id, mac.because]));
   await forgetRingMacs(tx, ring.id);
   const planned: PlannedMac[] = [];
   const taken = new Set<string>();
@@ -129,7 +136,9 @@ async function planNew(parts: CustodyParts, tx: Tx, at: number, ring: Ring, name
     }
     if (taken.has(macId)) continue;
     taken.add(macId);
-    const move = await judged(parts, tx, at, macId, ring.id);
+    const before = dropped.get(macId);
+    const found = await judged(parts, tx, at, macId, ring.id);
+    const move = before === undefined ? found : { ...found, notes: [...found.notes, `it was taken out of this ring before: ${before}`] };
     planned.push({ serial: (await macById(tx, macId))?.serial ?? serial, macId, move });
     // A Mac is in one ring at a time; which one is said.
     if (await openRingOf(tx, macId)) continue;
@@ -150,7 +159,8 @@ async function start(parts: CustodyParts, { name, actor, reason }: RingAct): Pro
     const ring = await needRing(tx, name);
     if (ring.state !== 'planned') throw new Problem('USAGE', `the ring ${name} is ${ring.state} already`);
     const moves: { mac: RingMac; serial: string; move: Move }[] = [];
-    for (const { serial, ...mac } of await macsOfRing(tx, ring.id)) moves.push({ mac, serial, move: await judged(parts, tx, at, mac.mac_id, ring.id) });
+    const planned = (await macsOfRing(tx, ring.id)).filter(({ state }) => state === 'planned');
+    for (const { serial, ...mac } of planned) moves.push({ mac, serial, move: await judged(parts, tx, at, mac.mac_id, ring.id) });
     const go = moves.filter(({ move }) => move.verdict !== 'later');
     const stay = moves.filter(({ move }) => move.verdict === 'later');
     if (go.length === 0) throw new Problem('RING_NOT_READY', stay[0] ? `${stay[0].serial}: ${stay[0].move.because}` : 'no Mac is in it');
@@ -177,8 +187,13 @@ async function rollBack(parts: CustodyParts, { name, actor, reason }: RingAct): 
   if (reason.trim() === '') throw new Problem('REASON_MISSING');
   return parts.act(async (tx, at) => {
     const ring = await needRing(tx, name);
-    if (ring.state === 'rolled-back') throw new Problem('USAGE', `the ring ${name} was rolled back already`);
-    const macs = (await macsOfRing(tx, ring.id)).filter(({ state }) => state !== 'left');
+    const all = await macsOfRing(tx, ring.id);
+    if (ring.state === 'rolled-back')
+      throw new Problem(
+        'USAGE',
+        `the ring ${name} ${stateOfRing(ring, all) === 'dropped' ? 'has ended: every Mac was taken out of it' : 'was rolled back already'}`,
+      );
+    const macs = all.filter(({ state }) => state !== 'left');
     for (const { serial: _, ...mac } of macs) {
       await become(tx, at, ring, mac, 'rolled-back', mac.state === 'moved' ? 'it was moved: its key goes to the MDM at its next replacement' : reason, actor);
       await takeBackOrder(tx, at, mac, `the ring ${name} was rolled back`);

@@ -27,6 +27,18 @@ export const alarmLike = (db: Db, macId: string | null, code: string, detail: st
     .where((e) => (byWords ? e('detail', '=', detail) : e.or([e('judged_at', 'is', null), e('detail', '=', detail)])))
     .executeTakeFirst();
 
+/** Of the fleet: open, or raised in these words since then. */
+export async function fleetAlarmStands(db: Db, code: string, detail: string, since: number): Promise<boolean> {
+  const row = await db
+    .selectFrom('alarm')
+    .select('id')
+    .where('mac_id', 'is', null)
+    .where('code', '=', code)
+    .where((e) => e.or([e('judged_at', 'is', null), e.and([e('detail', '=', detail), e('opened_at', '>', since)])]))
+    .executeTakeFirst();
+  return row !== undefined;
+}
+
 export async function insertAlarm(tx: Tx, alarm: Alarm): Promise<void> {
   await tx.insertInto('alarm').values(alarm).execute();
 }

@@ -1,9 +1,11 @@
-import type { Kysely } from 'kysely';
+import { type Kysely, sql } from 'kysely';
 import type { Tx } from '../parts.ts';
 import type { Tables } from '../tables.ts';
 
 type Db = Kysely<Tables>;
 export type BroughtRow = Tables['brought_key'];
+/** Without what is in it: of these there may be very many. */
+export type BroughtName = Pick<BroughtRow, 'id' | 'serial'>;
 
 export const broughtById = (db: Db, id: string): Promise<BroughtRow | undefined> =>
   db.selectFrom('brought_key').selectAll().where('id', '=', id).executeTakeFirst();
@@ -15,18 +17,6 @@ export const broughtFor = (db: Db, serial: string): Promise<BroughtRow[]> =>
     .selectAll()
     .where('serial', '=', serial)
     .where('state', '<>', 'withdrawn')
-    .orderBy('made_at', (order) => order.desc().nullsLast())
-    .orderBy('brought_at', 'desc')
-    .orderBy('id')
-    .execute();
-
-/** Those of which something may still become: the likeliest first. */
-export const openBroughtFor = (db: Db, serial: string): Promise<BroughtRow[]> =>
-  db
-    .selectFrom('brought_key')
-    .selectAll()
-    .where('serial', '=', serial)
-    .where('state', 'in', ['waiting', 'aside', 'offered'])
     .orderBy('made_at', (order) => order.desc().nullsLast())
     .orderBy('brought_at', 'desc')
     .orderBy('id')
@@ -45,17 +35,15 @@ export const broughtWithKey = (db: Db, serial: string, fingerprint: string): Pro
 export const broughtWithEnvelope = (db: Db, envelopeId: string): Promise<BroughtRow[]> =>
   db.selectFrom('brought_key').selectAll().where('envelope_id', '=', envelopeId).where('state', '<>', 'withdrawn').execute();
 
-export const broughtOfRun = (db: Db, runId: string): Promise<BroughtRow[]> =>
-  db.selectFrom('brought_key').selectAll().where('run_id', '=', runId).where('state', '<>', 'withdrawn').orderBy('id').execute();
+export const broughtOfRun = (db: Db, runId: string): Promise<BroughtName[]> =>
+  db.selectFrom('brought_key').select(['id', 'serial']).where('run_id', '=', runId).where('state', '<>', 'withdrawn').orderBy('serial').orderBy('id').execute();
 
-/** Sealed to us, and nobody has opened them yet: oldest first. */
-export const unopenedBrought = (db: Db): Promise<BroughtRow[]> =>
+/** Sealed to us, and nobody has opened them yet: oldest first. In the words of the index `brought_key_unopened`. */
+export const unopenedBrought = (db: Db): Promise<BroughtName[]> =>
   db
     .selectFrom('brought_key')
-    .selectAll()
-    .where('fingerprint', 'is', null)
-    .where('bytes', 'is not', null)
-    .where('state', '=', 'waiting')
+    .select(['id', 'serial'])
+    .where(sql<boolean>`fingerprint is null and bytes is not null and state = 'waiting'`)
     .orderBy('brought_at')
     .orderBy('id')
     .execute();
@@ -97,6 +85,33 @@ export async function countStrangersWaiting(db: Db): Promise<number> {
     .executeTakeFirstOrThrow();
   return row.count;
 }
+
+/** In the words of the index `brought_key_strangers`: SQLite compares them as they are written. */
+const isStrangers = sql<boolean>`trust in ('header', 'none') and state <> 'withdrawn'`;
+
+/** What is nobody's word, those of one serial number together: with its bytes, or as a record. */
+export const strangersKeys = (db: Db, { serial, trust }: { serial: string | null; trust: 'header' | 'none' | null }): Promise<BroughtName[]> =>
+  db
+    .selectFrom('brought_key')
+    .select(['id', 'serial'])
+    .where(isStrangers)
+    .$if(trust !== null, (query) => query.where('trust', '=', trust ?? 'none'))
+    .$if(serial !== null, (query) => query.where('serial', '=', serial ?? ''))
+    .orderBy('serial')
+    .orderBy('id')
+    .execute();
+
+/** What is nobody's word, and was heard last, or looked at, by then: what lies longest first. */
+export const strangersKeysBefore = (db: Db, before: number, most: number): Promise<BroughtName[]> =>
+  db
+    .selectFrom('brought_key')
+    .select(['id', 'serial'])
+    .where(isStrangers)
+    .where('counts_from', '<=', before)
+    .orderBy('counts_from')
+    .orderBy('id')
+    .limit(most)
+    .execute();
 
 export interface BroughtFilter {
   serial?: string;
@@ -153,13 +168,34 @@ export async function countBrought(db: Db): Promise<{ states: Partial<Record<Bro
 export async function noteMaybeShown(tx: Tx, at: number): Promise<number> {
   const marked = await tx
     .updateTable('brought_key')
-    .set({ disclosed_at: at })
+    .set({ disclosed_at: at, maybe_shown_at: at })
     .where('record_id', 'is', null)
     .where('state', 'in', ['waiting', 'aside'])
     .where('trust', 'not in', ['header', 'none'])
-    .where('disclosed_at', 'is', null)
+    .where((e) => e.or([e('disclosed_at', 'is', null), e('disclosed_at', '=', e.ref('maybe_shown_at'))]))
     .executeTakeFirst();
   return Number(marked.numUpdatedRows);
+}
+
+/** Sealed blocks that others brought, whatever has become of their bytes since. */
+export async function broughtBlocksAmong(db: Db, digests: readonly string[]): Promise<Tables['brought_block'][]> {
+  if (digests.length === 0) return [];
+  return db.selectFrom('brought_block').selectAll().where('digest', 'in', digests).execute();
+}
+
+export async function broughtEnvelopesAmong(db: Db, ids: readonly string[]): Promise<string[]> {
+  if (ids.length === 0) return [];
+  return (await db.selectFrom('brought_block').select('envelope_id').where('envelope_id', 'in', ids).execute()).map((row) => row.envelope_id);
+}
+
+/** The last to bring them keeps them: whether they may is looked at before. */
+export async function noteBroughtBlocks(tx: Tx, blocks: readonly Tables['brought_block'][]): Promise<void> {
+  for (const { digest, serial, envelope_id } of blocks)
+    await tx
+      .insertInto('brought_block')
+      .values({ digest, serial, envelope_id })
+      .onConflict((conflict) => conflict.column('digest').doUpdateSet({ serial, envelope_id }))
+      .execute();
 }
 
 export async function insertBrought(tx: Tx, row: BroughtRow): Promise<void> {

@@ -122,11 +122,21 @@ export const addCertificate = async (tx: Tx, certificate: Omit<Insertable<Tables
     .execute();
 };
 
+/** The certificates that an enrolment has, the one that was used last first. */
+export const certificatesOf = (db: Db, enrolmentId: string): Promise<CertificateRow[]> =>
+  db
+    .selectFrom('certificate')
+    .selectAll()
+    .where('enrolment_id', '=', enrolmentId)
+    .orderBy((e) => e.fn.coalesce('first_used_at', 'issued_at'), 'desc')
+    .orderBy('issued_at', 'desc')
+    .execute();
+
 export const changeEnrolment = async (tx: Tx, id: string, values: Partial<EnrolmentRow>): Promise<void> => {
   await tx.updateTable('enrolment').set(values).where('id', '=', id).execute();
 };
 
-/** The certificate was used: those that the enrolment had before it are `replaced` from now on (rules 6.9). */
+/** The certificate was used: those that the enrolment had before it are `replaced` from now on. */
 export async function markFirstUse(tx: Tx, used: CertificateRow, at: number): Promise<void> {
   await tx.updateTable('certificate').set({ first_used_at: at }).where('digest', '=', used.digest).where('first_used_at', 'is', null).execute();
   await tx
@@ -150,7 +160,7 @@ export async function revokeCertificate(tx: Tx, digest: string, at: number, beca
     .execute();
 }
 
-/** What was ended since a time: carried over a restore (rules 8.5). */
+/** What was ended since a time: carried over a restore. */
 export async function revocationsSince(db: Db, since: number) {
   return {
     enrolments: await db

@@ -112,7 +112,7 @@ export async function wasShownSince(db: Db, macId: string, personId: string, sin
   return row !== undefined;
 }
 
-/** The debts of an episode's views, each of which closes only when another key is in custody (rules 4.1). */
+/** The debts of an episode's views, each of which closes only when another key is in custody. */
 export const debtsOfEpisode = (db: Db, episodeId: string): Promise<Tables['debt'][]> =>
   db
     .selectFrom('key_view')

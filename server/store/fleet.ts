@@ -33,7 +33,9 @@ export async function fleetRows(db: Db) {
   const envelopeIds = await db
     .selectFrom('envelope')
     .innerJoin('mac', 'mac.id', 'envelope.mac_id')
+    .innerJoin('key_record', 'key_record.id', 'envelope.record_id')
     .select(['envelope.mac_id', 'envelope.id'])
+    .whereRef('key_record.volume', '=', 'mac.present_volume')
     .where('mac.escrow_changed_at', 'is not', null)
     .execute();
   const rotations = await db.selectFrom('rotation').selectAll().where('state', '=', 'begun').execute();

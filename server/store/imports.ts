@@ -49,6 +49,13 @@ export async function doneAmong(db: Db, runId: string, lines: readonly number[])
   return new Set(rows.map((row) => row.line));
 }
 
+/** Two keys turned out to be one. */
+export async function nameOtherKey(tx: Tx, keyId: string, other: string): Promise<void> {
+  await tx.updateTable('import_line').set({ key_id: other }).where('key_id', '=', keyId).execute();
+}
+
+export const runById = (db: Db, id: string): Promise<ImportRun | undefined> => db.selectFrom('import_run').selectAll().where('id', '=', id).executeTakeFirst();
+
 export async function insertLines(tx: Tx, lines: readonly ImportLine[]): Promise<void> {
   // SQLite takes 32,766 values in one statement.
   for (let at = 0; at < lines.length; at += 1000)

@@ -40,8 +40,43 @@ export async function envelopesAmong(db: Db, macId: string, ids: readonly string
   return rows.map((row) => row.id);
 }
 
-/** Those that only others brought, and whose key waits for its proof: the Mac's own delivery of them is worth more. */
-export async function onlyBroughtAmong(db: Db, macId: string, ids: readonly string[]): Promise<{ id: string; recordId: string; fingerprint: string }[]> {
+/** Whether an envelope has come for this volume: a record of the Mac's other one is none of this. */
+export async function isOnVolume(db: Db, macId: string, volume: string | null, id: string): Promise<boolean> {
+  const found = await db
+    .selectFrom('envelope')
+    .innerJoin('key_record', 'key_record.id', 'envelope.record_id')
+    .select('envelope.id')
+    .where('envelope.mac_id', '=', macId)
+    .where('envelope.id', '=', id)
+    .where('key_record.volume', '=', volume ?? '')
+    .executeTakeFirst();
+  return found !== undefined;
+}
+
+/** Records of this volume that can be opened: an envelope goes with the Mac to its other volume, and retention takes the bytes. */
+export async function recordsWithBytes(db: Db, macId: string, volume: string): Promise<Set<string>> {
+  const rows = await db
+    .selectFrom('key_record')
+    .innerJoin('envelope', 'envelope.record_id', 'key_record.id')
+    .select('key_record.id')
+    .distinct()
+    .where('key_record.mac_id', '=', macId)
+    .where('key_record.volume', '=', volume)
+    .where('envelope.bytes', 'is not', null)
+    .execute();
+  return new Set(rows.map(({ id }) => id));
+}
+
+/**
+ * Those that only others brought, and whose key waits for its proof: the Mac's own delivery of them is worth more. So it is of a
+ * guess that came to nothing on another volume than the one that delivers it. One that is held, or was proved there, is that one's.
+ */
+export async function onlyBroughtAmong(
+  db: Db,
+  macId: string,
+  ids: readonly string[],
+  volume: string,
+): Promise<{ id: string; recordId: string; fingerprint: string }[]> {
   if (ids.length === 0) return [];
   const rows = await db
     .selectFrom('envelope')
@@ -50,7 +85,12 @@ export async function onlyBroughtAmong(db: Db, macId: string, ids: readonly stri
     .where('envelope.mac_id', '=', macId)
     .where('envelope.id', 'in', ids)
     .where('envelope.enrolment_id', 'is', null)
-    .where('key_record.state', '=', 'candidate')
+    .where((e) =>
+      e.or([
+        e('key_record.state', '=', 'candidate'),
+        e.and([e('key_record.volume', '<>', volume), e('key_record.proved_at', 'is', null), e('key_record.state', 'in', ['superseded', 'destroyed'])]),
+      ]),
+    )
     .execute();
   return rows.flatMap(({ id, record_id: recordId, fingerprint }) => (fingerprint === null ? [] : [{ id, recordId, fingerprint }]));
 }
@@ -101,14 +141,20 @@ export async function setRecordState(tx: Tx, id: string, state: RecordState, bec
   await updateRecord(tx, id, { state, state_because: because, state_at: at });
 }
 
-/** One that others brought before becomes the Mac's own when the Mac delivers it; any other is here once. */
+/**
+ * One that others brought before becomes the Mac's own when the Mac delivers it, and goes over to the record that it is of
+ * now, which may be another volume's; any other is here once.
+ */
 export async function insertEnvelope(tx: Tx, envelope: EnvelopeRow): Promise<void> {
-  const { source, made_at, enrolment_id, rotation_id, validated } = envelope;
+  const { record_id, row_mac, readable, source, made_at, enrolment_id, rotation_id, validated, bytes } = envelope;
   const kept = await tx
     .insertInto('envelope')
     .values(envelope)
     .onConflict((c) =>
-      c.columns(['mac_id', 'id']).doUpdateSet({ source, made_at, enrolment_id, rotation_id, validated }).where('envelope.enrolment_id', 'is', null),
+      c
+        .columns(['mac_id', 'id'])
+        .doUpdateSet({ record_id, row_mac, readable, source, made_at, enrolment_id, rotation_id, validated, bytes })
+        .where('envelope.enrolment_id', 'is', null),
     )
     .executeTakeFirst();
   if (kept.numInsertedOrUpdatedRows !== 1n) throw new Error('an envelope came twice');
@@ -123,8 +169,17 @@ export async function updateEnvelope(
   await tx.updateTable('envelope').set(values).where('mac_id', '=', macId).where('id', '=', id).execute();
 }
 
-/** Of a key that was taken back, and never proved or shown: as if they had not come. */
-export async function removeEnvelopes(tx: Tx, recordId: string): Promise<void> {
+/** Whoever sent it has no right to it; somebody who answers for it brought it as well. */
+export async function disownEnvelope(tx: Tx, macId: string, id: string): Promise<void> {
+  await tx.updateTable('envelope').set({ enrolment_id: null }).where('mac_id', '=', macId).where('id', '=', id).execute();
+}
+
+/** Of a key that was taken back, and never proved or shown: as if they had not come. Whose their blocks are is remembered by serial number. */
+export async function removeEnvelopes(tx: Tx, macId: string, recordId: string): Promise<void> {
+  const ids = tx.selectFrom('envelope').select('id').where('record_id', '=', recordId);
+  // By its digest: of blocks there is one for each envelope there ever was.
+  const blocks = tx.selectFrom('brought_block').select('digest').where('envelope_id', 'in', ids);
+  await tx.deleteFrom('key_block').where('digest', 'in', blocks).where('mac_id', '=', macId).where('envelope_id', 'in', ids).execute();
   await tx.deleteFrom('envelope').where('record_id', '=', recordId).execute();
 }
 
@@ -138,13 +193,18 @@ export async function keyBlocksAmong(db: Db, digests: readonly string[]): Promis
   return db.selectFrom('key_block').selectAll().where('digest', 'in', digests).execute();
 }
 
-/** The first to bring a block keeps it. */
+/** The first to bring a block keeps it, but where its very envelope goes over to the Mac that took the other's place: whether it may is looked at before. */
 export async function noteKeyBlocks(tx: Tx, blocks: readonly Tables['key_block'][]): Promise<void> {
   if (blocks.length === 0) return;
   await tx
     .insertInto('key_block')
     .values([...blocks])
-    .onConflict((conflict) => conflict.doNothing())
+    .onConflict((conflict) =>
+      conflict
+        .column('digest')
+        .doUpdateSet((e) => ({ mac_id: e.ref('excluded.mac_id') }))
+        .whereRef('key_block.envelope_id', '=', 'excluded.envelope_id'),
+    )
     .execute();
 }
 

@@ -104,8 +104,26 @@ export const commandsOf = (db: Db, deviceId: string, kind: MdmCommand['kind'], s
 export const dueCommands = (db: Db, at: number, limit: number): Promise<MdmCommand[]> =>
   db.selectFrom('mdm_command').selectAll().where('state', 'in', open).where('next_at', '<=', at).orderBy('next_at').orderBy('uuid').limit(limit).execute();
 
-/** For a list, newest first, without what is sealed in them. */
-export const listCommands = (db: Db, serial: string | null, limit: number) =>
+/** RotateFileVaultKey that went into the queue after `since` and has no answer: of this hardware, or with a key of this Mac. */
+export const rotationOnItsWay = (
+  db: Db,
+  mac: { id: string; hardwareUuid: string },
+  since: number,
+): Promise<{ uuid: string; sent_at: number | null } | undefined> =>
+  db
+    .selectFrom('mdm_command')
+    .innerJoin('mdm_device', 'mdm_device.id', 'mdm_command.device_id')
+    .leftJoin('key_record', 'key_record.id', 'mdm_command.record_id')
+    .select(['mdm_command.uuid', 'mdm_command.sent_at'])
+    .where('mdm_command.kind', '=', 'rotate')
+    .where('mdm_command.state', 'in', ['sent', 'not-now'])
+    .where('mdm_command.sent_at', '>', since)
+    .where((e) => e.or([e('mdm_device.udid', '=', mac.hardwareUuid), e('key_record.mac_id', '=', mac.id)]))
+    .orderBy('mdm_command.sent_at', 'desc')
+    .executeTakeFirst();
+
+/** For a list in pages, newest first, without what is sealed in them: of one Mac by its serial number or its device, or of all. */
+export const listCommands = (db: Db, of: { serial: string; deviceId: string } | null, before: { at: number; uuid: string } | null, limit: number) =>
   db
     .selectFrom('mdm_command')
     .innerJoin('mdm_device', 'mdm_device.id', 'mdm_command.device_id')
@@ -122,8 +140,17 @@ export const listCommands = (db: Db, serial: string | null, limit: number) =>
       'mdm_command.ended_at',
       'mdm_command.tries',
       'mdm_command.error',
+      'mdm_command.escrow_payload',
     ])
-    .$if(serial !== null, (query) => query.where('mdm_device.serial', '=', serial ?? ''))
+    .$if(of !== null, (query) => query.where((e) => e.or([e('mdm_device.serial', '=', of?.serial ?? ''), e('mdm_device.id', '=', of?.deviceId ?? '')])))
+    .$if(before !== null, (query) =>
+      query.where((e) =>
+        e.or([
+          e('mdm_command.created_at', '<', before?.at ?? 0),
+          e.and([e('mdm_command.created_at', '=', before?.at ?? 0), e('mdm_command.uuid', '>', before?.uuid ?? '')]),
+        ]),
+      ),
+    )
     .orderBy('mdm_command.created_at', 'desc')
     .orderBy('mdm_command.uuid')
     .limit(limit)
@@ -137,14 +164,19 @@ export async function updateCommand(tx: Tx, uuid: string, values: Partial<Omit<M
   await tx.updateTable('mdm_command').set(values).where('uuid', '=', uuid).execute();
 }
 
-/** Private keys of replies that nobody waits for any more. */
-export async function forgetReplyKeys(tx: Tx, sentBefore: number): Promise<void> {
+/** Private keys of replies that nobody waits for any more: `next_at` of what has ended is until when one may still come, or be opened. */
+export async function forgetReplyKeys(tx: Tx, at: number, sentBefore: number): Promise<void> {
   await tx
     .updateTable('mdm_command')
-    .set({ reply_key: null, reply_certificate: null })
+    .set({ reply_key: null, reply_certificate: null, reply: null })
     .where('reply_key', 'is not', null)
-    .where('sent_at', '<', sentBefore)
-    .where('state', 'in', ['done', 'failed'])
+    .where((e) =>
+      e.or([
+        e('sent_at', 'is', null),
+        e.and([e('state', 'in', open), e('sent_at', '<', sentBefore)]),
+        e.and([e('state', 'in', ['done', 'failed']), e('next_at', '<', at)]),
+      ]),
+    )
     .execute();
 }
 
@@ -172,11 +204,18 @@ export async function isKeyOfAnother(db: Db, fingerprint: string, serial: string
   return (await brought.executeTakeFirst()) !== undefined;
 }
 
-/** Macs of which a key is owed a replacement, and that their own agent cannot replace: their build of macOS refuses the key. */
-export const macsThatRefuse = (db: Db, limit: number): Promise<Tables['mac'][]> =>
+/**
+ * Macs of which a key is owed a replacement, and that their own agent cannot replace: their build of macOS refuses the key. In
+ * pages, by id, of those that the MDM has.
+ */
+export const macsThatRefuse = (db: Db, after: string, limit: number): Promise<Tables['mac'][]> =>
   db
     .selectFrom('mac')
     .selectAll('mac')
+    .where('mac.id', '>', after)
+    .where((e) =>
+      e.exists(e.selectFrom('mdm_device').select('mdm_device.id').whereRef('mdm_device.serial', '=', 'mac.serial').where('checked_out_at', 'is', null)),
+    )
     .where('mac.facts', 'like', '%"capability":"refused"%')
     .where((e) => e.exists(e.selectFrom('debt').select('debt.id').whereRef('debt.mac_id', '=', 'mac.id').where('debt.closed_at', 'is', null)))
     .orderBy('mac.id')

@@ -47,14 +47,34 @@ export async function updateRing(tx: Tx, id: string, values: Partial<Omit<Ring, 
 }
 
 export async function insertRingMac(tx: Tx, mac: RingMac): Promise<void> {
-  await tx.insertInto('ring_mac').values(mac).execute();
+  const { ring_id: _, mac_id: __, ...values } = mac;
+  await tx
+    .insertInto('ring_mac')
+    .values(mac)
+    // Named again after it was taken out.
+    .onConflict((c) => c.columns(['ring_id', 'mac_id']).doUpdateSet(values))
+    .execute();
 }
 
 export async function updateRingMac(tx: Tx, { ring_id: ringId, mac_id: macId }: RingMac, values: Partial<RingMac>): Promise<void> {
   await tx.updateTable('ring_mac').set(values).where('ring_id', '=', ringId).where('mac_id', '=', macId).execute();
 }
 
-/** Of a ring that has not begun: it is planned anew. */
+/** On their way, and in the same state since then or for longer. */
+export const macsStandingStill = (db: Db, since: number): Promise<(RingMac & { name: string })[]> =>
+  db
+    .selectFrom('ring_mac')
+    .innerJoin('ring', 'ring.id', 'ring_mac.ring_id')
+    .selectAll('ring_mac')
+    .select('ring.name')
+    .where('ring.state', '=', 'moving')
+    .where('ring_mac.state', 'in', ['waiting', 'proving'])
+    .where('ring_mac.state_at', '<=', since)
+    .orderBy('ring_mac.state_at')
+    .orderBy('ring_mac.mac_id')
+    .execute();
+
+/** Of a ring that has not begun: it is planned anew. One that was taken out is kept, with why. */
 export async function forgetRingMacs(tx: Tx, ringId: string): Promise<void> {
   await tx.deleteFrom('ring_mac').where('ring_id', '=', ringId).where('state', '=', 'planned').execute();
 }

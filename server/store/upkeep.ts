@@ -17,6 +17,28 @@ export function copyDatabase(from: string, to: string): void {
   }
 }
 
+/** The end of the audit in a copy of whatever version, which must not be changed by being read. */
+export function auditEndIn(file: string): { seq: number; hash: string } {
+  const database = new DatabaseSync(file, { readOnly: true });
+  try {
+    const last = database.prepare('select seq, hash from audit order by seq desc limit 1').get() as { seq: number; hash: string } | undefined;
+    return { seq: last?.seq ?? 0, hash: last?.hash ?? '' };
+  } finally {
+    database.close();
+  }
+}
+
+/** The time of the last act in a database of whatever version, by its own clock. */
+export function lastTimeIn(file: string): number {
+  const database = new DatabaseSync(file, { readOnly: true });
+  try {
+    const mark = database.prepare("select value from memory where name = 'clock'").get() as { value: string } | undefined;
+    return Number(mark?.value ?? 0);
+  } finally {
+    database.close();
+  }
+}
+
 /** Where it is remembered that on this build of macOS the key itself authorizes its change. */
 export const buildName = (build: string): string => `build:${build}`;
 
@@ -52,6 +74,13 @@ export async function newestReadableEnvelope(db: Db) {
   );
 }
 
+/** The envelope that came last, with the key that it belongs to. Null: there is none. */
+export async function newestEnvelopeWithRecord(db: Db) {
+  const envelope = await db.selectFrom('envelope').selectAll().where('bytes', 'is not', null).orderBy('received_at', 'desc').limit(1).executeTakeFirst();
+  if (!envelope) return null;
+  return { envelope, record: await db.selectFrom('key_record').selectAll().where('id', '=', envelope.record_id).executeTakeFirst() };
+}
+
 export async function countRows(db: Db) {
   const count = async (table: 'mac' | 'enrolment' | 'key_record' | 'envelope') =>
     (
@@ -75,3 +104,12 @@ export const usableKeysBefore = (db: Db, before: number) =>
 
 export const lastAuditEntry = async (db: Db) =>
   (await db.selectFrom('audit').select(['seq', 'hash', 'at']).orderBy('seq', 'desc').limit(1).executeTakeFirst()) ?? null;
+
+/** What `init` wrote down of itself. */
+export async function entryOfInit(db: Db): Promise<Record<string, unknown>> {
+  const made = await db.selectFrom('audit').select('details').where('act', '=', 'server.made').orderBy('seq').limit(1).executeTakeFirst();
+  return made ? (JSON.parse(made.details) as Record<string, unknown>) : {};
+}
+
+/** Of `init`: since when this backend has been there. */
+export const firstAuditEntry = async (db: Db) => (await db.selectFrom('audit').select(['seq', 'at']).orderBy('seq').limit(1).executeTakeFirst()) ?? null;

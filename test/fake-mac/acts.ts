@@ -1,5 +1,6 @@
 // What people, MDM and macOS do to a Mac, as changes of its state. No files here, no processes.
 import { X509Certificate } from 'node:crypto';
+import { type PlistValue, parse } from 'plist';
 import { attribute, derToPem, foreignEscrowPair, makePair, pemToDer } from './certificates.ts';
 import {
   emptyKeychain,
@@ -143,6 +144,28 @@ export const installSettings = (state: MacState, values: Settings, now: number, 
     organization: organisation.ours,
     installedAt: now,
     preferences: { domain, values },
+  });
+};
+
+/** A profile from a file (XML). Its escrow payload works as those of the others do; settings in it are listed, and do not reach the agent. */
+export const installProfile = (state: MacState, file: string, now: number, changes: Partial<Profile> = {}): void => {
+  const frame = parse(file) as Record<string, string> & { PayloadContent: Record<string, PlistValue>[] };
+  const payload = (type: string) => frame.PayloadContent.find((each) => each['PayloadType'] === type);
+  const escrow = payload('com.apple.security.FDERecoveryKeyEscrow');
+  const certificate = payload('com.apple.security.pkcs1')?.['PayloadContent'];
+  const identifier = changes.identifier ?? frame['PayloadIdentifier'] ?? '';
+  state.profiles = state.profiles.filter((profile) => profile.identifier !== identifier);
+  state.profiles.push({
+    uuid: frame['PayloadUUID'] ?? '',
+    displayName: frame['PayloadDisplayName'] ?? '',
+    organization: frame['PayloadOrganization'] ?? '',
+    installedAt: now,
+    file,
+    ...(escrow && certificate instanceof Uint8Array
+      ? { escrow: { owner: 'ours', location: String(escrow['Location']), certificate: Buffer.from(certificate).toString('base64') } }
+      : {}),
+    ...changes,
+    identifier,
   });
 };
 

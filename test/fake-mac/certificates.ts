@@ -12,7 +12,7 @@ export const pemToDer = (text: string): Buffer => new X509Certificate(text).raw;
 export const derToPem = (der: Uint8Array): string => pem('CERTIFICATE', der);
 
 const day = 24 * 3600_000;
-const names = { CN: '2.5.4.3', O: '2.5.4.10', serialNumber: '2.5.4.5' } as const;
+const names = { CN: '2.5.4.3', O: '2.5.4.10', OU: '2.5.4.11', serialNumber: '2.5.4.5' } as const;
 const name = (parts: Partial<Record<keyof typeof names, string>>): Buffer =>
   sequence(...(Object.keys(parts) as (keyof typeof names)[]).map((part) => setOf(sequence(oid(names[part]), utf8(parts[part] ?? '')))));
 

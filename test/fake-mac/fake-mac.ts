@@ -14,7 +14,18 @@ import { escrowFilePath, Machine, macFolders } from './machine.ts';
 import { migrate } from './migrate.ts';
 import { newState } from './new-state.ts';
 import { ProcessDoor } from './runner.ts';
-import { type ChangeQuirk, type Keychain, keychainAt, type MacState, NotOnThisMac, type Pair, type Quirks, type Settings, systemKeychain } from './state.ts';
+import {
+  type ChangeQuirk,
+  type Keychain,
+  keychainAt,
+  type MacState,
+  NotOnThisMac,
+  type Pair,
+  type Profile,
+  type Quirks,
+  type Settings,
+  systemKeychain,
+} from './state.ts';
 
 /** Where an identity that comes as files lies. */
 export const identityFiles = { certificate: '/Library/Sparekey/identity/certificate.pem', key: '/Library/Sparekey/identity/key.pem' } as const;
@@ -179,6 +190,15 @@ export class FakeMac {
   }
   installEscrowProfile(owner: 'ours' | 'foreign' | 'none', certificate?: string, beside = false): void {
     this.#withNewKey((state) => acts.installEscrowProfile(state, owner, this.now, certificate, beside));
+  }
+  /** From a file (XML), as it stands there or with other names. */
+  installProfile(file: string, changes: Partial<Profile> = {}): void {
+    this.change((state) => acts.installProfile(state, file, this.now, changes));
+  }
+  removeProfile(identifier: string): void {
+    this.change((state) => {
+      state.profiles = state.profiles.filter((profile) => profile.identifier !== identifier);
+    });
   }
   installSettings(values: Settings): void {
     this.change((state) => acts.installSettings(state, values, this.now));

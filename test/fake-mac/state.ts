@@ -63,11 +63,17 @@ export interface Profile {
   escrow?: { owner: 'ours' | 'foreign'; location: string; certificate: string };
   /** A managed-preferences payload. */
   preferences?: { domain: string; values: Settings };
+  /** The whole property list (XML) of a profile that was installed from a file. */
+  file?: string;
+  /** Whose it is, where it is not for the whole Mac. */
+  user?: string;
 }
 
 interface Job {
   path: string;
   enabled: boolean;
+  /** Switched off in Login Items. */
+  disallowed?: true;
   loaded: boolean;
   runs: number;
   lastExit: number | null;

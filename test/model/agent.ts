@@ -84,7 +84,7 @@ function* act(run: Run, reply: backend.Reply): Steps<boolean> {
   run.rotated = false;
   if (journal.rotation || reply.hold) return false;
   if (reply.debts.length === 0) return yield* proveIfDue(run, reply);
-  const lasting = whyNeverHere(run);
+  const lasting = whyNeverHere(run, reply);
   if (lasting || journal.exhausted) {
     const proof = proofDue(run, reply);
     if (proof) return yield* prove(run, reply, proof);
@@ -100,13 +100,17 @@ function* act(run: Run, reply: backend.Reply): Steps<boolean> {
 }
 
 /** Gate 5: whose Mac it is to rotate. */
-function whyNeverHere(run: Run): boolean {
+function whyNeverHere(run: Run, reply: backend.Reply): boolean {
   const { escrowSeen, foreignChanges } = run.journal;
   const { payload } = run.world.state.configuration;
   if (foreignChanges.filter((at) => at > reckoned(run) - 14 * day).length >= 2) return true;
   if (payload === 'none') return run.world.state.configuration.authority !== 'password';
-  return escrowSeen !== null && escrowSeen.ours !== (payload === 'ours');
+  return escrowSeen !== null && escrowSeen.ours !== (payload === 'ours') && !isFirstUnderOurs(run, reply);
 }
+
+/** Decision 28: an order is the first change under our payload, as long as nobody was seen to change the key. */
+const isFirstUnderOurs = (run: Run, reply: backend.Reply): boolean =>
+  run.world.state.configuration.payload === 'ours' && run.journal.foreignChanges.length === 0 && reply.debts.some(({ because }) => because === 'ordered');
 
 function proofDue(run: Run, reply: backend.Reply): ProofOrder | null {
   if (!run.settled || !mayTryNow(run)) return null;

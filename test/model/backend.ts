@@ -1,4 +1,4 @@
-// The backend's rules for keys: K2 to K8, custody (2.2), begin (4.5), grants (7.2, 7.3), the answer to a check-in (5.1).
+// The backend's rules for keys: K2 to K8, custody, begin, grants, the answer to a check-in.
 import {
   day,
   type Envelope,
@@ -44,7 +44,7 @@ const orderProof = (server: Server, record: string, at: number): Server =>
 
 const supersede = (server: Server, id: string, at: number): Server => endOrders(withRecord(server, id, { state: 'superseded', stateAt: at }), id, at);
 
-// ——— 2.1: a key comes
+// ——— a key comes
 
 export interface Delivery {
   readonly enrolment: number;
@@ -63,7 +63,7 @@ export function deliver(s: State, it: Delivery): readonly [Server, Receipt] {
     if (!record) throw new Error('an envelope that was just stored is not there');
     return [server, { record: record.id, state: record.state }];
   };
-  // 5.2: known: nothing is written, and what came with it this time is ignored.
+  // Known: nothing is written, and what came with it this time is ignored.
   if (s.server.records.some((record) => record.envelopes.some((envelope) => envelope.id === it.envelope.id))) return receipt(s.server);
   const stored = { id: it.envelope.id, rotation: it.rotation, enrolment: it.enrolment };
   const same = s.server.records.find((record) => record.key === it.envelope.key);
@@ -136,7 +136,7 @@ function becameHeld(s: State, before: Server, id: string): Server {
   return isIts ? endRotation(server, open.id, 'done', s.now) : server;
 }
 
-// ——— 2.1: a proof comes
+// ——— a proof comes
 
 interface Answer {
   readonly id: string;
@@ -230,6 +230,8 @@ export interface Report {
   readonly enrolment: number;
   readonly journal: Journal;
   readonly offers: readonly string[];
+  /** macOS's escrow file as it lies on the disk, whatever the journal has forgotten of it. */
+  readonly file: Journal['escrowSeen'];
   /** A settled session, and since when this boot session has been seen unlocked. */
   readonly settled: boolean;
   readonly sessionStart: number;
@@ -252,7 +254,7 @@ export interface Reply {
   readonly tries: readonly number[];
 }
 
-/** 4.1: until somebody is back in after the last disclosure, or 24 h after the first, but not within 20 minutes of the last. */
+/** Until somebody is back in after the last disclosure, or 24 h after the first, but not within 20 minutes of the last. */
 function isOnHold(s: State): boolean {
   const { episode } = s.server;
   const [first, last] = [episode[0], episode.at(-1)];
@@ -265,7 +267,7 @@ export function checkIn(s: State, it: Report): readonly [Server, Reply] {
   if (!server.enrolments.some((one) => one.id === it.enrolment)) throw new Refused('CERTIFICATE_UNKNOWN');
   const { journal } = it;
   const { lastSeen, lastFile } = server;
-  const file = journal.escrowSeen;
+  const { file } = it;
   const changed = lastSeen !== null && file !== null && file.id !== lastFile?.id;
   // Our own rotation makes macOS write a file: the one that is open on both sides, or one that ended since.
   const own = openRotation(server);
@@ -325,7 +327,7 @@ function takeProof(s: State, before: Server, enrolment: number, given: Journal['
   // Reckoned back from the arrival of a report that was on its way for a second.
   const at = given.at + 1;
   const server = proof(s, before, { ...given, at, id: `proof ${given.id}`, record: record.id, enrolment, run: `${given.boot}@${given.at}` });
-  // 7.4: the key that was given for this proof was used for it.
+  // The key that was given for this proof was used for it.
   const used = server.grants.filter(
     (grant) => grant.purpose === 'prove' && grant.forId === given.order && grant.record === record.id && grant.at >= given.at - 10 * minute,
   );
@@ -370,7 +372,7 @@ function orderDueProof(s: State, server: Server, before: { lastSeen: number | nu
   return due ? orderProof(server, heldNow.id, s.now) : server;
 }
 
-/** 4.5. Nothing is begun unless the grant that is asked for is given with it. */
+/** Nothing is begun unless the grant that is asked for is given with it. */
 export function begin(s: State, it: { id: string; enrolment: number; grantFor: string | null }): Server {
   const before = s.server.rotations.find((one) => one.id === it.id);
   if (before) throw new Refused('ROTATION_NOT_OWED');
@@ -384,13 +386,13 @@ export function begin(s: State, it: { id: string; enrolment: number; grantFor: s
   return { ...given, rotations: [...given.rotations, rotation] };
 }
 
-/** 7.2, 7.3. What is given is the key itself, for this run. */
+/** What is given is the key itself, for this run. */
 export function grant(s: State, it: { purpose: Purpose; forId: string; record: string; enrolment: number }): readonly [Server, number] {
   const { server } = s;
   const record = server.records.find((one) => one.id === it.record && isLiving(one));
   if (!record) throw new Refused('GRANT_REFUSED');
   const enrolment = server.enrolments.find((one) => one.id === it.enrolment);
-  // 6.7: a later enrolment is confirmed when nothing was heard of the others for a day.
+  // A later enrolment is confirmed when nothing was heard of the others for a day.
   const confirmed = enrolment && (enrolment === server.enrolments[0] || s.now >= enrolment.madeAt + day);
   const brought =
     record.enrolment === it.enrolment || (record.provedBy.includes(it.enrolment) && record.envelopes.some((one) => one.enrolment === it.enrolment));

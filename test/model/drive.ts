@@ -2,6 +2,7 @@
 import { existsSync, readdirSync, readFileSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
 import type { Journal } from '../../agent/journal.ts';
 import { openSecrets } from '../../agent/secrets.ts';
+import type { Secrets } from '../../agent/world.ts';
 import type { Tables } from '../../server/tables.ts';
 import { foreignEscrowPair, pemToDer } from '../fake-mac/certificates.ts';
 import { makeEscrowFile } from '../fake-mac/escrow-file.ts';
@@ -120,7 +121,13 @@ export async function drive(course: Course, taken: Taken): Promise<Driven> {
     };
     const world = watched(
       it.mac.root,
-      { runner: it.mac.runner, secrets: openSecrets(async () => it.mac.keytar('job'), 2) },
+      {
+        runner: it.mac.runner,
+        secrets: inOrderOfWriting(
+          it,
+          openSecrets(async () => it.mac.keytar('job'), 2),
+        ),
+      },
       {
         before: reach,
         async beforeAsking(tick) {
@@ -220,6 +227,18 @@ function happen(it: Given, kind: EventKind, first: string): void {
   else if (kind === 'macOS does not say') it.mac.setCommandQuirk('fdesetup validaterecovery', 'garbage');
 }
 
+const itemsOf = (it: Given) => (it.mac.state.keychains[systemKeychain]?.items ?? []).filter((one) => one.account.startsWith('recovery-key:'));
+/** Names of items are chance; which of two dead ones is tried first would be, too. */
+const inOrderOfWriting = (it: Given, secrets: Secrets): Secrets => ({
+  ...secrets,
+  async list() {
+    const names = await secrets.list();
+    if (names === 'cannot-tell') return names;
+    const written = itemsOf(it).map((one) => one.account);
+    return names.toSorted((one, other) => written.indexOf(one) - written.indexOf(other));
+  },
+});
+
 /** What happens to the Mac with the death of its agent. */
 function endOfRun(it: Given, kind: EventKind, synced: Set<string>): void {
   const journal = it.mac.path(`${stateFolder}/journal.json`);
@@ -317,7 +336,6 @@ async function abstractOfProduct(it: Given): Promise<Abstract> {
   const file = it.mac.path(`${stateFolder}/journal.json`);
   const journal = existsSync(file) ? it.journal() : null;
   const current = journal?.current ? await keyOf(Buffer.from(journal.current.envelope, 'base64')) : null;
-  const items = (it.mac.state.keychains[systemKeychain]?.items ?? []).filter((one) => one.account.startsWith('recovery-key:'));
   return {
     custody: (await it.custody.custodyOf(macId)).state as Custody,
     records: records.toSorted(),
@@ -328,7 +346,9 @@ async function abstractOfProduct(it: Given): Promise<Abstract> {
     currentIs: current === null ? 'none' : which(current),
     exhausted: journal?.exhausted ?? false,
     outputs: outputsOf(it).filter((name) => name.endsWith('.out')).length,
-    items: items.map((one) => which(one.password)).toSorted(),
+    items: itemsOf(it)
+      .map((one) => which(one.password))
+      .toSorted(),
     wrongKeys: it.mac.state.wrongKeys.ever,
     heldIs,
     foreignChanges: journal?.foreignChanges.length ?? 0,

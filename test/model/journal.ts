@@ -1,4 +1,4 @@
-// What the agent does with its journal, without anybody's help: which envelope stays (3.2), what an escrow file means (4.6),
+// What the agent does with its journal, without anybody's help: which envelope stays, what an escrow file means,
 // and whether one more key may be tried (gate 3).
 import { day, type Envelope, type Journal, type Kept, type Look, minute } from './state.ts';
 
@@ -13,7 +13,7 @@ export const keep = (envelope: Envelope, more: Partial<Kept> = {}): Kept => ({
 });
 export const others = (list: readonly Kept[], id: string): readonly Kept[] => list.filter((one) => one.envelope.id !== id);
 
-/** 3.2: older envelopes stay until a later key is held and answered `true`; then one of them does. */
+/** Older envelopes stay until a later key is held and answered `true`; then one of them does. */
 export function withCurrent(journal: Journal, newer: Kept): Pick<Journal, 'current' | 'previous' | 'outbox'> {
   const older = others([...(journal.current ? [journal.current] : []), ...journal.previous], newer.envelope.id);
   const isProved = newer.held && newer.validated === 'true';

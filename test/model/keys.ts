@@ -1,4 +1,4 @@
-// One key at a time: the keychain's items (3.5), and what macOS says of the keys of an open rotation (K8, 7.2).
+// One key at a time: the keychain's items, and what macOS says of the keys of an open rotation (K8).
 import * as backend from './backend.ts';
 import * as mac from './mac.ts';
 import { ask, effect, isSecond, known, lookNow, mayTryNow, nextId, noteProof, Offline, type Run, type Steps, tryKey, write } from './run.ts';
@@ -6,7 +6,8 @@ import type { Key, OpenRotation, Purpose } from './state.ts';
 
 // ——— items
 
-export const items = (run: Run): readonly string[] => Object.keys(run.world.state.mac.files.items).toSorted();
+/** In the order of their writing. The keychain keeps none, so drive.ts gives the product this one. */
+export const items = (run: Run): readonly string[] => Object.keys(run.world.state.mac.files.items);
 export const itemKey = (run: Run, name: string): Key | undefined => run.world.state.mac.files.items[name];
 
 /** Write-once: what stood under the name is of a dead key, and goes first. */
@@ -50,13 +51,35 @@ export function* removeRefutedItems(run: Run, refuted: readonly string[]): Steps
 /** An item that no finished rotation accounts for. Where the kept key answers `true`, the others are dead. */
 export function* hasStrayItem(run: Run): Steps<boolean> {
   if (run.custody !== 'keychain') return false;
-  const { keptItem } = run.journal;
-  if (items(run).every((name) => name === keptItem?.name)) return false;
-  const key = keptItem ? itemKey(run, keptItem.name) : undefined;
-  if (key === undefined || !keptItem || !run.settled) return run.settled;
+  const all = items(run);
+  const { keptItem, current } = run.journal;
+  const isEarlier = isOfEarlierKey(run);
+  if (all.length === 0 || (all.every((name) => name === keptItem?.name) && !isEarlier)) return false;
+  const kept = itemToKeep(run);
+  const key = kept ? itemKey(run, kept.name) : undefined;
+  if (key === undefined || !kept || !run.settled) return run.settled;
   const answer = yield* tryKey(run, key);
-  if (answer === 'true') yield* keepOnlyItem(run, keptItem.name, keptItem.envelope);
+  const isDead = isEarlier && kept.name === keptItem?.name;
+  if (answer === 'true') yield* keepOnlyItem(run, kept.name, isDead && current ? current.envelope.id : kept.envelope);
+  if (answer === 'false' && isDead && all.length === 1) {
+    yield* effect(run, 'item remove', (s) => mac.removeItem(s, kept.name));
+    yield* write(run, { keptItem: null }, 'journal kept-item');
+    return false;
+  }
   return answer === 'false';
+}
+/** The kept item is of the key before the one that the last rotation made. */
+function isOfEarlierKey(run: Run): boolean {
+  const { keptItem, current } = run.journal;
+  if (!keptItem || !current?.held || current.validated !== 'true' || current.rotation === null) return false;
+  return keptItem.envelope !== current.envelope.id && keptItem.name !== `item ${current.rotation}`;
+}
+/** The journal's; but where step 14 was the last, that rotation's item is there, and the journal does not point to it yet. */
+function itemToKeep(run: Run): { name: string; envelope: string } | null {
+  const { keptItem, current } = run.journal;
+  const done = current?.held && current.validated === 'true' ? current.rotation : null;
+  const ofCurrent = current && done ? { name: `item ${done}`, envelope: current.envelope.id } : null;
+  return [ofCurrent, keptItem].find((one) => one && itemKey(run, one.name) !== undefined) ?? null;
 }
 
 // ——— answers

@@ -1,4 +1,4 @@
-// After an interruption (4.4): which key is valid is found out by asking macOS, one key at a time, the likeliest first. The
+// After an interruption: which key is valid is found out by asking macOS, one key at a time, the likeliest first. The
 // row is named at each branch; what is not known stays for the next run.
 import type * as backend from './backend.ts';
 import { keep } from './journal.ts';
@@ -168,7 +168,8 @@ function witness(run: Run, rotation: OpenRotation): Kept | null {
 }
 
 function* resolveWithoutOutput(run: Run, reply: backend.Reply, rotation: OpenRotation): Steps<Outcome> {
-  const byItem = yield* askItems(run, reply, rotation);
+  const hasOld = rotation.authority !== 'password' && (rotation.oldItem !== null || rotation.oldRecord !== null || reply.held !== null);
+  const byItem = (yield* askItems(run, reply, rotation, 'likely')) ?? (hasOld ? null : yield* askItems(run, reply, rotation, 'stray'));
   if (byItem) return byItem;
   const file = witness(run, rotation);
   const byFile = file && (yield* askWitness(run, reply, rotation, file)); // R8, R12
@@ -182,15 +183,20 @@ function* resolveWithoutOutput(run: Run, reply: backend.Reply, rotation: OpenRot
   }
   const old: Answered = yield* askOldKey(run, reply, rotation);
   if (old === 'true') return yield* endUnchanged(run, rotation); // R6
+  if (old === 'false') return yield* stayUnresolved(run); // a second look follows
+  const byStray = hasOld ? yield* askItems(run, reply, rotation, 'stray') : null;
+  if (byStray) return byStray;
   if (old === 'nobody') return yield* endNotGiven(run, rotation);
-  if (old !== 'refuted') return yield* stayUnresolved(run); // R7, or a second look follows
+  if (old !== 'refuted') return yield* stayUnresolved(run); // R7
   if (settling) return yield* stayUnresolved(run);
   return yield* askRecords(run, reply, rotation); // R9
 }
 
-/** R11: each item is asked about; one that answers `true` counts as O. */
-function* askItems(run: Run, reply: backend.Reply, rotation: OpenRotation): Steps<Outcome | null> {
-  for (const name of items(run).filter((one) => one !== rotation.oldItem)) {
+/** R11: each item is asked about, the rotation's own and the kept one first, stray ones after the old key; one that answers `true` counts as O. */
+function* askItems(run: Run, reply: backend.Reply, rotation: OpenRotation, which: 'likely' | 'stray'): Steps<Outcome | null> {
+  const likely = new Set([`item ${rotation.id}`, ...(run.journal.keptItem ? [run.journal.keptItem.name] : [])]);
+  const asked = which === 'likely' ? [...likely].filter((one) => items(run).includes(one)) : items(run).filter((one) => !likely.has(one));
+  for (const name of asked.filter((one) => one !== rotation.oldItem)) {
     const key = itemKey(run, name);
     if (key === undefined || (yield* askKey(run, rotation, name, key)) !== 'true') continue;
     const { keptItem } = run.journal;

@@ -1,4 +1,4 @@
-// The order of writes (4.3): replaces a key without losing it. The numbers are the protocol's.
+// The order of writes: replaces a key without losing it. The numbers are the protocol's.
 import * as backend from './backend.ts';
 import { countForeignChange, isCounted, keep, withCurrent } from './journal.ts';
 import { forgetOldItems, freshRotationId, isRefuted, itemKey, items, noteAccepted, noteRefused, putItem, removeRefutedItems } from './keys.ts';
@@ -149,7 +149,7 @@ function* change(run: Run, rotation: OpenRotation, old: Key): Steps<Outcome> {
 /** What gives no key is not tried again at once. */
 const noteFailure = (run: Run): Steps<void> => write(run, { failed: { at: reckoned(run), times: (run.journal.failed?.times ?? 0) + 1 } }, 'journal failed');
 
-/** 4.4, R1: nothing was changed; the backend hears of it at the next check-in. */
+/** R1: nothing was changed; the backend hears of it at the next check-in. */
 export function* endUnchanged(run: Run, rotation: OpenRotation): Steps<Outcome> {
   yield* removeOutput(run, rotation.id);
   if (run.custody === 'keychain' && rotation.authority === 'grant') {
@@ -257,7 +257,7 @@ export function* concludeUnproved(run: Run, rotation: OpenRotation, kept: Kept):
 
 /** Step 14: one write. */
 export function* finish(run: Run, _rotation: OpenRotation, kept: Kept): Steps<void> {
-  const forgetful = run.rules.has('3.2: the envelope stays after its receipt');
+  const forgetful = run.rules.has('the envelope stays after its receipt');
   yield* write(
     run,
     {

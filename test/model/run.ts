@@ -25,10 +25,10 @@ export interface Run {
   readonly settled: boolean;
   readonly sessionStart: number;
   journal: Journal;
-  /** There was no journal: the backend remembers how many keys were tried. */
-  isNew: boolean;
   enrolment: number;
   custody: 'server' | 'keychain';
+  /** macOS's escrow file, as this run looked at it last. */
+  file: Journal['escrowSeen'];
   /** The key was replaced in this run. */
   rotated: boolean;
   reply: backend.Reply | null;
@@ -126,11 +126,17 @@ export function* noteProof(run: Run, envelope: string, order: string | null, ans
   yield* write(run, { proofs: [...proofs, given], ...proved }, 'journal proof');
 }
 
+const keptIds = (journal: Journal): string[] => everyEnvelope(journal).map((one) => one.envelope.id);
+/** macOS's file as it lies there, delivered long ago and kept no longer. */
+const forgottenFile = (journal: Journal): string[] =>
+  journal.escrowSeen?.ours && !keptIds(journal).includes(journal.escrowSeen.id) ? [journal.escrowSeen.id] : [];
+
 export function* checkIn(run: Run): Steps<backend.Reply> {
   const report = (): backend.Report => ({
     enrolment: run.enrolment,
     journal: run.journal,
-    offers: everyEnvelope(run.journal).map((one) => one.envelope.id),
+    offers: [...keptIds(run.journal), ...forgottenFile(run.journal)],
+    file: run.file,
     settled: run.settled,
     sessionStart: run.sessionStart,
   });
@@ -143,19 +149,26 @@ export function* checkIn(run: Run): Steps<backend.Reply> {
     enrol(run);
     reply = yield* ask(run, 'checkIn', send);
   }
-  if (run.isNew && run.reply === null)
-    run.journal = { ...run.journal, refusals: reply.tries.map((at, one) => ({ id: -one - 1, at, settled: true, unsure: false })) };
   run.reply = reply;
   const { journal } = run;
   const ids = known(reply).map((record) => record.id);
   const sure = withSureTime(journal, reply.at);
+  // No answer has reached this journal yet: the one before it is gone, and the backend remembers the tries that it knows of, among
+  // them what this check-in told, and those that a damaged one was taken for.
+  const told = journal.proofs.filter((proof) => proof.answer !== 'true').length;
+  const lost = sure.refusals.filter((one) => one.id < 0).length;
+  const remembered = reply.tries.slice(lost).map((at, one) => ({ id: -one - 3, at, settled: true, unsure: false }));
+  const refusals = journal.clock === null ? [...sure.refusals.slice(told), ...remembered] : sure.refusals;
   const current = journal.current && { ...journal.current, held: reply.held?.envelopes.includes(journal.current.envelope.id) ?? false };
   yield* write(
     run,
     {
       ...sure,
+      refusals,
       doubts: sure.doubts.filter((doubt) => ids.includes(doubt.record) || doubt.record.startsWith('item ')),
       clock: { at: reply.at, boot: run.boot },
+      // A restored backend has forgotten it: it is read, and delivered, anew.
+      ...(forgottenFile(journal).some((id) => reply.wanted.includes(id)) ? { escrowSeen: null, ownFileDue: true } : {}),
       proofs: [],
       endings: [],
       ...(current ? withCurrent(journal, current) : {}),
@@ -176,7 +189,7 @@ function enrol(run: Run): void {
   run.world.state = mac.writeJournal(present(run), run.journal);
 }
 
-// ——— delivery (rules 5)
+// ——— delivery
 
 export function* deliver(run: Run, kept: Kept, rotation: string | null = kept.rotation): Steps<backend.Receipt> {
   const { envelope, validated } = kept;
@@ -189,10 +202,10 @@ export const asOfOld = (kept: Kept): Kept => (kept.validated === 'true' ? { ...k
 const isOfOpenRotation = (journal: Journal, kept: Kept): boolean =>
   journal.rotation !== null && kept.rotation === journal.rotation.id && kept.envelope.source === 'rotation';
 
-/** 5.1: what is wanted is delivered; nothing else decides it. */
+/** What is wanted is delivered; nothing else decides it. */
 export function* deliverWanted(run: Run, reply: backend.Reply): Steps<boolean> {
   let delivered = false;
-  for (const kept of run.rules.has('5.1: what is wanted is delivered') ? run.journal.outbox : everyEnvelope(run.journal)) {
+  for (const kept of run.rules.has('what is wanted is delivered') ? run.journal.outbox : everyEnvelope(run.journal)) {
     if (!reply.wanted.includes(kept.envelope.id) || isOfOpenRotation(run.journal, kept)) continue;
     yield* noteReceipt(run, kept, yield* deliver(run, asOfOld(kept)));
     delivered = true;
@@ -252,10 +265,10 @@ export function* openRun(world: World, id: number): Steps<Run> {
     settled: session.since !== null && s.now - session.since >= 10 * minute,
     sessionStart: session.since ?? s.now,
     journal,
-    isNew: found === null,
     // Its key is in the keychain: with it, it is the same enrolment.
     enrolment: journal.enrolment ?? s.server.enrolments[0]?.id ?? 0,
     custody: s.configuration.custody,
+    file: null,
     rotated: false,
     reply: null,
     refused: [],
@@ -268,6 +281,7 @@ export function* openRun(world: World, id: number): Steps<Run> {
 export function* noticeEscrowFile(run: Run): Steps<void> {
   const change = withEscrowFile(run.journal, present(run).mac.files.escrowFile, reckoned(run));
   if (change) yield* write(run, change, 'journal escrow-seen');
+  run.file = run.journal.escrowSeen;
 }
 
 export const sealed = (run: Run, key: Key): Kept['envelope'] => ({ id: `sealed-${nextId(run)}`, key, source: 'rotation', ours: true, madeAt: now(run) });

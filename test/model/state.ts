@@ -19,7 +19,7 @@ export interface Envelope {
   readonly madeAt: number;
 }
 
-// ——— the agent's journal (rules 3)
+// ——— the agent's journal
 
 /** An envelope in the journal. */
 export interface Kept {
@@ -151,7 +151,7 @@ export interface Mac {
   readonly typingUntil: number | null;
 }
 
-// ——— the backend (rules 2)
+// ——— the backend
 
 export interface KeyRecord {
   readonly id: string;

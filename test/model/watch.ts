@@ -29,12 +29,14 @@ const ids = (journal: Journal | null): unknown =>
 
 /** The model's name for a write of the journal, by what it changes; null where the model does not tell it from the one before. */
 function nameOfWrite(before: Journal | null, after: Journal): string | null {
+  // In the place of a damaged one: to the model it is the damaged one until something else is written.
+  if (before === null && after.clock === null && after.refusals.some(({ id }) => id === 'lost-1') && !after.escrowSeen && !after.session) return null;
   const [was, is] = [before?.rotation ?? null, after.rotation];
   if (was === null && is) return is.state === 'intended' ? 'journal intended' : 'journal found';
   if (was && is === null) return 'journal ended';
   if (was && is && was.state !== is.state) return `journal ${is.state}`;
-  if (before?.escrowSeen?.digest !== after.escrowSeen?.digest) return 'journal escrow-seen';
   if (changed(before?.clock ?? null, after.clock)) return 'journal reply';
+  if (before?.escrowSeen?.digest !== after.escrowSeen?.digest) return 'journal escrow-seen';
   const tries = (before?.refusals.length ?? 0) - after.refusals.length;
   if (tries < 0) return 'journal try';
   if (tries > 0) return 'journal true';

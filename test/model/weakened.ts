@@ -26,12 +26,12 @@ export const weakenedRules: readonly Weakened[] = [
   { rule: '8: the output is synced', instead: 'the output is read and not synced', breaks: 'nothing is lost', on: { file: 'never' } },
   { rule: '12: the output stays until the key is sealed', instead: 'the output goes as soon as it was read', breaks: 'nothing is lost', on: { file: 'never' } },
   {
-    rule: '3.2: the envelope stays after its receipt',
+    rule: 'the envelope stays after its receipt',
     instead: 'the journal forgets a key that has a receipt',
     breaks: 'nothing is lost',
     on: { file: 'never' },
   },
-  { rule: '5.1: what is wanted is delivered', instead: 'an envelope with a receipt is never delivered again', breaks: 'found again', on: { file: 'never' } },
+  { rule: 'what is wanted is delivered', instead: 'an envelope with a receipt is never delivered again', breaks: 'found again', on: { file: 'never' } },
   { rule: 'arrival order decides nothing', instead: 'the newest delivery is the held key', breaks: 'held is true', on: { payload: 'none' } },
   {
     rule: 'a witness changes no state',

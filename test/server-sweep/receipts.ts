@@ -31,7 +31,7 @@ export interface Ledger {
 
 export const newLedger = (): Ledger => ({ receipts: [], words: [], answers: 0, surprises: [], ends: [] });
 
-/** What may have become of a record since its receipt (rules 2.1). Nothing here is old enough for `destroyed`. */
+/** What may have become of a record since its receipt. Nothing here is old enough for `destroyed`. */
 const mayBe: Record<RecordState, readonly RecordState[]> = {
   held: ['held', 'superseded', 'candidate'],
   candidate: ['candidate', 'held', 'superseded'],

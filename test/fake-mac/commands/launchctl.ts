@@ -43,9 +43,23 @@ const bootstrap = (asked: Asked, path: string): Outcome => {
   return says('');
 };
 
+/** As launchctl lists them: a service that was ever switched on or off. */
+const printDisabled = ({ state }: Asked): Outcome =>
+  says(
+    [
+      '',
+      '\tdisabled services = {',
+      '\t\t"com.apple.ftpd" => disabled',
+      ...Object.entries(state.jobs).flatMap(([label, { enabled }]) => (enabled ? [] : [`\t\t"${label}" => disabled`])),
+      '\t}',
+      '',
+    ].join('\n'),
+  );
+
 export const launchctl = (asked: Asked, args: readonly string[], stdin: Buffer): Outcome | Steps => {
   const [verb, ...rest] = args;
   if (verb === 'asuser') return asUser(asked, rest, stdin);
+  if (verb === 'print-disabled' && rest.join(' ') === 'system') return printDisabled(asked);
   const options = rest.filter((arg) => arg.startsWith('-'));
   const [target = '', last = '', ...more] = rest.filter((arg) => !arg.startsWith('-'));
   const label = /^system\/(.+)$/.exec(target)?.[1] ?? '';

@@ -1,6 +1,7 @@
 // profiles. Seen on real Macs: all text answers and the keys of the XML (a published test file of osquery's macadmins
 // extension). Modelled: the payload contents of an escrow payload in that XML (a test file shows other payload types), the
 // text of a Mac that is not enrolled when asked for its bootstrap token.
+import { parse } from 'plist';
 import { type Plain, toPlain, xmlPlist } from '../property-list.ts';
 import type { Profile } from '../state.ts';
 import { type Asked, complains, hasNo, type Outcome, says, stamp } from './outcome.ts';
@@ -25,26 +26,34 @@ const payloads = (profile: Profile): Plain[] => {
   ];
 };
 
-const asXml = ({ state }: Asked): Outcome =>
-  says(
-    xmlPlist(
-      state.profiles.length
-        ? {
-            _computerlevel: state.profiles.map((profile) => ({
-              ProfileIdentifier: profile.identifier,
-              ProfileInstallDate: stamp(profile.installedAt),
-              ProfileDisplayName: profile.displayName,
-              ProfileDescription: '',
-              ProfileVerificationState: 'verified',
-              ProfileUUID: profile.uuid,
-              ProfileOrganization: profile.organization,
-              ProfileType: 'Configuration',
-              ProfileItems: payloads(profile),
-            })),
-          }
-        : {},
-    ),
-  );
+/** The payloads of a file, each with its own keys within PayloadContent. */
+const payloadsOfFile = (file: string): Plain[] => {
+  const { PayloadContent } = parse(file) as { PayloadContent: Record<string, Plain>[] };
+  return PayloadContent.map((payload) => {
+    const common = Object.keys(payload).filter((key) => /^Payload(Type|Version|Identifier|UUID|DisplayName|Organization)$/.test(key));
+    const own = Object.keys(payload).filter((key) => !common.includes(key));
+    const pick = (keys: readonly string[]): Record<string, Plain> => Object.fromEntries(keys.map((key) => [key, payload[key] ?? '']));
+    return { ...pick(common), PayloadContent: pick(own) };
+  });
+};
+
+const listed = (profile: Profile): Plain => ({
+  ProfileIdentifier: profile.identifier,
+  ProfileInstallDate: stamp(profile.installedAt),
+  ProfileDisplayName: profile.displayName,
+  ProfileDescription: '',
+  ProfileVerificationState: 'verified',
+  ProfileUUID: profile.uuid,
+  ProfileOrganization: profile.organization,
+  ProfileType: 'Configuration',
+  ProfileItems: profile.file === undefined ? payloads(profile) : payloadsOfFile(profile.file),
+});
+
+const asXml = ({ state }: Asked): Outcome => {
+  const level = ({ user = '_computerlevel' }: Profile): string => user;
+  const levels = [...new Set(state.profiles.map(level))];
+  return says(xmlPlist(Object.fromEntries(levels.map((each) => [each, state.profiles.filter((profile) => level(profile) === each).map(listed)]))));
+};
 
 const list = ({ state }: Asked): Outcome =>
   state.profiles.length

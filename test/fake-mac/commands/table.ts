@@ -12,6 +12,7 @@ import { profiles } from './profiles.ts';
 import { ps } from './ps.ts';
 import { scutil } from './scutil.ts';
 import { security } from './security.ts';
+import { sfltool } from './sfltool.ts';
 import { stat } from './stat.ts';
 import { swVers } from './sw-vers.ts';
 import { sysadminctl } from './sysadminctl.ts';
@@ -35,6 +36,7 @@ export const programs: Readonly<Record<string, MacCommand>> = {
   '/bin/ps': ps,
   '/usr/bin/caffeinate': caffeinate,
   '/usr/bin/tmutil': tmutil,
+  '/usr/bin/sfltool': sfltool,
   '/usr/sbin/scutil': scutil,
 };
 

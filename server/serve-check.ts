@@ -1,0 +1,72 @@
+import { resolve } from 'node:path';
+import { Problem } from '../protocol/problems.ts';
+import { oddDeviceCas } from './archive.ts';
+import { readAuthority, readDeviceCas, readTlsIdentity } from './authorities.ts';
+import { collectMistakes } from './backend.ts';
+import { checkCoexistence } from './coexistence-check.ts';
+import { existingFolder, tooOpen } from './data-folder.ts';
+import { startingTls } from './last-tls.ts';
+import { isNearlyEverybody } from './networks.ts';
+import { checkPeople } from './people-check.ts';
+import { tryWriting } from './private-files.ts';
+import { readServerSecrets } from './server-secrets.ts';
+import { readableSettings, readSettings, type ServerSettings } from './settings.ts';
+import { tlsFilesOf } from './tls-keeper.ts';
+
+/** Everything that can be wrong with a data folder, found in one go. */
+export const checkDataFolder = (dir: string, canOpen: boolean): void => mistakesOf(dir, canOpen, true).refuse();
+
+/** `mayStartWithLast`: with the certificate that was used last in place of one that is broken. */
+export function mistakesOf(dir: string, canOpen: boolean, mayStartWithLast = false): ReturnType<typeof collectMistakes> {
+  const paths = existingFolder(resolve(dir));
+  const mistakes = collectMistakes();
+  mistakes.attempt(() => {
+    const open = tooOpen(paths);
+    if (open.length > 0) throw new Problem('FILE_TOO_OPEN', open.join(', '));
+  });
+  mistakes.attempt(() => tryWriting(paths.dir));
+  const settings = mistakes.attempt(() => readSettings(paths.settings));
+  mistakes.attempt(() => readServerSecrets(paths.secrets));
+  mistakes.attempt(() => readAuthority(paths.agentCa));
+  const { rest, wrong = [] } = settings ? { rest: settings } : (readableSettings(paths.settings) ?? {});
+  mistakes.attempt(() => {
+    const files = rest ? tlsFilesOf(paths, rest) : paths.tls;
+    return mayStartWithLast ? startingTls(paths, files).identity : readTlsIdentity(files);
+  });
+  mistakes.attempt(() => {
+    const odd = oddDeviceCas(paths.deviceCas);
+    if (odd.length > 0) throw new Problem('SERVER_SETTINGS_INVALID', odd.join('; '));
+    readDeviceCas(paths.deviceCas);
+  });
+  mistakes.attempt(() => {
+    if (rest) checkProxy(rest);
+  });
+  mistakes.attempt(() => {
+    if (rest?.people) checkPeople(rest.people, rest, wrong);
+  });
+  mistakes.attempt(() => {
+    if (rest?.coexistence) checkCoexistence(rest.coexistence, rest, wrong);
+  });
+  mistakes.attempt(() => {
+    // It could promise grants and never give one.
+    if (rest && !canOpen && rest.keys.grants !== 'never')
+      throw new Problem('SERVER_SETTINGS_INVALID', 'keys.grants: must be "never" in a server that was started with --sealed');
+  });
+  return mistakes;
+}
+
+/**
+ * Who may say by a header which Mac it is must not be everybody. Without TLS nothing else is left than the address: so that is for
+ * a listener that is not everywhere.
+ */
+function checkProxy({ proxy, listen, people }: ServerSettings): void {
+  if (!proxy?.plain && !proxy?.clientCertificate) return;
+  const found = [
+    ...(proxy.plain && listen.host === null ? ['listen.host: must be one address where proxy.plain is true'] : []),
+    ...(proxy.plain && people && people.listen.host === null ? ['people.listen.host: must be one address where proxy.plain is true'] : []),
+    ...proxy.addresses
+      .filter(isNearlyEverybody)
+      .map((text) => `proxy.addresses: ${text} is everybody, and each could say that it is any Mac: name the proxies themselves`),
+  ];
+  if (found.length > 0) throw new Problem('SERVER_SETTINGS_INVALID', found.join('; '));
+}

@@ -1,0 +1,272 @@
+import type { Mutation } from './mutations.ts';
+
+/*
+ * What the promises beside an MDM stand on, each broken once: keys that others had, exports, the MDM's word, rings, connectors,
+ * Crypt clients, leaving. `npm run mutations` does it in a copy of the tree.
+ */
+
+export const coexistenceMutations: readonly Mutation[] = [
+  {
+    breaks: 'beside an MDM: a proved key is put aside for one that was brought',
+    file: 'server/brought/place.ts',
+    from: "if (it.held === 'proved' && !it.changedSince && !it.exhausted)",
+    to: "if (it.held === 'proved' && it.changedSince && !it.exhausted)",
+    test: { file: 'test/brought-proved.test.ts', name: 'C8: is overwritten by nothing: what is brought is laid aside, makes no doubt, and costs no try' },
+  },
+  {
+    breaks: 'beside an MDM: strangers’ keys are asked about without end',
+    file: 'server/brought/place.ts',
+    from: 'if (it.unverified && it.strangerAsked)',
+    to: 'if (it.unverified && it.strangerAsked && it.unopened)',
+    test: {
+      file: 'test/brought.test.ts',
+      name: 'is asked about once in a week and kept three deep: strangers fill neither the disk nor the budget of wrong keys',
+    },
+  },
+  {
+    breaks: 'beside an MDM: a Mac that only claims a serial number is given the key that was brought for it',
+    file: 'server/brought/settle.ts',
+    from: 'if (confirmed.length === 0) return { mac, because:',
+    to: 'if (confirmed.length > claiming.length) return { mac, because:',
+    test: { file: 'test/brought.test.ts', name: 'that a Mac only claims is not given to it until an admin has confirmed its enrolment' },
+  },
+  {
+    breaks: 'beside an MDM: of two Macs that claim one serial number the first has the key',
+    file: 'server/brought/settle.ts',
+    from: 'if (more.length > 0) return {',
+    to: 'if (more.length > 1) return {',
+    test: { file: 'test/brought.test.ts', name: 'that two Macs claim waits; one that its certificate proves has it, whoever else claims it' },
+  },
+  {
+    breaks: 'beside an MDM: a key for which nobody answers is shown',
+    file: 'server/brought/disclose.ts',
+    from: 'bytes !== null && !isUnverified(trust) && state',
+    to: 'bytes !== null && state',
+    test: {
+      file: 'test/brought.test.ts',
+      name: 'counts for nothing: no custody, no doubt, never shown, no key to change with; only `true` makes it count',
+    },
+  },
+  {
+    breaks: 'beside an MDM: a refuted import stays a candidate, and custody doubtful',
+    file: 'server/proofs.ts',
+    from: "await setRecordState(tx, record.id, 'superseded', because, at);\n    await updateBroughtOfRecord",
+    to: 'void because;\n    await updateBroughtOfRecord',
+    test: {
+      file: 'test/brought.test.ts',
+      name: 'the newest by its source’s date is asked about first, and the next when it was refuted (K8); a refuted one is superseded and counts as no doubt',
+    },
+  },
+  {
+    breaks: 'beside an MDM: one envelope is taken for two serial numbers',
+    file: 'server/brought/bring.ts',
+    from: 'if (twins.some((twin) => twin.serial !== serial)) return refused(',
+    to: 'if (twins.length > 1e9) return refused(',
+    test: { file: 'test/brought-envelopes.test.ts', name: 'for two serial numbers, or one that another Mac delivered, is nobody’s key' },
+  },
+  {
+    breaks: 'beside an MDM: whoever has the bytes of a waiting envelope gets its key for delivering them',
+    file: 'server/brought/blocks.ts',
+    from: "    if (block.serial !== serial || block.envelope_id !== envelopeId) return 'anothers';\n    isSaid = true;",
+    to: "    if (block.serial === '') return 'anothers';",
+    test: { file: 'test/brought-blocks.test.ts', name: 'that was sealed here, from a table in plain, is as safe: another Mac gets nothing for its bytes' },
+  },
+  {
+    breaks: 'beside an MDM: an import that is taken back takes what the Mac itself delivered',
+    file: 'server/brought/withdraw.ts',
+    from: "if (record && record.state !== 'destroyed' && (await isOfImport(tx, record, row))) {",
+    to: "if (record && record.state !== 'destroyed') {",
+    test: { file: 'test/import.test.ts', name: 'of the very envelopes that a Mac delivers itself, when it is withdrawn, takes none of them along' },
+  },
+  {
+    breaks: 'exports: a 0 where people typed is taken for a 0',
+    file: 'server/formats/cells.ts',
+    from: "if (signs === 'ask') return fault(",
+    to: 'if (text.length > 1e9) return fault(',
+    test: {
+      file: 'test/formats-cells.test.ts',
+      name: 'a 0 that may be an O is never read by guess: as written where a product exported it, asked about where people typed, read as an O when told to',
+    },
+  },
+  {
+    breaks: 'exports: a line with another number of columns is read all the same',
+    file: 'server/formats/export.ts',
+    from: 'cells.length >= width && cells.slice(width)',
+    to: 'cells.length >= width || cells.slice(width)',
+    test: { file: 'test/formats.test.ts', name: 'a line with another number of columns is refused: a comma in a name would move another key to this Mac' },
+  },
+  {
+    breaks: 'exports: a cell of the report is a formula',
+    file: 'server/import-report.ts',
+    from: '.replace(/^[=+@\\t\\r-]/, "\'$&")',
+    to: '',
+    test: { file: 'test/import.test.ts', name: 'the report has every line and no key, is private, takes no cell for a formula, and replaces nothing' },
+  },
+  {
+    breaks: 'the MDM’s word: any signature will do',
+    file: 'server/mdm/webhook-event.ts',
+    from: 'given.length === expected.length && timingSafeEqual(given, expected)',
+    to: 'given.length === expected.length',
+    test: { file: 'test/mdm-webhook.test.ts', name: 'of a body that was changed on its way is refused' },
+  },
+  {
+    breaks: 'the MDM’s word: an event has no window',
+    file: 'server/mdm/webhook-routes.ts',
+    from: 'if (age <= parts.windowMinutes * minute && age >= -aheadMost) {',
+    to: 'if (!Number.isNaN(age) && aheadMost > 0) {',
+    test: { file: 'test/mdm-webhook.test.ts', name: 'of before the window, or of a clock that is ahead, is refused' },
+  },
+  {
+    breaks: 'the MDM’s word: the same event counts again',
+    file: 'server/mdm/webhook-routes.ts',
+    from: "createHash('sha256').update(body).digest('hex')",
+    to: "createHash('sha256').update(String(Math.random())).digest('hex')",
+    test: { file: 'test/mdm-webhook.test.ts', name: 'that is replayed within the window says nothing new; after the window it is too late' },
+  },
+  {
+    breaks: 'the MDM’s word: an event with a secret in it is decoded',
+    file: 'server/mdm/webhook-event.ts',
+    from: 'payload: isSecretTopic(topic) ? null : bytesOfBase64',
+    to: 'payload: bytesOfBase64',
+    test: { file: 'test/mdm-webhook.test.ts', name: 'with a secret in it is dropped unread: nothing of it is kept, or logged' },
+  },
+  {
+    breaks: 'the MDM’s word: an envelope for somebody else is kept',
+    file: 'server/brought/envelopes.ts',
+    from: "if (!ours) return { kind: 'foreign', recipient: envelope.recipients[0]?.name ?? null };",
+    to: "if (!ours) return { kind: 'ours', recipient: certificates[0]?.digest ?? '', blocks: blocksOf(bytes) };",
+    test: { file: 'test/mdm-webhook.test.ts', name: 'sealed to somebody else is known by its digest and recipient only (K0)' },
+  },
+  {
+    breaks: 'the MDM’s hand: a key that was shown is replaced while somebody may be typing it, on a Mac without an agent',
+    file: 'server/mdm/commands.ts',
+    from: 'return until > at ? until : null;',
+    to: 'return until > at ? null : null;',
+    test: {
+      file: 'test/mdm.test.ts',
+      name: 'is not sent while somebody may be typing the key, unless an admin answers for it; who looks after that is waited for again',
+    },
+  },
+  {
+    breaks: 'the MDM’s hand: a key that was shown is replaced while somebody may be typing it, on a Mac with one',
+    file: 'server/mdm/commands.ts',
+    from: 'if (hold) return hold.until;',
+    to: 'if (hold) return null;',
+    test: { file: 'test/mdm.test.ts', name: 'where the settings say that the MDM replaces keys, it is asked to after a disclosure' },
+  },
+  {
+    breaks: 'the MDM’s hand: whoever enrols with the names of a Mac is sent its key',
+    file: 'server/mdm/commands.ts',
+    from: '!(await hasShown(tx, device, mac, record))',
+    to: 'serial === ""',
+    test: {
+      file: 'test/mdm-trust.test.ts',
+      name: 'enrolled under the UDID of a Mac with an agent, is sent none of its keys: its own one at most, and by an admin’s word alone the other',
+    },
+  },
+  {
+    breaks: 'the MDM’s hand: a command goes out whose answer has no way back',
+    file: 'server/mdm/sending.ts',
+    from: 'device.last_seen_at <= parts.clock.now() - heardWithin',
+    to: 'device.last_seen_at < 0 - heardWithin',
+    test: { file: 'test/mdm-lost.test.ts', name: 'nor to one of which nothing has come for a day and a half' },
+  },
+  {
+    breaks: 'the MDM’s hand: an answer that does not open is thrown away',
+    file: 'server/mdm/take-rotation.ts',
+    from: 'if (isKept) await updateCommand(tx, command.uuid, { reply: said.sealed });',
+    to: '',
+    test: { file: 'test/mdm-lost.test.ts', name: 'is kept as it came, with what it is sealed to, and opened once that works again' },
+  },
+  {
+    breaks: 'rings: a Mac is moved before its key was proved under our payload',
+    file: 'server/rings/move.ts',
+    from: "if (provedSince && isSealedToUs && custody.state === 'held') {",
+    to: 'if (isSealedToUs && held) {',
+    test: { file: 'test/rings.test.ts', name: 'our payload and our file are there already: a `true` of before the start moves no Mac, the next one does' },
+  },
+  {
+    breaks: 'rings: a Mac is moved before macOS has sealed its key to us',
+    file: 'server/rings/move.ts',
+    from: 'const isSealedToUs = held !== undefined && fileOurs && (await isWitness(tx, held, file.digest));',
+    to: 'const isSealedToUs = held !== undefined && (!fileOurs || (await isWitness(tx, held, file.digest)));',
+    test: {
+      file: 'test/rings.test.ts',
+      name: 'macOS 15, agent and payload in one step: what the MDM had is imported, proved, and replaced once by the ring’s order',
+    },
+  },
+  {
+    breaks: 'rings: keys are replaced while a Mac waits for its payload',
+    file: 'server/begin.ts',
+    from: "if (waits !== null) return new Problem('ROTATION_RING', waits);",
+    to: '',
+    test: {
+      file: 'test/rings.test.ts',
+      name: 'a ring that starts between a check-in and its `begin` refuses it, and lets it go once the Mac is out of the ring',
+    },
+  },
+  {
+    breaks: 'connectors: the key of a Mac whose key is proved is read',
+    file: 'server/connectors/need.ts',
+    from: "if (it.copyOldSince === null) return { read: false, because: 'proved' };",
+    to: 'if (it.copyOldSince === null) return due(0, 3);',
+    test: {
+      file: 'test/connectors.test.ts',
+      name: 'of a Mac whose key is held and proved nothing; after a foreign change at once, and until another key is proved once a day',
+    },
+  },
+  {
+    breaks: 'connectors: Intune is asked for another key during the hold',
+    file: 'server/connectors/hand.ts',
+    from: 'if ((await whyNotNow(parts, tx, at, serial)) !== null) return null;',
+    to: '',
+    test: {
+      file: 'test/connectors-hand.test.ts',
+      name: 'Intune is asked once, after the hold and not before; the Mac’s next key is read an hour later and closes the task',
+    },
+  },
+  {
+    breaks: 'connectors: what may have been acted on is said twice',
+    file: 'server/outbound.ts',
+    from: "const again = answer.status === 429 || method === 'GET';",
+    to: 'const again = true;',
+    test: { file: 'test/outbound.test.ts', name: 'that may have been acted on is not said twice after 503' },
+  },
+  {
+    breaks: 'Crypt clients: whoever shows nothing is heard',
+    file: 'server/crypt/crypt-routes.ts',
+    from: "if (demands === 'none') return",
+    to: "if (demands !== 'header') return",
+    test: {
+      file: 'test/crypt.test.ts',
+      name: 'by certificate alone: none, one of somebody else, one that has ended, one that was revoked, and the right header are refused',
+    },
+  },
+  {
+    breaks: 'Crypt clients: a certificate speaks for another Mac',
+    file: 'server/crypt/crypt-routes.ts',
+    from: 'if (client.serial !== null && client.serial !== serial) {',
+    to: "if (client.serial === '') {",
+    test: { file: 'test/crypt.test.ts', name: 'one that names another is refused, whatever else is shown; the key of the other Mac stays what it is' },
+  },
+  {
+    breaks: 'leaving: an envelope that was changed is taken for whole',
+    file: 'server/leaving/check.ts',
+    from: "else if (sha256(bytes) !== wanted) say(file, serial, 'is not as it was written');",
+    to: 'else if (bytes.length === 0) say(file, serial, String(wanted));',
+    test: {
+      file: 'test/leaving.test.ts',
+      name: 'finds an envelope that was changed, one that is missing, one that was exchanged, and one too many; exit 77',
+    },
+  },
+  {
+    breaks: 'leaving: an escrow key goes out in plain',
+    file: 'server/leaving/leave.ts',
+    from: 'if (key && !/^-----BEGIN ENCRYPTED',
+    to: 'if (key && !/^-----BEGIN |^-----BEGIN ENCRYPTED',
+    test: {
+      file: 'test/leaving.test.ts',
+      name: 'where an escrow key lies in the data folder unencrypted; where there is none, it says which offline copy is needed',
+    },
+  },
+];
