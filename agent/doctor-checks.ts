@@ -48,7 +48,7 @@ const macChecks: readonly Check[] = [
   {
     name: 'custody',
     looksAt: 'whether the key of this Mac is in safe keeping',
-    fix: 'an operator opens this Mac in the console and does what is named there; `sparekey status` has the reason',
+    fix: 'an operator runs `sparekey-server status SERIAL` and does what is named there; `sparekey status` has the reason',
     judge: ({ status }) => {
       if (status === null) return cannotTell('the job has not left its status yet');
       if (status.custody === null) return cannotTell('the backend has not said anything yet');
@@ -68,7 +68,7 @@ const macChecks: readonly Check[] = [
       const held = status.keys?.find((key) => key.state === 'held');
       if (!held) return cannotTell('the backend holds no key that could be proved');
       if (held.last?.answer === 'false') {
-        const fix = 'nothing yet: the agent asks macOS again, and has the key replaced where it may; an operator looks at this Mac in the console';
+        const fix = 'nothing yet: the agent asks macOS again, and has the key replaced where it may; an operator looks at it: `sparekey-server status SERIAL`';
         return failing(`macOS said false to the held key ${relative(Date.parse(held.last.at), now)}`, fix);
       }
       if (held.provedAt === null) return warning('it was never proved');

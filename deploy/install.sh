@@ -68,13 +68,20 @@ put_units() {
 		socket=yes
 		if [ -e "$units/sparekey.service" ] && [ ! -e "$units/sparekey.socket" ]; then socket=no; fi
 	fi
-	for unit in "$from"/*.service "$from"/*.socket "$from"/*.timer; do
+	# Before anything is laid down: systemd stops what requires a socket together with the socket.
+	serving=no
+	if live && { systemctl is-active --quiet sparekey.service || systemctl is-failed --quiet sparekey.service; }; then serving=yes; fi
+	had_socket=no
+	if [ -e "$units/sparekey.socket" ]; then had_socket=yes; fi
+	for unit in "$from"/*.service "$from"/*.timer; do
 		install -m 0644 "$unit" "$units/${unit##*/}"
 	done
-	if [ "$socket" = no ]; then
-		if live; then systemctl disable --now sparekey.socket >/dev/null 2>&1 || :; fi
-		rm -f "$units/sparekey.socket"
+	if [ "$socket" = yes ]; then
+		install -m 0644 "$from/sparekey.socket" "$units/sparekey.socket"
+	else
 		sed -i '/sparekey\.socket/d' "$units/sparekey.service"
+		if live && [ "$had_socket" = yes ]; then systemctl disable --now sparekey.socket >/dev/null 2>&1 || :; fi
+		rm -f "$units/sparekey.socket"
 		echo 'sparekey: without a socket at port 443: the ports of settings.json are used (--with-socket for the other way)'
 	fi
 }
@@ -83,7 +90,7 @@ put_units() {
 restart() {
 	live || return 0
 	systemctl daemon-reload
-	if ! systemctl is-active --quiet sparekey.service && ! systemctl is-failed --quiet sparekey.service; then return 0; fi
+	[ "$serving" = yes ] || return 0
 	systemctl reset-failed sparekey.service sparekey.socket 2>/dev/null || :
 	if [ -e "$units/sparekey.socket" ]; then systemctl start sparekey.socket || :; fi
 	since=$(date '+%Y-%m-%d %H:%M:%S')
@@ -126,6 +133,10 @@ install_release() {
 	use_release "$version"
 	ln -sfn /opt/sparekey/current/bin/sparekey-server "$root/usr/local/bin/sparekey-server"
 	install -m 0644 "$here/systemd/sparekey.sysusers.conf" "$root/usr/local/lib/sysusers.d/sparekey.conf"
+	new_timers=''
+	for timer in sparekey-backup.timer sparekey-drill.timer; do
+		[ -e "$units/$timer" ] || new_timers="$new_timers $timer"
+	done
 	put_units "$version"
 	if [ -n "$root" ]; then
 		systemd-sysusers --root="$root" >/dev/null 2>&1 || :
@@ -135,8 +146,9 @@ install_release() {
 	mkdir -p "$root/etc/sparekey"
 	chmod 0700 "$root/etc/sparekey"
 	restart
-	# On by default: without a data folder they do nothing.
-	if live; then systemctl enable --now sparekey-backup.timer sparekey-drill.timer >/dev/null 2>&1; fi
+	# On by default, where nobody has switched them off: without a data folder they do nothing.
+	# shellcheck disable=SC2086 # one word for each
+	if live && [ -n "$new_timers" ]; then systemctl enable --now $new_timers >/dev/null 2>&1; fi
 	echo "sparekey: release $version is installed in /opt/sparekey/$version"
 	if [ ! -e "$root/var/lib/sparekey/data/settings.json" ]; then
 		cat <<-'EOF'

@@ -304,7 +304,7 @@ export const problems = {
   FOREIGN_RECIPIENT: kind('the envelope is sealed for somebody else', 'nothing: the backend has noted whom it is for, and keeps no copy', 422, 77, 'never'),
   DELIVERY_QUARANTINED: kind(
     'the envelope was kept, but it counts for nothing until an admin has looked',
-    'an admin looks at this Mac in the console',
+    'an admin looks at this Mac: sparekey-server status SERIAL',
     403,
     77,
     'after-help',
@@ -344,7 +344,7 @@ export const problems = {
   ),
   GRANT_REFUSED: kind(
     'the backend does not give this Mac its key',
-    'an admin looks why in the console: confirm the enrolment, or adopt the key',
+    'an admin looks why (sparekey-server status SERIAL): confirm the enrolment, or adopt the key',
     403,
     77,
     'after-help',
@@ -558,7 +558,7 @@ export const problems = {
   ),
   BEING_SERVED: kind(
     'a backend runs with this data folder',
-    'end it first (systemctl stop sparekey.service), then run this again; nothing was changed',
+    'end it first (systemctl stop sparekey.socket sparekey.service), then run this again; nothing was changed',
     409,
     75,
     'after-help',

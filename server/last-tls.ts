@@ -1,5 +1,6 @@
 import { X509Certificate } from 'node:crypto';
 import { existsSync } from 'node:fs';
+import { isIP } from 'node:net';
 import { dirname, join } from 'node:path';
 import { rootCertificates } from 'node:tls';
 import { Problem } from '../protocol/problems.ts';
@@ -22,18 +23,58 @@ export function keepLastTls(paths: FolderPaths, { certificate, key }: Pick<TlsId
   if (!isThere(files.certificate, certificate)) replacePrivate(files.certificate, certificate);
 }
 
-/** What a listener begins with: what lies in its files, or else what was used last; and why. */
-export function startingTls(paths: FolderPaths, files: CertificateAndKey): { identity: TlsIdentity; refused: string | null } {
+/** The pair that was used last; null where none was kept, or these files are ours to renew. */
+function lastOf(paths: FolderPaths, files: CertificateAndKey): TlsIdentity | null {
+  if (files.key === paths.tls.key || !existsSync(lastFiles(paths).certificate)) return null;
   try {
-    return { identity: readTlsIdentity(files), refused: null };
-  } catch (error) {
-    if (files.key === paths.tls.key || !(error instanceof Problem) || !existsSync(lastFiles(paths).certificate)) throw error;
-    try {
-      return { identity: readTlsIdentity(lastFiles(paths)), refused: error.detail ?? error.code };
-    } catch {
-      throw error;
-    }
+    return readTlsIdentity(lastFiles(paths));
+  } catch {
+    return null;
   }
+}
+
+/**
+ * What a listener begins with: what lies in its files, or else what was used last; and why. `judge` is for the Macs' listener: what
+ * was refused while the backend ran must not be taken because it was started again, and the Macs be cut off by that.
+ */
+export function startingTls(
+  paths: FolderPaths,
+  files: CertificateAndKey,
+  judge: { host: string; now: number } | null = null,
+): { identity: TlsIdentity; refused: string | null } {
+  const last = lastOf(paths, files);
+  try {
+    const fresh = readTlsIdentity(files);
+    const refused = last && judge ? whyLast(fresh, last, judge) : null;
+    return last && refused !== null ? { identity: last, refused } : { identity: fresh, refused: null };
+  } catch (error) {
+    if (!(error instanceof Problem) || !last) throw error;
+    return { identity: last, refused: error.detail ?? error.code };
+  }
+}
+
+/** Null where nothing speaks for the one that was used last. Whether the Macs trust another CA is asked once the backend runs. */
+function whyLast(fresh: TlsIdentity, last: TlsIdentity, { host, now }: { host: string; now: number }): string | null {
+  const before = new X509Certificate(last.certificate);
+  if (before.raw.equals(new X509Certificate(fresh.certificate).raw) || before.validToDate.getTime() <= now) return null;
+  const fault = faultOf(fresh, before, host, now);
+  if (fault !== null || before.validToDate.getTime() - now < latest) return fault;
+  return otherAuthority(fresh.certificate, last.certificate) ? 'it is of another CA, and whether the Macs trust that is looked at' : null;
+}
+
+const day = 24 * 60 * 60 * 1000;
+/** So long before the end of the one in use a new one is taken although Macs do not trust its CA: with an ended one nobody gets in. */
+export const latest = 7 * day;
+
+export const isFor = (certificate: X509Certificate, host: string): boolean =>
+  (isIP(host) ? certificate.checkIP(host) : certificate.checkHost(host)) !== undefined;
+
+/** Why the new one is not used in place of the old one; null where it is. */
+export function faultOf(fresh: TlsIdentity, before: X509Certificate, host: string, now: number): string | null {
+  const leaf = new X509Certificate(fresh.certificate);
+  if (leaf.validToDate.getTime() <= now) return 'it has ended already';
+  if (leaf.validFromDate.getTime() > now) return 'it is not valid yet';
+  return isFor(before, host) && !isFor(leaf, host) ? `it is not for ${host}, as the one in use is` : null;
 }
 
 const topOf = (certificate: Buffer): X509Certificate | null => {

@@ -56,17 +56,17 @@ export function mistakesOf(dir: string, canOpen: boolean, mayStartWithLast = fal
 }
 
 /**
- * Who may say by a header which Mac it is must not be everybody. Without TLS nothing else is left than the address: so that is for
+ * Who may say by a header which Mac it is, or from where somebody comes, must not be everybody. Without TLS nothing else is left than the address: so that is for
  * a listener that is not everywhere.
  */
 function checkProxy({ proxy, listen, people }: ServerSettings): void {
-  if (!proxy?.plain && !proxy?.clientCertificate) return;
+  if (!proxy) return;
   const found = [
     ...(proxy.plain && listen.host === null ? ['listen.host: must be one address where proxy.plain is true'] : []),
     ...(proxy.plain && people && people.listen.host === null ? ['people.listen.host: must be one address where proxy.plain is true'] : []),
     ...proxy.addresses
       .filter(isNearlyEverybody)
-      .map((text) => `proxy.addresses: ${text} is everybody, and each could say that it is any Mac: name the proxies themselves`),
+      .map((text) => `proxy.addresses: ${text} is everybody, and each could say that it is any Mac, or comes from anywhere: name the proxies themselves`),
   ];
   if (found.length > 0) throw new Problem('SERVER_SETTINGS_INVALID', found.join('; '));
 }

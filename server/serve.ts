@@ -99,7 +99,7 @@ export async function serve(options: ServeOptions): Promise<Serving> {
     const deviceCas = readDeviceCas(paths.deviceCas);
     if (isOwnCertificate(settings)) renewTlsCertificate(paths, clock.now());
     const ownFiles = tlsFilesOf(paths, settings);
-    const begun = startingTls(paths, ownFiles);
+    const begun = startingTls(paths, ownFiles, { host: hostOf(settings.serverUrl), now: clock.now() });
     const tls = begun.identity;
     const keeper = createTlsKeeper({ paths, settings, now: clock.now, log });
     const peers = createPeers(settings.proxy);

@@ -5,12 +5,13 @@ import { type Backend, openBackend } from './backend.ts';
 import { endingCertificates, sayEnding } from './certificate-dates.ts';
 import { type CommandResult, when } from './command.ts';
 import { cryptNotes, cryptWarnings } from './crypt/warnings.ts';
+import { isFor } from './last-tls.ts';
 import { sharesPort } from './one-port.ts';
 import type { PeopleSettings } from './people-settings.ts';
 import { readPublic } from './private-files.ts';
 import { mistakesOf } from './serve-check.ts';
 import type { ServerSettings } from './settings.ts';
-import { hostOf, isFor, tlsFilesOf } from './tls-keeper.ts';
+import { hostOf, tlsFilesOf } from './tls-keeper.ts';
 
 /** `sparekey-server settings check`: what `serve` would refuse, one line each, and what it would start with all the same. */
 export async function settingsCheck({ dir, sealed }: { dir: string; sealed: boolean }): Promise<CommandResult> {

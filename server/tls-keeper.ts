@@ -1,10 +1,9 @@
 import { X509Certificate } from 'node:crypto';
 import { statSync } from 'node:fs';
-import { isIP } from 'node:net';
 import { Problem } from '../protocol/problems.ts';
 import { readTlsIdentity, renewTlsCertificate, type TlsIdentity } from './authorities.ts';
 import type { CertificateAndKey, FolderPaths } from './data-folder.ts';
-import { keepLastTls, otherAuthority, startingTls } from './last-tls.ts';
+import { faultOf, keepLastTls, latest, otherAuthority, startingTls } from './last-tls.ts';
 import type { Log } from './log.ts';
 import type { ServerSettings } from './settings.ts';
 
@@ -20,9 +19,6 @@ interface Listener {
   distrusting?: (authority: X509Certificate) => Promise<number>;
 }
 
-const day = 24 * 60 * 60 * 1000;
-/** So long before the end of the one in use a new one is taken although Macs do not trust its CA: with an ended one nobody gets in. */
-const latest = 7 * day;
 /** How long an answer about the Macs counts. */
 const answerCounts = 10 * 60 * 1000;
 
@@ -40,8 +36,6 @@ export const isOwnCertificate = ({ tls }: Pick<ServerSettings, 'tls'>): boolean 
 export function hostOf(url: string): string {
   return new URL(url).hostname.replace(/^\[|\]$/g, '');
 }
-export const isFor = (certificate: X509Certificate, host: string): boolean =>
-  (isIP(host) ? certificate.checkIP(host) : certificate.checkHost(host)) !== undefined;
 
 /** What changes when a file is written, replaced, or reached by another link. */
 function signatureOf({ certificate, key }: CertificateAndKey): string {
@@ -55,14 +49,6 @@ function signatureOf({ certificate, key }: CertificateAndKey): string {
       }
     })
     .join(', ');
-}
-
-/** Why the new one is not used in place of the old one; null where it is. */
-function faultOf(fresh: TlsIdentity, before: X509Certificate, host: string, now: number): string | null {
-  const leaf = new X509Certificate(fresh.certificate);
-  if (leaf.validToDate.getTime() <= now) return 'it has ended already';
-  if (leaf.validFromDate.getTime() > now) return 'it is not valid yet';
-  return isFor(before, host) && !isFor(leaf, host) ? `it is not for ${host}, as the one in use is` : null;
 }
 
 /**

@@ -259,6 +259,29 @@ describe('a certificate of another CA', () => {
     expect([await keeper.lookAndAsk(), used]).toEqual([[], [next]]);
   });
 
+  test('that waits is not taken by a start either, and neither is one that has ended', async () => {
+    const good = issue(publicCa);
+    keeperOf(() => 2);
+    const begin = (host = 'keys.example.org') => {
+      const { identity, refused } = startingTls(folderPaths(sockets), own, { host, now: Date.now() });
+      return [new X509Certificate(identity.certificate).fingerprint256, refused];
+    };
+    const other = issue(otherCa);
+    expect(begin()).toEqual([good, expect.stringMatching(/another CA/)]);
+    // Started so, it is looked at again, and used once the Macs trust it.
+    const used: string[] = [];
+    const keeper = createTlsKeeper({ paths: folderPaths(sockets), settings: readSettings(paths.settings), now: Date.now, log: silentLog });
+    const listener = { name: 'listener of the Macs', files: own, host: 'keys.example.org', distrusting: async () => 0 };
+    keeper.keep(
+      { ...listener, use: (certificate) => used.push(new X509Certificate(certificate).fingerprint256) },
+      startingTls(folderPaths(sockets), own, { host: 'keys.example.org', now: Date.now() }),
+    );
+    expect([await keeper.lookAndAsk(), used]).toEqual([[], [other]]);
+    expect(begin()).toEqual([other, null]);
+    issue(otherCa, 1, new Date(Date.now() - 3 * day));
+    expect(begin()).toEqual([other, 'it has ended already']);
+  });
+
   test('or of any, that is broken when the backend starts: it starts with the one that was used last, and says why', async () => {
     const good = issue(publicCa);
     keeperOf(() => 0);

@@ -121,8 +121,8 @@ export const mutations: readonly Mutation[] = [
   {
     breaks: 'wrong-key budget: of two keys in the keychain the dead one may be asked about first',
     file: 'agent/resolve.ts',
-    from: "const asked = items.filter((item) => item !== rotation.oldItem && (item === own || item === keptItem?.account) === (which === 'likely'));",
-    to: "const asked = items.filter((item) => item !== rotation.oldItem && which === 'likely');",
+    from: "(which === 'likely'));\n  for (const item of asked.toSorted((one, other) => Number(other === own) - Number(one === own))) {",
+    to: "(which === 'likely') || which === 'likely');\n  for (const item of asked.toSorted((one, other) => Number(one === own) - Number(other === own))) {",
     test: {
       file: 'test/keychain-custody.test.ts',
       name: 'R11: of two items the one that the open rotation names is asked about first, wherever the keychain names it: no dead key is tried',
