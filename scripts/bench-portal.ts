@@ -1,4 +1,5 @@
 import { cpus } from 'node:os';
+import { setTimeout as wait } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import type { Page } from 'playwright-core';
 import { mountPortal } from '../portal/portal.ts';
@@ -147,15 +148,17 @@ async function comeFromElsewhere(page: Page, url: string): Promise<void> {
   await page.waitForTimeout(settleMilliseconds);
 }
 
-async function measure(browser: OpenBrowser, url: string, basis: PageState, states: readonly PageState[], taken: Map<string, Measured>): Promise<void> {
-  // Before every third page the basis again: what the machine does besides then weighs on both alike.
-  const order = states.flatMap((state, at) => (at % 3 === 0 ? [basis, state] : [state]));
-  for (let round = 0; round < rounds; round++) {
-    process.stderr.write(`\rround ${round + 1} of ${rounds}`);
-    for (const state of order) {
-      // A browser that has seen nothing: every style and script is asked for.
-      const visitor = await browser.visit({ language: 'en-GB' });
-      try {
+/** Chromium now and then does not paint a page of a new process at all, and says nothing: nobody waits for that for ever. */
+const longestVisit = 30_000;
+const mostTries = 3;
+
+async function paintOnce(browser: OpenBrowser, url: string, state: PageState, taken: Map<string, Measured>): Promise<void> {
+  for (let tries = 1; ; tries++) {
+    // A browser that has seen nothing: every style and script is asked for.
+    const visitor = await browser.visit({ language: 'en-GB' });
+    const late = new AbortController();
+    try {
+      const visit = async (): Promise<'seen'> => {
         await visitor.context.addCookies([...state.cookies]);
         await comeFromElsewhere(visitor.page, url);
         for (const step of state.steps.slice(0, -1)) await step(visitor.page);
@@ -165,10 +168,28 @@ async function measure(browser: OpenBrowser, url: string, basis: PageState, stat
           await last(visitor.page);
           taken.get(state.name)?.paint.push(await firstPaint(visitor.page));
         }
-      } finally {
-        await visitor.close();
-      }
+        return 'seen';
+      };
+      const seen = visit();
+      // Closing the page ends what waits in it, and that is heard here already.
+      seen.catch(() => undefined);
+      const tooLong = wait(longestVisit, 'late' as const, { signal: late.signal }).catch(() => 'late' as const);
+      if ((await Promise.race([seen, tooLong])) === 'seen') return;
+      if (tries === mostTries) throw new Error(`${state.name} was not painted within ${longestVisit / 1000} s, ${mostTries} times`);
+      process.stderr.write(`\n${state.name} was not painted within ${longestVisit / 1000} s: once more\n`);
+    } finally {
+      late.abort();
+      await visitor.close();
     }
+  }
+}
+
+async function measure(browser: OpenBrowser, url: string, basis: PageState, states: readonly PageState[], taken: Map<string, Measured>): Promise<void> {
+  // Before every third page the basis again: what the machine does besides then weighs on both alike.
+  const order = states.flatMap((state, at) => (at % 3 === 0 ? [basis, state] : [state]));
+  for (let round = 0; round < rounds; round++) {
+    process.stderr.write(`\rround ${round + 1} of ${rounds}`);
+    for (const state of order) await paintOnce(browser, url, state, taken);
   }
   process.stderr.write('\n');
 }
