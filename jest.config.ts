@@ -8,11 +8,11 @@ const config: Config = {
   testMatch: ['**/*.test.ts'],
   extensionsToTreatAsEsm: ['.ts'],
   transform: { '^.+\\.ts$': '<rootDir>/test/jest-strip-types.mjs' },
-  // One more than the two processors: there is nearly always a test that waits for something.
-  maxWorkers: 3,
+  // Two more than the two processors: of the time of a test file more than a third is waiting for something.
+  maxWorkers: 4,
   workerIdleMemoryLimit: '700MB',
   restoreMocks: true,
   // For machines that do other things besides: whatever takes longer than this hangs.
-  testTimeout: 120_000,
+  testTimeout: 300_000,
 };
 export default config;

@@ -75,8 +75,11 @@ export const spendPassword = (note: AdoptionNote, now: number): AdoptionNote => 
 /** macOS never looked at the last one. */
 export const forgetPassword = (note: AdoptionNote): AdoptionNote => ({ ...note, wrong: note.wrong.slice(0, -1) });
 /** A password has made a key: none is counted any more, and nothing is to be told. */
-export const forgetTries = (run: Run, now: number): void =>
+export function forgetTries(run: Run, now: number): void {
   writeAdoption(run.disk, { ...readAdoption(run.disk, run.facts.hardwareUuid, now), wrong: [], state: null });
+  // What this very run still tells the backend, and leaves for everybody on the Mac, is of after it.
+  run.facts = withAdoption(run.facts, null);
+}
 
 export const mayPrompt = (note: AdoptionNote, now: number): boolean => note.promptedAt === null || now - note.promptedAt >= betweenPrompts;
 

@@ -73,12 +73,12 @@ put_units() {
 	if live && { systemctl is-active --quiet sparekey.service || systemctl is-failed --quiet sparekey.service; }; then serving=yes; fi
 	had_socket=no
 	if [ -e "$units/sparekey.socket" ]; then had_socket=yes; fi
+	# First the socket: a service without one, as it would lie here if this ended in between, says that none is wanted.
+	if [ "$socket" = yes ]; then install -m 0644 "$from/sparekey.socket" "$units/sparekey.socket"; fi
 	for unit in "$from"/*.service "$from"/*.timer; do
 		install -m 0644 "$unit" "$units/${unit##*/}"
 	done
-	if [ "$socket" = yes ]; then
-		install -m 0644 "$from/sparekey.socket" "$units/sparekey.socket"
-	else
+	if [ "$socket" = no ]; then
 		sed -i '/sparekey\.socket/d' "$units/sparekey.service"
 		if live && [ "$had_socket" = yes ]; then systemctl disable --now sparekey.socket >/dev/null 2>&1 || :; fi
 		rm -f "$units/sparekey.socket"
@@ -105,7 +105,9 @@ restart() {
 		sleep 1
 		left=$((left - 1))
 	done
-	journalctl --quiet --no-pager -o cat -n 8 -u sparekey.service --since "$since" >&2 || :
+	# The unit has failed before the last lines of it are in the journal, and those say what to do.
+	journalctl --sync 2>/dev/null || :
+	journalctl --quiet --no-pager -o cat -n 12 -u sparekey.service --since "$since" >&2 || :
 	fail 'the backend does not serve with this release; the lines above say why' "mend that, then: systemctl restart sparekey.service. Or back: sudo sh $programs/VERSION/install.sh --use VERSION" 75
 }
 
@@ -125,13 +127,15 @@ install_release() {
 		chown -R 0:0 "$programs/.$version.part"
 		# Unpacked by whoever, with whatever modes.
 		chmod -R u=rwX,go=rX "$programs/.$version.part"
+		# On the disk before it has its name: after a power cut there would be programs of no length, and the link leads to them.
+		sync
 		# The same version again: what a backend runs from stays whole until the new one lies in its place.
 		if [ -e "$programs/$version" ]; then mv -T "$programs/$version" "$programs/.$version.old"; fi
 		mv -T "$programs/.$version.part" "$programs/$version"
 		rm -rf "$programs/.$version.old"
 	fi
 	use_release "$version"
-	ln -sfn /opt/sparekey/current/bin/sparekey-server "$root/usr/local/bin/sparekey-server"
+	for command in sparekey-server sparekeyctl; do ln -sfn "/opt/sparekey/current/bin/$command" "$root/usr/local/bin/$command"; done
 	install -m 0644 "$here/systemd/sparekey.sysusers.conf" "$root/usr/local/lib/sysusers.d/sparekey.conf"
 	new_timers=''
 	for timer in sparekey-backup.timer sparekey-drill.timer; do
@@ -171,7 +175,7 @@ use)
 	;;
 uninstall)
 	remove_units
-	rm -rf "$programs" "$root/usr/local/bin/sparekey-server"
+	rm -rf "$programs" "$root/usr/local/bin/sparekey-server" "$root/usr/local/bin/sparekeyctl"
 	if live; then systemctl daemon-reload; fi
 	echo 'sparekey: removed; the keys are still in /var/lib/sparekey, and the passphrase in /etc/sparekey'
 	;;

@@ -4,7 +4,7 @@ import { helpCodeOf } from '../web/help-codes.ts';
 import { type Html, html } from '../web/html.ts';
 import type { Answer, Page, SignedIn, Site } from '../web/visit.ts';
 import { contactCard } from './contact-card.ts';
-import { type EpisodeNow, episodeNow, tellUnusual } from './episodes.ts';
+import { type EpisodeNow, episodeNow, limitsOf, tellUnusual } from './episodes.ts';
 import { gonePath } from './key-shown.ts';
 import { keyWords } from './key-words.ts';
 import type { OwnMac } from './own-mac.ts';
@@ -24,9 +24,8 @@ export const isCode = (error: unknown, code: Problem['code']): error is Problem 
 export const noteRefusal = (site: Site, tx: Tx, at: number, visit: SignedIn, { episode, last }: EpisodeNow): Promise<void> =>
   site.ground.backend.custody.noteRefusal(tx, at, {
     macId: episode.mac_id,
-    episodeId: episode.id,
+    episode: { id: episode.id, personId: visit.session.person.id },
     recordId: last.record_id,
-    personId: visit.session.person.id,
     actor: visit.session.person.userName,
   });
 
@@ -35,7 +34,8 @@ export async function saidInstead(site: Site, visit: SignedIn, mac: OwnMac, erro
   if (!(error instanceof Problem)) throw error;
   const { settings } = site.ground;
   const words = keyWords[visit.language];
-  const { viewsPerPerson, viewsPerAddress } = settings.selfService;
+  const limits = limitsOf(settings, mac.emergencyId !== null);
+  const { viewsPerPerson, viewsPerAddress } = limits;
   if (isWritten && ['CANNOT_OPEN', 'ROW_TAMPERED', 'KEY_UNKNOWN'].includes(error.code))
     return desk(site, visit, mac, { title: words.notOpened, what: words.notOpenedWhat, status: 503 });
   if (error.code === 'FORM_SPENT') return { to: gonePath(mac.macId) };
@@ -43,7 +43,7 @@ export async function saidInstead(site: Site, visit: SignedIn, mac: OwnMac, erro
   if (error.code === 'NOT_SHOWN') return { to: `/macs/${mac.macId}` };
   if (error.code === 'VIEWS_LIMIT') {
     const whose = error.detail ?? '';
-    await tellUnusual(site.ground, mac.macId, whose, visit.session.person.id);
+    await tellUnusual(site.ground, limits, mac.macId, whose, visit.session.person.id);
     return desk(site, visit, mac, {
       title: words.limit,
       what: whose === 'person' ? words.limitOfPerson(viewsPerPerson) : words.limitOfNetwork(viewsPerAddress),

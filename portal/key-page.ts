@@ -1,5 +1,7 @@
 import { Problem } from '../protocol/problems.ts';
+import { audit } from '../server/audit.ts';
 import type { Tx } from '../server/parts.ts';
+import { insertEmergencyView } from '../server/store/emergencies.ts';
 import { spendForm } from '../web/form-token.ts';
 import { helpCode } from '../web/help-codes.ts';
 import { queueMail } from '../web/mail-queue.ts';
@@ -49,20 +51,26 @@ export async function showKey(site: Site, visit: SignedIn, mac: OwnMac, wanted: 
   const now = await present(site, visit, macId);
   const { recordId, refused } = choose(now, wanted.because);
   let view: ViewWritten | null = null;
+  let emergencyId: string | null = null;
 
   const before = async (tx: Tx, at: number): Promise<void> => {
     await spendForm(tx, visit, at);
     const now = await stillSignedIn(ground, tx, visit, at, wanted.because === 'more-time' ? 'person' : 'fresh');
     const present = await episodeNow(tx, macId, person.id);
     if (wanted.because === 'more-time' && moreTime(present, sessionId, at) !== 'yes') throw new Problem('VIEW_ENDED');
-    await checkAgain(ground, tx, now, macId, at, wanted.because === 'more-time' ? 'more-time' : 'view');
+    ({ emergencyId } = await checkAgain(ground, tx, now, macId, at, wanted.because === 'more-time' ? 'more-time' : 'view'));
     // Counted, and never refused: nobody is stopped in the middle of typing (WCAG 2.2.1).
-    if (wanted.because !== 'more-time') await checkLimits(tx, at, ground.settings, person.id, visit.network);
+    if (wanted.because !== 'more-time')
+      await checkLimits(tx, at, ground.settings, { personId: person.id, network: visit.network, inEmergency: emergencyId !== null });
     if (wanted.refuses && present) await noteRefusal(site, tx, at, visit, present);
   };
   const after = async (tx: Tx, at: number, disclosed: Parameters<typeof writeView>[2]): Promise<void> => {
     const code = (): Promise<string> => helpCode(tx, { page: keyPath(macId), visit, macId, at });
     view = await writeView(tx, at, disclosed, { macId, personId: person.id, sessionId, network: visit.network, because: wanted.because, code });
+    if (emergencyId !== null) {
+      await insertEmergencyView(tx, { disclosure_id: disclosed.disclosureId, emergency_id: emergencyId, mac_id: macId, person_id: person.id, at });
+      await audit(tx, { at, actor: person.userName, act: 'emergency.view', macId, details: { emergencyId, disclosureId: disclosed.disclosureId } });
+    }
     if (view.view.because !== 'first') return;
     const { id: episodeId, code: shownCode } = view.episode;
     const later = laterInMail(await delayOf(tx, macId, disclosed.volume, at));

@@ -1,4 +1,4 @@
-import type { MailKind } from '../web/mail-queue.ts';
+import type { UserMailKind } from '../web/mail-queue.ts';
 import type { InAll } from '../web/words.ts';
 
 /** What the words are made with: times and names as they are written in that language. */
@@ -25,7 +25,7 @@ export interface MailValues {
   code: string | null;
 }
 
-interface MailText {
+export interface MailText {
   subject: string;
   /** Paragraphs; one that is a list is a list of lines. */
   body: readonly (string | readonly string[])[];
@@ -33,7 +33,8 @@ interface MailText {
 
 interface MailWords {
   mac(name: string | null, serialEnd: string, own: boolean): string;
-  kinds: Record<MailKind, (values: MailValues) => MailText>;
+  /** Those of what the desk does are in desk-mail-words.ts. */
+  kinds: Record<Exclude<UserMailKind, 'key-shown-desk' | 'mac-not-yours'>, (values: MailValues) => MailText>;
   /** How somebody reaches the desk. */
   desk(name: string, ways: readonly string[]): string;
   foot(organisation: string, address: string): string;

@@ -1,8 +1,10 @@
 import type { PeopleSettings } from '../server/people-settings.ts';
+import { adminLetter, isAdminMail } from '../web/admin-letters.ts';
 import { type Html, html } from '../web/html.ts';
 import type { MailKind } from '../web/mail-queue.ts';
 import type { Letter, WriteLetter } from '../web/mail-sending.ts';
 import { type Language, say } from '../web/words.ts';
+import { deskMailWords } from './desk-mail-words.ts';
 import { laterWords } from './later-words.ts';
 import { lookedWords } from './looked-words.ts';
 import { type MailValues, mailWords } from './mail-words.ts';
@@ -45,11 +47,12 @@ const later = ([before, after]: readonly [string, string?], from: string): strin
 /** The words of each mail, as plain text and as simple HTML that says the same. */
 export function lettersOf(settings: Pick<PeopleSettings, 'url' | 'contact'>, organisation: string): WriteLetter {
   return (kind: MailKind, language: Language, details): Letter => {
+    if (isAdminMail(kind)) return adminLetter(kind, details, organisation);
     const words = mailWords[language];
     const isToDesk = kind === 'not-me-desk' || kind === 'key-request';
     const serialEnd = nameInMail(details.serialEnd ?? '');
     const name = nameInMail(details.macName ?? '') || null;
-    const page = `${settings.url}/macs/${encodeURIComponent(details.macId)}`;
+    const page = `${settings.url}/macs/${encodeURIComponent(details.macId ?? '')}`;
     const values: MailValues = {
       serialEnd,
       mac: words.mac(name, serialEnd, !isToDesk),
@@ -67,7 +70,7 @@ export function lettersOf(settings: Pick<PeopleSettings, 'url' | 'contact'>, org
       person: nameInMail(details.personName ?? '') || '–',
       code: details.code === undefined ? null : nameInMail(details.code),
     };
-    const { subject, body } = words.kinds[kind](values);
+    const { subject, body } = kind === 'key-shown-desk' || kind === 'mac-not-yours' ? deskMailWords[language][kind](values) : words.kinds[kind](values);
     const { contact } = settings;
     // Its page and address are the organisation's, and are no addresses of this portal: they stay on the portal's pages.
     const ways = contact ? [contact.phone, contact.hours].filter((way) => way !== undefined) : [];

@@ -36,6 +36,9 @@ export type BecauseNot = (typeof reasonsNot)[number];
 
 export type Decision = { may: 'show' } | { may: 'ask-first'; request: KeyRequest | null } | { may: 'not'; because: BecauseNot };
 
+/** The switch as it counts while an emergency is open for this Mac or this person: two admins have opened self-service for many. */
+export const inEmergency = (open: boolean, is: SelfServiceSwitch): SelfServiceSwitch => (open ? 'on' : is);
+
 /** By whom the disk was encrypted, as far as the Mac's facts tell. */
 export type EncryptedBy = 'organisation' | 'person' | 'unknown' | 'nobody';
 

@@ -5,7 +5,7 @@ import { spendForm } from '../web/form-token.ts';
 import { helpCode } from '../web/help-codes.ts';
 import { html } from '../web/html.ts';
 import { queueMail } from '../web/mail-queue.ts';
-import { endSessionsOf, sessionCookie } from '../web/sessions.ts';
+import { endSessionsOf, sessionCookieOf } from '../web/sessions.ts';
 import { clockTime } from '../web/times.ts';
 import type { Page, SignedIn, Site } from '../web/visit.ts';
 import { say } from '../web/words.ts';
@@ -101,5 +101,5 @@ async function said(site: Site, visit: SignedIn): Promise<Page> {
 <p>${now}</p>
 ${contactCard(ground.settings, person, { serialEnd: mac.serialEnd, code }, language)}
 <p class="ways"><a href="/sign-in">${signIn}</a></p>`;
-  return { title, body, language, cookies: [{ name: sessionCookie, value: null }] };
+  return { title, body, language, cookies: [{ name: sessionCookieOf('portal'), value: null }] };
 }

@@ -1,9 +1,13 @@
 import type { CustodyState, Facts } from '../protocol/messages.ts';
 import { Problem } from '../protocol/problems.ts';
 import { stopsSelfService } from '../server/alarms.ts';
+import { emergencyFor } from '../server/approvals/emergencies.ts';
+import { disclosureRules } from '../server/approvals/rules.ts';
 import { isTrusted, sameName, whose } from '../server/assignments.ts';
 import type { Backend } from '../server/backend.ts';
+import { day } from '../server/custody-parts.ts';
 import { custodyFrom, lastFacts, rowsOf } from '../server/custody-state.ts';
+import { tagsOf } from '../server/fleet/in-scope.ts';
 import { deadlineHours } from '../server/holds.ts';
 import { presentRequest, useApproval } from '../server/key-requests.ts';
 import { type Standing, standingOf } from '../server/mac-standing.ts';
@@ -14,32 +18,22 @@ import { type Claim, claimsOf, macsClaimedFor } from '../server/store/assignment
 import { openDebtsOf } from '../server/store/debts.ts';
 import { episodeOf } from '../server/store/disclosures.ts';
 import { type Mac, macById } from '../server/store/macs.ts';
+import { type MacToType, macToType } from '../web/mac-facts.ts';
 import type { Person } from '../web/visit.ts';
 import { delayOf } from './episode-facts.ts';
 import type { Delay } from './episode-state.ts';
-import { type Decision, decide, type EncryptedBy, encryptedBy, mayGoOn, selfServiceFor } from './may-show.ts';
-import { modelName } from './models.ts';
+import { type Decision, decide, type EncryptedBy, encryptedBy, inEmergency, mayGoOn, selfServiceFor } from './may-show.ts';
 
 type Db = Backend['store']['db'];
 type Ground = Pick<SitesGround, 'backend' | 'settings'>;
 
 /** All that pages need of a Mac of whoever is signed in. Times: server, milliseconds. What the Mac has not said is null. */
-export interface OwnMac {
-  macId: string;
+export interface OwnMac extends MacToType {
   serial: string;
-  /** The last four signs, as *About This Mac* and the case show them. */
-  serialEnd: string;
   /** Apple's identifier, such as `Mac15,6`. */
   model: string | null;
-  /** “MacBook Pro”, where the identifier is known. */
-  modelName: string | null;
-  /** The computer's name, as its user knows it. */
-  name: string | null;
   /** As macOS says it: “Apple M3 Pro”. */
   chip: string | null;
-  isAppleSilicon: boolean | null;
-  /** Such as `15.2`. */
-  macosVersion: string | null;
   lastSeenAt: number | null;
   fileVault: Facts['fileVault']['state'];
   /** It is asked for at the next login or logout. */
@@ -66,9 +60,6 @@ export interface OwnMac {
     delay: Delay | null;
   };
   standing: Standing;
-  keyboardLayout: string | null;
-  /** Language of the Mac, such as `nl-NL`. */
-  macLanguage: string | null;
   /** The account on the Mac whose return ends the hold, where it is known. */
   account: string | null;
   secureTokenUsers: number | null;
@@ -81,11 +72,19 @@ export interface OwnMac {
    * they say of it counts. Not so with two claims, nor by the word of an enrolment that has to be confirmed first.
    */
   certain: boolean;
+  /** The id of what two admins have opened for many at once, and this Mac or person is among them. */
+  emergencyId: string | null;
+  /** With approval, but for an emergency. */
+  asksFirst: boolean;
   decision: Decision;
 }
 
-const appleSilicon = (chip: string | undefined, model: string | undefined): boolean | null =>
-  chip !== undefined ? chip.startsWith('Apple') : model !== undefined && /^Mac1[3-9],|^Mac[2-9]\d,/.test(model) ? true : null;
+/**
+ * One admin can say whose a Mac is, and might name an account of their own, or a friend's. Where nobody is shown its key alone,
+ * whom an admin has just named asks first for a day: meanwhile the person of before has heard of it by mail.
+ */
+const isNamedAlone = async (db: Db, { source, mac_id: macId, created_at: since }: Claim, at: number): Promise<boolean> =>
+  source === 'admin' && at - since < day && (await disclosureRules(db, macId)).needs === 'second-person';
 
 interface Seen {
   mac: Mac;
@@ -117,18 +116,16 @@ async function describe({ backend, settings }: Ground, db: Db, person: Person, {
   const trust = await Promise.all(mine.map((claim) => isTrusted(db, mac, claim)));
   const by = encryptedBy(facts, rows.living.length > 0);
   const shown = rows.living.flatMap((record) => record.disclosed_at ?? []);
-  const selfService = selfServiceFor(settings, person.groups);
+  const emergency = await emergencyFor(db, at, await tagsOf(db, mac.id), person.groups);
   const [claim] = mine;
+  const usual = selfServiceFor(settings, person.groups);
+  const normally = usual === 'on' && claim && (await isNamedAlone(db, claim, at)) ? 'with-approval' : usual;
+  const selfService = inEmergency(emergency !== null, normally);
   return {
-    macId: mac.id,
+    ...macToType(mac, facts),
     serial: mac.serial,
-    serialEnd: mac.serial.slice(-4),
     model: facts?.model ?? null,
-    modelName: modelName(facts?.model ?? null),
-    name: facts?.name ?? null,
     chip: facts?.chip ?? null,
-    isAppleSilicon: appleSilicon(facts?.chip, facts?.model),
-    macosVersion: facts?.macosVersion ?? null,
     lastSeenAt: mac.last_seen_at,
     fileVault: facts?.fileVault.state ?? 'unknown',
     fileVaultDeferred: facts?.fileVault.state === 'off' && facts.fileVault.deferredFor !== undefined,
@@ -149,14 +146,14 @@ async function describe({ backend, settings }: Ground, db: Db, person: Person, {
       delay: due.owed ? await delayOf(db, mac.id, volume, at) : null,
     },
     standing,
-    keyboardLayout: facts?.keyboardLayout ?? null,
-    macLanguage: facts?.language ?? null,
     // Whoever says whose it is need not know the account: a list of lower rank may.
     account: claims.find((one) => one.user_name === claim?.user_name && one.account !== null)?.account ?? null,
     secureTokenUsers: facts?.secureTokenUsers ?? null,
     passwordChangedAt: facts?.passwordChangedAt ? Date.parse(facts.passwordChangedAt) : null,
     assignment: claim ? { source: claim.source, since: claim.created_at, by: claim.created_by } : null,
     certain: trust.includes(true),
+    emergencyId: emergency?.id ?? null,
+    asksFirst: normally === 'with-approval',
     decision: decide({
       assigned: owner.kind === 'two-claims' ? 'two-claims' : 'you',
       standing,
@@ -202,6 +199,6 @@ export async function checkAgain(ground: Ground, tx: Tx, person: Person, macId: 
   const mac = await describe(ground, tx, person, seen, at);
   if (mac.decision.may === 'not') throw new Problem('NOT_SHOWN', mac.decision.because);
   if (mac.decision.may === 'ask-first' && !(wants === 'more-time' && mayGoOn(mac.decision))) throw new Problem('NOT_SHOWN', 'not approved');
-  if (selfServiceFor(ground.settings, person.groups) === 'with-approval') await useApproval(tx, at, macId, person.id);
+  if (mac.emergencyId === null && mac.asksFirst) await useApproval(tx, at, macId, person.id);
   return mac;
 }

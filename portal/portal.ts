@@ -1,6 +1,7 @@
 import type { SitesGround } from '../server/serve.ts';
 import { addLogo, readBrand } from '../web/brand.ts';
 import { addCannotSignIn } from '../web/cannot-sign-in.ts';
+import { html } from '../web/html.ts';
 import { addSignIn } from '../web/sign-in.ts';
 import { createSite, type SiteRates } from '../web/site.ts';
 import { contactCard } from './contact-card.ts';
@@ -8,6 +9,9 @@ import { addDevices } from './devices.ts';
 import { addKeyPages } from './key-page.ts';
 import { addLabels } from './labels.ts';
 import { addRefused } from './refused.ts';
+import { addRelease } from './release.ts';
+import { releasePath } from './release-parts.ts';
+import { releaseWords } from './release-words.ts';
 import { addRequests } from './requests.ts';
 import { addUnlock } from './unlock.ts';
 import { watch } from './watch.ts';
@@ -19,7 +23,12 @@ export async function mountPortal(ground: SitesGround, rates?: SiteRates): Promi
   addLogo(ground, brand);
   site.page('/', 'nobody', async () => ({ to: '/macs' }));
   await addSignIn(site);
-  addCannotSignIn(site, (code, language) => contactCard(ground.settings, null, code === null ? {} : { code }, language));
+  addCannotSignIn(
+    site,
+    (code, language) => html`${contactCard(ground.settings, null, code === null ? {} : { code }, language)}
+<p><a class="button second" href="${releasePath}">${releaseWords[language].link}</a></p>`,
+  );
+  addRelease(site);
   addDevices(site);
   addLabels(site);
   addUnlock(site);

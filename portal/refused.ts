@@ -1,6 +1,10 @@
 import { spendForm } from '../web/form-token.ts';
-import { html } from '../web/html.ts';
+import { type Html, html } from '../web/html.ts';
+import type { MacToType } from '../web/mac-facts.ts';
+import { layoutName } from '../web/typing/layout-name.ts';
+import { layoutOf } from '../web/typing/layouts.ts';
 import type { Answer, Page, SignedIn, Site } from '../web/visit.ts';
+import type { Language } from '../web/words.ts';
 import { type EpisodeNow, mayTryAnother } from './episodes.ts';
 import { desk, elsewhere, isCode, noteRefusal, present, saidInstead } from './key-answers.ts';
 import { showKey } from './key-page.ts';
@@ -9,19 +13,16 @@ import { keyWords } from './key-words.ts';
 import { theirMac } from './mac-parts.ts';
 import type { OwnMac } from './own-mac.ts';
 import { refusedWords } from './refused-words.ts';
-import { layoutName } from './typing/layout-name.ts';
-import { layoutOf } from './typing/layouts.ts';
 
 /*
  * It was refused: what to check, a second try with the same key, then the next one, then the service desk. Never a sweep
  * through the history: each wrong try makes the Mac wait longer, and after a few it waits for hours.
  */
 
-function checkList(visit: SignedIn, mac: OwnMac, now: EpisodeNow): Page {
-  const { language } = visit;
+/** What to check before the same key is typed once more. */
+export function checksBefore(mac: MacToType, language: Language): Html {
   const words = refusedWords[language];
   const layout = layoutOf(mac.keyboardLayout);
-  const action = refusedPath(mac.macId);
   const checks = [
     words.wait,
     words.layout(layout ? layoutName(layout, mac.macLanguage, language).text : null),
@@ -30,12 +31,19 @@ function checkList(visit: SignedIn, mac: OwnMac, now: EpisodeNow): Page {
     words.caps,
     words.twice,
   ];
+  return html`<ol class="checks">${checks.map((check) => html`<li>${check}</li>`)}</ol>`;
+}
+
+function checkList(visit: SignedIn, mac: OwnMac, now: EpisodeNow): Page {
+  const { language } = visit;
+  const words = refusedWords[language];
+  const action = refusedPath(mac.macId);
   const isSignedIn = visit.session.fresh;
   return {
     title: words.title,
     body: html`<h1>${words.title}</h1>
 <p>${words.first}</p>
-<ol class="checks">${checks.map((check) => html`<li>${check}</li>`)}</ol>
+${checksBefore(mac, language)}
 ${!isSignedIn && html`<p class="note">${keyWords[language].signInFirst}</p>`}
 <form method="post" action="${action}">${visit.token(action, true)}${wayField(wayOf(visit.query['from']))}
 <button name="next" value="same" aria-describedby="again-what">${words.tryAgain}</button><p class="soft" id="again-what">${words.tryAgainWhat}</p>

@@ -10,7 +10,6 @@ import type { Answer, Page, Person, SignedIn, Site } from '../web/visit.ts';
 import { say } from '../web/words.ts';
 import { contactCard, contactOf } from './contact-card.ts';
 import { cardFor, nameOf, theirMac } from './mac-parts.ts';
-import { selfServiceFor } from './may-show.ts';
 import { type OwnMac, ownMac } from './own-mac.ts';
 import { requestsWords } from './requests-words.ts';
 
@@ -18,7 +17,7 @@ import { requestsWords } from './requests-words.ts';
 export function addRequests(site: Site): void {
   site.page('/macs/:mac/request', 'person', async (visit) => {
     const mac = await theirMac(site.ground, visit);
-    return elsewhere(site, visit, mac) ?? page(site, visit, mac);
+    return elsewhere(mac) ?? page(site, visit, mac);
   });
   site.act('/macs/:mac/request', 'person', (visit) => answer(site, visit));
 }
@@ -29,15 +28,14 @@ const pathOf = (mac: OwnMac): string => `/macs/${mac.macId}/request`;
 const written = (text: string | undefined): string => (text ?? '').replace(/\s+/gu, ' ').trim().slice(0, mostReason);
 
 /** Where nothing has to be asked, or asking is of no use: the page of the Mac says which. */
-function elsewhere({ ground }: Site, visit: SignedIn, mac: OwnMac): Answer | null {
-  const asks = selfServiceFor(ground.settings, visit.session.person.groups) === 'with-approval';
-  return asks && mac.decision.may !== 'not' ? null : { to: `/macs/${mac.macId}` };
+function elsewhere(mac: OwnMac): Answer | null {
+  return mac.asksFirst && mac.decision.may !== 'not' ? null : { to: `/macs/${mac.macId}` };
 }
 
 async function answer(site: Site, visit: SignedIn): Promise<Answer> {
   const { store, clock } = site.ground.backend;
   const mac = await theirMac(site.ground, visit);
-  const other = elsewhere(site, visit, mac);
+  const other = elsewhere(mac);
   if (other) return other;
   const { macId } = mac;
   const { id: personId, userName: actor } = visit.session.person;

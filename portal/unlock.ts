@@ -1,19 +1,19 @@
 import { type Html, html } from '../web/html.ts';
+import { picture } from '../web/pictures.ts';
+import { firstTries } from '../web/steps/first.ts';
+import { locks, type TryFirst, tries, type WrongLock } from '../web/steps/locks.ts';
+import { macLanguageOf, nameOf, type PageLanguage } from '../web/steps/quotes.ts';
+import { chipOf, isScreen, macosOf, type ScreenId, screenOf, screensOf } from '../web/steps/screens.ts';
+import { quotesIn, written } from '../web/steps/sentences.ts';
+import { isWay, type Sentence, type Step, stepsOf, type WayId } from '../web/steps/steps.ts';
 import { ago } from '../web/times.ts';
+import { layoutName } from '../web/typing/layout-name.ts';
+import { layoutOf } from '../web/typing/layouts.ts';
+import { unlockWords } from '../web/unlock-words.ts';
 import type { Page, SignedIn, Site } from '../web/visit.ts';
 import { say } from '../web/words.ts';
 import { cardFor, theirMac } from './mac-parts.ts';
 import type { OwnMac } from './own-mac.ts';
-import { picture } from './pictures.ts';
-import { firstTries } from './steps/first.ts';
-import { locks, type TryFirst, tries, type WrongLock } from './steps/locks.ts';
-import { macLanguageOf, nameOf, type PageLanguage } from './steps/quotes.ts';
-import { chipOf, isScreen, macosOf, type ScreenId, screenOf, screensOf } from './steps/screens.ts';
-import { quotesIn, written } from './steps/sentences.ts';
-import { isWay, type Sentence, type Step, stepsOf, type WayId } from './steps/steps.ts';
-import { layoutName } from './typing/layout-name.ts';
-import { layoutOf } from './typing/layouts.ts';
-import { unlockWords } from './unlock-words.ts';
 
 /*
  * Before the key: bring the Mac to the field for it, or find out that it is not the key that is missing. All state is in the

@@ -77,6 +77,8 @@ const soon = './quiet.ts';
 const settings = (version: string, plugins: Plugin[]) =>
   ({
     absWorkingDir: root,
+    // A copy of this tree whose node_modules is a link is bundled as the tree itself: packages are named by their place in it.
+    preserveSymlinks: true,
     bundle: true,
     platform: 'node',
     target: 'node26',

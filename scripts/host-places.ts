@@ -2,6 +2,7 @@ import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_pr
 import { copyFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
+import { tryUpgrades, type UpgradesSeen } from './host-upgrades.ts';
 import type { Ended } from './stage.ts';
 
 /*
@@ -19,8 +20,8 @@ export interface Place {
   stop(): Promise<void>;
   /** Ends the backend's process without a word, as a crash does; gives whether it came back by itself. */
   crash(): Promise<boolean>;
-  /** Installs a release that calls itself another one over the running backend, and goes back; null where no release is installed. */
-  upgrade: (() => Promise<{ served: boolean; servedAgain: boolean }>) | null;
+  /** Installs other releases over the running backend, and goes back; null where no release is installed. */
+  upgrade: (() => Promise<UpgradesSeen>) | null;
   backup(): Promise<Ended>;
   drill(): Promise<Ended>;
   /** As after the loss of the machine: no data folder, but the newest backup. */
@@ -162,14 +163,7 @@ export async function bootedPlace({ folder, archive, port, passphrase, note }: P
       await start();
       return true;
     },
-    upgrade: async () => {
-      const version = readFileSync(join(unpacked, 'VERSION'), 'utf8').trim();
-      await must('cp', run('cp', ['-R', unpacked, at('root/next')]));
-      writeFileSync(at('root/next/VERSION'), '99.0.0\n');
-      const served = (await must('upgrade', inside(['sh', '/root/next/install.sh']))).stdout.includes('and serves');
-      const back = await must('way back', inside(['sh', '/opt/sparekey/99.0.0/install.sh', '--use', version]));
-      return { served, servedAgain: back.stdout.includes('and serves') };
-    },
+    upgrade: () => tryUpgrades({ unpacked, at, run, inside, must, start, note }),
     backup: () => timed('sparekey-backup.service'),
     drill: () => timed('sparekey-drill.service'),
     restore: async () => {

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { appendFileSync, existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { appendFileSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
@@ -29,8 +29,12 @@ interface Seen {
   tookMac: boolean;
   /** Killed in the middle of its life: whether it came back by itself. */
   cameBackByItself: boolean;
-  /** After an upgrade over the running backend, and after the way back, it serves; null where no release is installed. */
+  /** After an upgrade over the running backend, and after the way back, it serves; null where no release is installed, here and below. */
   upgradedAndBack: boolean | null;
+  /** Upgrade and `--use` without the socket, and with it again: it serves after each. */
+  servedWithoutSocket: boolean | null;
+  /** With a newer database the way back is refused in words, with the copy; by that copy the older release serves, and has the key. */
+  backByCopy: boolean | null;
   backedUp: boolean;
   drilled: boolean;
   /** The key that the restored backend shows opens the Mac's disk. */
@@ -120,7 +124,10 @@ async function tell(place: Place, { folder: at, note: say }: PlaceParts, deviceC
   const runJob = async () => {
     rmSync(mac.path(paths.quiet), { force: true });
     const ended = await runNode(mac.path('/Library/Sparekey/lib/sparekey.mjs'), ['check-in', '--root', mac.root], { env });
-    if (ended.code !== 0) throw new Error(`the agent's run ended with ${ended.code}: ${ended.stderr.trim()}`);
+    if (ended.code === 0) return;
+    // Its own log goes with the folder.
+    if (existsSync(mac.path(paths.log))) appendFileSync(log, readFileSync(mac.path(paths.log)));
+    throw new Error(`the agent's run ended with ${ended.code}: ${ended.stderr.trim()}`);
   };
   const isHeld = async () => (await ask<{ custody: { state: string } }>('status', mac.state.serial)).custody.state === 'held';
   say('a Mac enrols');
@@ -129,9 +136,10 @@ async function tell(place: Place, { folder: at, note: say }: PlaceParts, deviceC
   say('the backend is killed');
   const cameBackByItself = await place.crash();
   await runJob();
-  if (place.upgrade !== null) say('an upgrade, and the way back');
   const upgraded = place.upgrade === null ? null : await place.upgrade();
+  appendFileSync(log, `upgrades → ${JSON.stringify(upgraded)}\n`);
   await runJob();
+  const hasKey = await isHeld();
   say('backup, and one envelope opened from it alone');
   const backup = await place.backup();
   const drill = await place.drill();
@@ -142,11 +150,12 @@ async function tell(place: Place, { folder: at, note: say }: PlaceParts, deviceC
   await place.start();
   await runJob();
   const shown = await ask<{ recoveryKey: string }>('show', mac.state.serial, '--reason', 'the first look after a restore', ...withPassphrase);
-  const upgradedAndBack = upgraded === null ? null : upgraded.served && upgraded.servedAgain && (await isHeld());
   return {
     tookMac,
     cameBackByItself,
-    upgradedAndBack,
+    upgradedAndBack: upgraded ? upgraded.sameSchema && hasKey : null,
+    servedWithoutSocket: upgraded ? upgraded.withoutSocket : null,
+    backByCopy: upgraded ? upgraded.refusedInWords && upgraded.backByCopy && hasKey : null,
     backedUp: backup.code === 0,
     drilled: drill.code === 0,
     restoredKeyOpens: mac.unlocksWith(shown.recoveryKey),
@@ -180,7 +189,7 @@ try {
     const here = await live(open, name, file);
     seen[name] = here;
     // What starts an image again is the platform that runs it, and there is none here.
-    const expected = Object.entries(here).every(([what, held]) => held || (name === 'image' && (what === 'cameBackByItself' || what === 'upgradedAndBack')));
+    const expected = Object.entries(here).every(([what, held]) => held || (name === 'image' && (held === null || what === 'cameBackByItself')));
     if (!expected) failed = true;
   }
 } catch (error) {

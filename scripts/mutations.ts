@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Command } from 'commander';
 import { coexistenceMutations } from '../test/coexistence-mutations.ts';
+import { deployMutations } from '../test/deploy-mutations.ts';
 import { type Mutation, mutations as ofThePromise } from '../test/mutations.ts';
 import { portalMutations } from '../test/portal-mutations.ts';
 
@@ -14,12 +15,17 @@ const copied = [
   'server',
   'web',
   'portal',
+  'console',
+  'ctl',
   'protocol',
   'profiles',
   'launchd',
   'scripts',
   'test',
   'docs',
+  'deploy',
+  'LICENSE',
+  'package-lock.json',
   'jest.config.ts',
   'package.json',
   'tsconfig.json',
@@ -92,7 +98,7 @@ const program = new Command('npm run mutations --')
   .parse();
 const { only = '', json = false } = program.opts<{ only?: string; json?: boolean }>();
 
-const mutations = [...ofThePromise, ...coexistenceMutations, ...portalMutations];
+const mutations = [...ofThePromise, ...coexistenceMutations, ...portalMutations, ...deployMutations];
 const chosen = mutations.filter(({ breaks }) => breaks.includes(only));
 if (chosen.length === 0) program.error(`no mutation is described by “${only}”; there are:\n${mutations.map(({ breaks }) => `  ${breaks}`).join('\n')}`);
 const folder = copyTree();

@@ -288,6 +288,7 @@ fi
 
 # launchd, power, what is running, the way out.
 ask job /bin/launchctl print system/io.sparekey.agent
+ask_only 'io\.sparekey|disabled services' disabled-jobs /bin/launchctl print-disabled system
 ask_only 'XPC_SERVICE_NAME|environment' job-environment /bin/launchctl print system/com.apple.mdmclient.daemon
 ask battery /usr/bin/pmset -g batt
 ask system-state /usr/bin/pmset -g systemstate

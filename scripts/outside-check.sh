@@ -126,7 +126,11 @@ look() {
 		;;
 	esac
 	age=$((($(date +%s) - when) / 3600))
-	# A clock that was set back.
+	# A clock that was set back. By so much, the job would have written its status anew long ago, if it ran.
+	if [ "$age" -le "-$hours" ]; then
+		word=silent says="the last run is dated $((-age)) hours ahead of this Mac's clock"
+		return
+	fi
 	[ "$age" -ge 0 ] || age=0
 	if [ "$age" -ge "$hours" ]; then
 		word=silent says="the last run was $age hours ago"

@@ -20,8 +20,8 @@ export function inLines(text: string, indent: number): string {
   return lines.join(`\n${' '.repeat(indent)}`);
 }
 
-/** Puts the people's listener into the settings of a data folder. */
-export function addPeople(data: string, url: string, host: string, port: number): void {
+/** Puts the people's listener, and the one of admins, into the settings of a data folder. */
+export function addSites(data: string, url: string, host: string, port: number, console: { url: string; port: number }): void {
   const file = join(data, 'settings.json');
   const settings = {
     ...(JSON.parse(readFileSync(file, 'utf8')) as Record<string, unknown>),
@@ -31,6 +31,8 @@ export function addPeople(data: string, url: string, host: string, port: number)
       contact: { name: 'Service desk of Example', phone: '+31 20 555 01 23', email: 'desk@example.org', hours: 'Mon–Fri 8:00–18:00' },
       mail: { from: 'sparekey@example.org' },
     },
+    // For this machine alone, also where the portal is for the whole network.
+    console: { url: console.url, listen: { host: '127.0.0.1', port: console.port } },
   };
   checkSettings(settings);
   writeFileSync(file, JSON.stringify(settings, null, 2));
@@ -64,8 +66,8 @@ const done = (ended: Ended, what: string): Ended => {
   return ended;
 };
 
-/** An account with a password, made as its operator and its person would: by the command and its one-time code. The Mac is theirs. */
-export async function makeAccount(stage: Stage, name: string, displayName: string, serial: string): Promise<Account> {
+/** An account with a password, made as its operator and its person would: by the command and its one-time code. A Mac is theirs, if one is named. */
+export async function makeAccount(stage: Stage, name: string, displayName: string, serial: string | null): Promise<Account> {
   const { people } = stage;
   if (!people) throw new Error('this stage has no portal');
   const made = done(await stage.server('account', 'add', name, '--display-name', displayName, '--json'), 'the account was not made');
@@ -75,7 +77,7 @@ export async function makeAccount(stage: Stage, name: string, displayName: strin
   const chosen = await browser.submit(await browser.get('/set-up'), '/set-up', { name, code });
   const inside = await browser.submit(chosen, '/set-up/password', { password, repeat: password });
   if (inside.status !== 200 || inside.path !== '/macs') throw new Error(`the account was not set up (${inside.status}): ${inside.content}`);
-  done(await stage.server('assign', serial, name, '--reason', 'handed out', '--json'), 'the Mac was not assigned');
+  if (serial !== null) done(await stage.server('assign', serial, name, '--reason', 'handed out', '--json'), 'the Mac was not assigned');
   return { name, password };
 }
 
@@ -102,5 +104,22 @@ ${withQr ? `\n${qrForTerminal(people.url)}\n` : ''}
   Then say “I am back in” on the portal, and run this; once more after ${stage.settleSeconds} s: the key is replaced
     ${play} job
     ${play} show
+`;
+}
+
+/** The admins' site, an account that may do everything, and the command line: what stands on the terminal beside the portal. */
+export async function consoleToTry(stage: Stage): Promise<string> {
+  const { people } = stage;
+  if (!people) return '';
+  const { name, password } = await makeAccount(stage, 'ada@example.org', 'Ada', null);
+  done(await stage.server('role', 'give', name, 'owner', '--reason', 'the first owner', '--json'), 'the role was not given');
+  return `
+  The console, for admins
+    ${people.console}
+    user name  ${name}
+    password   ${password}     (made for this try-out, and said here only)
+  The same by command line; it asks you to confirm a code in the console
+    npm run -s ctl -- login ${people.console} --ca ${stage.folder}/trust.pem
+    npm run -s ctl -- devices
 `;
 }

@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
+import { mountConsole } from '../console/console.ts';
 import { mountPortal } from '../portal/portal.ts';
 import { openLog } from '../server/log.ts';
 import { serve } from '../server/serve.ts';
@@ -23,7 +24,13 @@ const told = new Promise<void>((resolve) => {
   for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => resolve());
 });
 const log = await openLog('info');
-const serving = await serve({ dir, passphrase: readFileSync(file, 'utf8').trim(), log, wallNow: () => Date.now() + milliseconds, mountSites: mountPortal });
+const serving = await serve({
+  dir,
+  passphrase: readFileSync(file, 'utf8').trim(),
+  log,
+  wallNow: () => Date.now() + milliseconds,
+  mountSites: (ground) => (ground.site === 'portal' ? mountPortal(ground) : mountConsole(ground)),
+});
 process.stdout.write(`ready: ${serving.url}\n`);
 await told;
 await serving.stop();

@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url';
 import { makePair } from '../test/fake-mac/certificates.ts';
 import { FakeMac } from '../test/fake-mac/fake-mac.ts';
 import { freePort } from '../test/ports.ts';
-import { addPeople } from './portal-stage.ts';
+import { addSites } from './portal-stage.ts';
 
 /*
  * A backend and some fake Macs on this machine, all of them real processes: what the story, the benchmarks and whoever
@@ -60,8 +60,8 @@ export interface Stage {
   settleSeconds: number;
   /** Seconds that the fake fdesetup takes after its change, so that there is a middle to kill the agent in. */
   killSeconds: number;
-  /** The people's listener, where there is one: its address, and the certificates by which it is known. */
-  people: { url: string; port: number; host: string; trust: string } | null;
+  /** The people's listener, where there is one: its address, the certificates by which it is known, and the console's address. */
+  people: { url: string; port: number; host: string; trust: string; console: string } | null;
   /** The escrow key as it lies in the data folder: encrypted. */
   escrowKeyFile: string;
   escrowCertificateFile: string;
@@ -116,6 +116,7 @@ export async function openStage(folder: string, options: StageOptions): Promise<
   const port = await freePort();
   const { people } = options;
   const peoplePort = people ? await freePort() : 0;
+  const consolePort = people ? await freePort() : 0;
   const server = (...args: string[]): Promise<Ended> => runNode(serverMain, args, { env });
   const copy = options.offlineCopy ? ['--copy', join(folder, 'offline-copy.pem')] : ['--no-copy'];
   const made = await server(
@@ -149,7 +150,8 @@ export async function openStage(folder: string, options: StageOptions): Promise<
 
   const trust = values.trustedCertificates.join('');
   const peopleUrl = people ? `https://${people.name}:${peoplePort}` : '';
-  if (people) addPeople(data, peopleUrl, people.host, peoplePort);
+  const consoleUrl = `https://${people?.name === 'localhost' ? 'localhost' : '127.0.0.1'}:${consolePort}`;
+  if (people) addSites(data, peopleUrl, people.host, peoplePort, { url: consoleUrl, port: consolePort });
 
   const start = (script: string, ...more: string[]) => startBackend([script, 'serve', '--dir', data, '--passphrase-file', passphraseFile, ...more], env);
   let serving = await start(serverMain);
@@ -165,7 +167,7 @@ export async function openStage(folder: string, options: StageOptions): Promise<
     passphraseFile,
     url: values.serverUrl,
     escrowCertificate: values.escrowCertificate,
-    people: people ? { url: peopleUrl, port: peoplePort, host: people.host, trust } : null,
+    people: people ? { url: peopleUrl, port: peoplePort, host: people.host, trust, console: consoleUrl } : null,
     createCommand: (name) =>
       `npm run -s fake-mac -- create ${join(folder, name)} --server ${values.serverUrl} --escrow-profile ours --escrow-certificate ${join(folder, 'escrow.pem')} --trust ${join(folder, 'trust.pem')} --device-ca ${ca} --settle-seconds ${options.settleSeconds}`,
     settleSeconds: options.settleSeconds,

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { tellFleetStory, untrueOf } from './fleet-story.ts';
-import { inLines, lanAddress, portalToTry } from './portal-stage.ts';
+import { consoleToTry, inLines, lanAddress, portalToTry } from './portal-stage.ts';
 import { openStage, repository, type Stage } from './stage.ts';
 import { type Measured, type Telling, tellStory } from './story.ts';
 
@@ -88,6 +88,7 @@ async function start({ once, json, lan, fleet }: typeof wanted, dir: string | un
   }
   screen.write(afterwards(stage, folder, file));
   if (!fleet) screen.write(await portalToTry(stage, screen === process.stdout && process.stdout.isTTY === true && lan));
+  if (!fleet) screen.write(await consoleToTry(stage));
   await endOfTrying();
   await stage.stop();
   screen.write('\nThe backend has ended. `npm start` begins a new try-out.\n');

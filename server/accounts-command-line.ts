@@ -17,14 +17,16 @@ export function addAccountCommands({ program, add, inBackend }: Commands): void 
 
   /** The one time that the code is seen. */
   function handedOver(backend: Backend, made: { name: string; code: string; expiresAt: number }, more: string[] = []): CommandResult {
-    const { people } = backend.settings;
+    const { people, console: admins } = backend.settings;
     const setUp = people ? `${people.url}/set-up` : null;
+    const setUpAtConsole = people && admins ? `${admins.url}/set-up` : null;
     return {
-      json: { name: made.name, code: made.code, expiresAt: when(made.expiresAt), setUp },
+      json: { name: made.name, code: made.code, expiresAt: when(made.expiresAt), setUp, setUpAtConsole },
       text: [
         `user name      ${made.name}`,
         `one-time code  ${made.code}`,
         `set up at      ${setUp ?? '–'}`,
+        ...(setUpAtConsole === null ? [] : [`or, an admin   ${setUpAtConsole}`]),
         `good until     ${when(made.expiresAt)}`,
         'The code is shown this once. Hand it over to its person alone.',
       ].join('\n'),
@@ -50,7 +52,13 @@ export function addAccountCommands({ program, add, inBackend }: Commands): void 
         const count = emergency ? (await accounts.list()).filter((one) => one.kind === 'emergency').length : 0;
         const { people } = backend.settings;
         const off = people && !people.signIn.localAccounts && !emergency ? ['people.signIn.localAccounts is false: this account cannot sign in'] : [];
-        return handedOver(backend, made, [...off, ...(count > 2 ? [`there are ${count} emergency accounts: two are enough, each is a way in`] : [])]);
+        const roleless =
+          emergency && backend.settings.console ? [`it may nothing at the console yet: sparekey-server role give ${made.name} owner --reason …`] : [];
+        return handedOver(backend, made, [
+          ...off,
+          ...roleless,
+          ...(count > 2 ? [`there are ${count} emergency accounts: two are enough, each is a way in`] : []),
+        ]);
       });
     });
 

@@ -7,6 +7,7 @@ import type { ServerSecrets, Store, Tx } from './parts.ts';
 import { type PasswordFault, passwordFault } from './password-rules.ts';
 import { codeDigest, makeCode } from './set-up-code.ts';
 import { createSignInThrottle, type Try } from './sign-in-throttle.ts';
+import { markDirtyByUser } from './store/fleet-dirty.ts';
 import { removePasskeysOf } from './store/passkeys.ts';
 import { accountNamed, everybody, insertAccount, insertPerson, type KnownPerson, peopleNamed, updateAccount, updatePerson } from './store/people.ts';
 import { endWebSessionsOf } from './store/web-sessions.ts';
@@ -85,20 +86,20 @@ interface Parts {
 }
 export type Accounts = ReturnType<typeof createAccounts>;
 
+/** The one person of a name; where several providers have it: `provider:name`. */
+export async function personNamed(db: Store['db'], given: string): Promise<KnownPerson> {
+  const [, provider, name = ''] = /^(?:([a-z][a-z0-9-]*):)?(.+)$/.exec(tidyName(given)) ?? [];
+  const found = (await peopleNamed(db, name)).filter((person) => provider === undefined || person.provider === provider);
+  const [person, ...more] = found;
+  if (!person) throw new Problem('NOT_FOUND', `there is nobody of the name ${given}`);
+  if (more.length > 0) throw new Problem('USAGE', `several people have that name: say ${found.map((one) => `${one.provider}:${name}`).join(' or ')}`);
+  return person;
+}
+
 /** Accounts that are made here, by `sparekey-server account`, and what may be done about anybody. */
 export function createAccounts({ store, clock, secrets, settings }: Parts) {
   const throttle = createSignInThrottle(secrets);
   const act = <T>(work: (tx: Tx, at: number) => Promise<T>): Promise<T> => store.write(async (tx) => work(tx, await clock.persist(tx)));
-
-  /** The one person of a name; where several providers have it: `provider:name`. */
-  async function named(tx: Tx, given: string): Promise<KnownPerson> {
-    const [, provider, name = ''] = /^(?:([a-z][a-z0-9-]*):)?(.+)$/.exec(tidyName(given)) ?? [];
-    const found = (await peopleNamed(tx, name)).filter((person) => provider === undefined || person.provider === provider);
-    const [person, ...more] = found;
-    if (!person) throw new Problem('NOT_FOUND', `there is nobody of the name ${given}`);
-    if (more.length > 0) throw new Problem('USAGE', `several people have that name: say ${found.map((one) => `${one.provider}:${name}`).join(' or ')}`);
-    return person;
-  }
 
   async function newCode(tx: Tx, personId: string, at: number) {
     const code = makeCode();
@@ -167,7 +168,7 @@ export function createAccounts({ store, clock, secrets, settings }: Parts) {
     /** Another code; the password goes, and every session. */
     reset: (given: { name: string; actor: string; reason: string; forgetPasskeys: boolean }) =>
       act(async (tx, at) => {
-        const person = await named(tx, given.name);
+        const person = await personNamed(tx, given.name);
         if (person.provider !== 'local') throw new Problem('USAGE', `${person.user_name} signs in with ${person.provider}: there is no password here`);
         await updateAccount(tx, person.id, { password: null, password_at: null });
         const passkeys = given.forgetPasskeys ? await removePasskeysOf(tx, person.id) : 0;
@@ -181,8 +182,9 @@ export function createAccounts({ store, clock, secrets, settings }: Parts) {
     /** Also of people who sign in with a provider. Their sessions end in the same act. */
     disable: (given: { name: string; actor: string; reason: string }) =>
       act(async (tx, at) => {
-        const person = await named(tx, given.name);
+        const person = await personNamed(tx, given.name);
         await updatePerson(tx, person.id, { disabled_at: person.disabled_at ?? at, disabled_because: given.reason });
+        await markDirtyByUser(tx, person.user_name);
         await updateAccount(tx, person.id, { setup_digest: null, setup_expires_at: null });
         const sessions = await endWebSessionsOf(tx, person.id, 'disabled', at);
         await audit(tx, {
@@ -196,8 +198,9 @@ export function createAccounts({ store, clock, secrets, settings }: Parts) {
 
     enable: (given: { name: string; actor: string; reason: string }) =>
       act(async (tx, at) => {
-        const person = await named(tx, given.name);
+        const person = await personNamed(tx, given.name);
         await updatePerson(tx, person.id, { disabled_at: null, disabled_because: null });
+        await markDirtyByUser(tx, person.user_name);
         await audit(tx, { at, actor: given.actor, act: 'account.enabled', details: { personId: person.id, name: person.user_name, reason: given.reason } });
         return { personId: person.id, name: person.user_name };
       }),

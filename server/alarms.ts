@@ -32,6 +32,7 @@ const alarms = {
   IDENTITY_MOVED: identity('the identity of this Mac was used on other hardware'),
   IDENTITY_CLONED: identity('two machines use the identity of this Mac in turn'),
   TWO_ENROLMENTS: identity('two enrolments of this Mac are in use at once'),
+  MERGED_SPEAKS: identity('two records were joined as one Mac, and both machines are in use'),
   SERIAL_CONFLICT: identity('more than one Mac says it has this serial number or this hardware'),
   ROW_TAMPERED: stopping('a stored key was changed behind the back of the backend'),
   ENVELOPE_REUSED: tellingOfOthers('the sealed block of one envelope came again in another'),
@@ -44,6 +45,8 @@ const alarms = {
   GRANT_NOT_CLOSED: telling('this Mac was given its key and neither replaced nor proved it'),
   NOT_ME: closing('the person of this Mac says that somebody else was shown its key'),
   KEY_REFUSED: telling('a person said twice that the held key of this Mac was refused'),
+  REVIEW_OVERDUE: telling('an admin took a key by break glass, and nobody has looked at it in time'),
+  RELEASES_UNUSUAL: telling('codes of the desk were guessed at: many wrong ones came in one hour'),
   VIEWS_UNUSUAL: telling('keys were asked for more often than the settings allow'),
   GRANTS_STOPPED: telling('so many Macs asked for their keys in one hour that no more are given'),
   MDM_TWO_MACHINES: tellingOfOthers(
@@ -63,16 +66,28 @@ const alarms = {
     'a key was shown that only the MDM can replace, and nobody has had it replaced in time: do that at the MDM, then `sparekey-server tasks close`',
   ),
   RING_STUCK: telling('this Mac stands still on its way to our escrow payload: `sparekey-server ring status` names the next step, `ring drop` takes it out'),
+  CAMPAIGN_PAUSED: telling('a campaign stands still: who started it may order no replacement any more, so somebody else goes on with it, or ends it'),
   MDM_CONNECTOR_STILL: tellingOfOthers(
     'keys are not read any more out of another product: `sparekey-server connectors` says what stands in the way, `connectors run NAME` tries it at once; take it out of the settings where it is not wanted any more',
   ),
   CERTIFICATE_ENDS: telling('certificates of this backend end soon, or have ended: see who renews each, and why that did not happen'),
-  CERTIFICATE_REFUSED: telling('a new certificate of a listener cannot be used; the one before is still in use until it ends'),
+  CERTIFICATE_REFUSED: telling(
+    'a new certificate of a listener is not used: it cannot be, or it is of another CA that Macs do not trust yet; the one before stays in use',
+  ),
+  ACME_FAILS: telling('the CA gives no certificate for the names of this backend; the one in use goes on until it ends'),
   CLIENT_HEADER_REFUSED: telling('a header that says who a Mac is came from where it may not: somebody tries, or a proxy is set up wrongly'),
   BACKUP_LATE: telling('there is no new backup: everything since the last one would be lost with this machine'),
   DRILL_LATE: telling('nobody has tried for a long time whether a key can be opened from a backup alone: run `sparekey-server verify-backup`'),
   BACKUP_FAILS: telling('the last backup could not be made; the older ones are still there'),
+  AUDIT_CHANGED: telling(
+    'the audit was changed behind the back of the backend, and is not signed any more: `sparekey-server audit verify` says which records; keep a copy of the data folder',
+  ),
+  WEBHOOK_FAILS: telling('records of the audit could not be sent to a webhook for a day; they wait, and none is left out'),
   DRILL_FAILED: telling('the last backup that was tried does not open: until one does, no older one is removed'),
+  EMERGENCY_ACCOUNTS: telling(
+    'fewer than two emergency accounts could open the console on the day when nobody else can sign in: make them with `sparekey-server account add --emergency`, give them a role, and set up their passkeys at the console',
+  ),
+  EMERGENCY_TEST_DUE: telling('an emergency account has not shown for a month that it works: sign in with it at the console, and put its passkey back'),
   MAIL_FAILED: telling('a mail could not be sent for a day, or its address was refused, and it was given up'),
   NO_MAIL_ADDRESS: telling('somebody was shown the key of this Mac, or a desk should hear of it, and no mail address is known'),
 } as const satisfies Record<string, AlarmKind>;
@@ -83,9 +98,9 @@ const kindOf = (code: string): AlarmKind | undefined => (Object.hasOwn(alarms, c
 /** What it is about, for whoever has to judge it. */
 export const sayAlarm = (code: string): string => kindOf(code)?.says ?? 'of another version of this backend';
 
-export const stops = (alarm: Alarm): boolean => kindOf(alarm.code)?.stops ?? true;
+export const stops = (alarm: Pick<Alarm, 'code'>): boolean => kindOf(alarm.code)?.stops ?? true;
 export const stopsTheMac = (open: readonly Alarm[]): Alarm | undefined => open.find(stops);
-export const stopsSelfService = (open: readonly Alarm[]): boolean => open.some((alarm) => kindOf(alarm.code)?.stopsSelfService ?? true);
+export const stopsSelfService = (open: readonly Pick<Alarm, 'code'>[]): boolean => open.some((alarm) => kindOf(alarm.code)?.stopsSelfService ?? true);
 export const isOfIdentity = (alarm: Alarm): boolean => kindOf(alarm.code)?.identity ?? true;
 
 /** Raises an alarm once: not while it is open, and not again with the same words after it was judged. */
@@ -116,11 +131,14 @@ export interface Judgement {
   actor: string;
   /** In the admin's words. */
   judgement: string;
+  /** More of the same transaction, before anything of it is written: what it throws refuses the act. */
+  before?: (tx: Tx, at: number) => Promise<void>;
 }
 
-export async function judgeAlarm(parts: CustodyParts, { alarmId, actor, judgement }: Judgement): Promise<void> {
+export async function judgeAlarm(parts: CustodyParts, { alarmId, actor, judgement, before }: Judgement): Promise<void> {
   if (judgement.trim() === '') throw new Problem('REASON_MISSING');
   await parts.act(async (tx, at) => {
+    await before?.(tx, at);
     const alarm = await alarmById(tx, alarmId);
     if (!alarm) throw new Problem('NOT_FOUND', `there is no alarm ${alarmId}`);
     if (alarm.judged_at !== null) return;

@@ -2,6 +2,7 @@ import { existsSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs
 import { basename, join, relative, resolve } from 'node:path';
 import { z } from 'zod';
 import { Problem } from '../protocol/problems.ts';
+import { filesOfAuditKey, hasAuditKey } from './auditing/audit-key.ts';
 import { deviceCaFiles } from './authorities.ts';
 import type { FolderPaths } from './data-folder.ts';
 import { serverVersion } from './settings.ts';
@@ -24,12 +25,15 @@ export type Manifest = z.infer<typeof manifest>;
 function filesOf(paths: FolderPaths): string[] {
   const inside = (folder: string) => (existsSync(folder) ? readdirSync(folder).map((name) => join(folder, name)) : []);
   const escrow = inside(paths.escrow).filter((path) => /\/[0-9a-f]{64}\.(key|certificate)\.pem$/.test(path));
-  const pairs = [paths.agentCa, paths.tlsCa, paths.nextTlsCa, paths.tls].flatMap(({ certificate, key }) => [certificate, key]);
+  const pairs = [paths.agentCa, paths.tlsCa, paths.nextTlsCa, paths.tls, paths.acme].flatMap(({ certificate, key }) => [certificate, key]);
   const deviceCas = deviceCaFiles(paths.deviceCas);
+  const { present, list } = filesOfAuditKey(paths);
+  const archived = inside(paths.auditArchive).filter((path) => /\/audit-\d+-\d+\.jsonl$/.test(path));
+  const audit = [...(hasAuditKey(paths) ? [present, list] : []), ...archived];
   const odd = oddDeviceCas(paths.deviceCas);
   if (odd.length > 0) throw new Problem('SERVER_SETTINGS_INVALID', odd.join('; '));
   // What an editor or a person has left beside them is not the backend's.
-  return [paths.settings, paths.secrets, ...escrow, ...deviceCas, ...pairs.filter((path) => existsSync(path))];
+  return [paths.settings, paths.secrets, ...escrow, ...audit, ...deviceCas, ...[...pairs, paths.acmeAccountKey].filter((path) => existsSync(path))];
 }
 
 /** What stands in device-cas/ as a CA and could not be in a backup: in words that say what to do. */

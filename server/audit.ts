@@ -1,6 +1,8 @@
 import { createHash } from 'node:crypto';
 import { sql } from 'kysely';
+import { askingNow } from './auditing/asking.ts';
 import type { Store, Tx } from './parts.ts';
+import { markDirty } from './store/fleet-dirty.ts';
 import type { Tables } from './tables.ts';
 
 export interface AuditEntry {
@@ -14,7 +16,8 @@ export interface AuditEntry {
   details: Record<string, unknown>;
 }
 
-type Row = Tables['audit'];
+export type AuditRow = Tables['audit'];
+type Row = AuditRow;
 
 /** One text for one value: keys sorted, no spaces, so that the chain can be checked by other programs. */
 export function canonicalJson(value: unknown): string {
@@ -28,16 +31,62 @@ export function canonicalJson(value: unknown): string {
   return `{${entries.map(([name, part]) => `${JSON.stringify(name)}:${canonicalJson(part)}`).join(',')}}`;
 }
 
-const beginning = '0'.repeat(64);
+/** What the first record follows. */
+export const beginning = '0'.repeat(64);
 
-function hashOf(row: Omit<Row, 'hash'>): string {
+/** What came later is in the hash only where it is set: records of before are checked as they were written. */
+export function hashOf(row: Omit<Row, 'hash' | 'request_id' | 'network' | 'token_id'> & Partial<Row>): string {
   const { seq, at, actor, act, mac_id: macId, details, previous } = row;
-  return createHash('sha256').update(canonicalJson({ seq, at, actor, act, macId, details, previous })).digest('hex');
+  const [requestId, network, tokenId] = [row.request_id ?? undefined, row.network ?? undefined, row.token_id ?? undefined];
+  return createHash('sha256').update(canonicalJson({ seq, at, actor, act, macId, details, previous, requestId, network, tokenId })).digest('hex');
 }
+
+/** A record as other programs read it: as it lies in the table, and with what was set only. */
+export interface AuditRecord {
+  seq: number;
+  at: number;
+  actor: string;
+  act: string;
+  macId: string | null;
+  requestId?: string;
+  network?: string;
+  tokenId?: string;
+  /** What was hashed is the canonical text of it. */
+  details?: unknown;
+  /** In its place where the text in the table is another than the canonical one: somebody has changed it. */
+  detailsText?: string;
+  previous: string;
+  hash: string;
+}
+
+function readDetails(text: string): Pick<AuditRecord, 'details' | 'detailsText'> {
+  try {
+    const details: unknown = JSON.parse(text);
+    if (canonicalJson(details) === text) return { details };
+  } catch {
+    // It is said as it is.
+  }
+  return { detailsText: text };
+}
+
+export const recordOf = (row: Row): AuditRecord => ({
+  seq: row.seq,
+  at: row.at,
+  actor: row.actor,
+  act: row.act,
+  macId: row.mac_id,
+  ...(row.request_id === null ? {} : { requestId: row.request_id }),
+  ...(row.network === null ? {} : { network: row.network }),
+  ...(row.token_id === null ? {} : { tokenId: row.token_id }),
+  ...readDetails(row.details),
+  previous: row.previous,
+  hash: row.hash,
+});
 
 /** Writes one entry in the act's own transaction: if it cannot be written, the act does not happen. */
 export async function audit(tx: Tx, entry: AuditEntry): Promise<void> {
   const before = await tx.selectFrom('audit').select(['seq', 'hash']).orderBy('seq', 'desc').limit(1).executeTakeFirst();
+  const { requestId, network, tokenId } = askingNow();
   const row = {
     seq: (before?.seq ?? 0) + 1,
     at: entry.at,
@@ -46,18 +95,26 @@ export async function audit(tx: Tx, entry: AuditEntry): Promise<void> {
     mac_id: entry.macId ?? null,
     details: canonicalJson(entry.details),
     previous: before?.hash ?? beginning,
+    ...(requestId == null ? {} : { request_id: requestId }),
+    ...(network == null ? {} : { network }),
+    ...(tokenId == null ? {} : { token_id: tokenId }),
   };
   await tx
     .insertInto('audit')
     .values({ ...row, hash: hashOf(row) })
     .execute();
+  // Whatever is done to a Mac may change what lists say of it.
+  if (row.mac_id !== null) await markDirty(tx, row.mac_id);
+}
+
+/** By whom this was done before about this Mac, to what has this id. */
+export async function doneBy(tx: Tx, macId: string, act: string, id: string): Promise<string[]> {
+  const rows = tx.selectFrom('audit').select('actor').distinct().where('mac_id', '=', macId).where('act', '=', act);
+  return (await rows.where('details', 'like', `%${JSON.stringify(id)}%`).execute()).map(({ actor }) => actor);
 }
 
 /** Whether this was done before about this Mac, to what has this id. */
-export async function wasDone(tx: Tx, macId: string, act: string, id: string): Promise<boolean> {
-  const rows = tx.selectFrom('audit').select('seq').where('mac_id', '=', macId).where('act', '=', act);
-  return (await rows.where('details', 'like', `%${JSON.stringify(id)}%`).executeTakeFirst()) !== undefined;
-}
+export const wasDone = async (tx: Tx, macId: string, act: string, id: string): Promise<boolean> => (await doneBy(tx, macId, act, id)).length > 0;
 
 export interface AuditLine {
   seq: number;
@@ -110,25 +167,35 @@ export interface AuditVerdict {
 
 const pageRows = 1000;
 
-/** Walks the whole chain. An end that was cut off cannot be seen from inside: compare `rows` with what was known before. */
+/** Where the table begins: after the records that were taken out, or at the very first. */
+async function baseOf(store: Store): Promise<{ seq: number; hash: string }> {
+  const taken = store.db.selectFrom('audit_checkpoint').select(['seq', 'hash']).where('kind', '=', 'retained');
+  return (await taken.orderBy('seq', 'desc').limit(1).executeTakeFirst()) ?? { seq: 0, hash: beginning };
+}
+
+/**
+ * Walks the whole chain, to its first fault. `server/auditing/verify.ts` says what was done to it, and compares with the
+ * checkpoints: from inside, an end that was cut off cannot be seen.
+ */
 export async function verifyAudit(store: Store): Promise<AuditVerdict> {
+  const base = await baseOf(store);
+  let last = base;
   let rows = 0;
-  let previous = beginning;
   for (;;) {
-    const page = await store.db.selectFrom('audit').selectAll().where('seq', '>', rows).orderBy('seq').limit(pageRows).execute();
+    const page = await store.db.selectFrom('audit').selectAll().where('seq', '>', last.seq).orderBy('seq').limit(pageRows).execute();
     for (const row of page) {
-      if (row.seq !== rows + 1 || row.previous !== previous || row.hash !== hashOf(row)) return { rows, ok: false, brokenAt: rows + 1 };
-      rows = row.seq;
-      previous = row.hash;
+      if (row.seq !== last.seq + 1 || row.previous !== last.hash || row.hash !== hashOf(row)) return { rows, ok: false, brokenAt: last.seq + 1 };
+      rows += 1;
+      last = row;
     }
     if (page.length < pageRows) {
       // Entries that were moved to numbers below the first are no part of the chain either.
       const { total } = await store.db
         .selectFrom('audit')
         .select((e) => e.fn.countAll<number>().as('total'))
-        .where('seq', '<=', rows)
+        .where('seq', '<=', base.seq)
         .executeTakeFirstOrThrow();
-      return total === rows ? { rows, ok: true } : { rows, ok: false, brokenAt: 0 };
+      return total === 0 ? { rows, ok: true } : { rows, ok: false, brokenAt: base.seq };
     }
   }
 }

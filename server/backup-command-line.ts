@@ -1,4 +1,12 @@
+import type { Command } from 'commander';
 import { type Commands, wholeNumber } from './parts-command-line.ts';
+
+/** Of a backup that was encrypted to a certificate of its own. */
+const withKey = (command: Command): Command =>
+  command
+    .option('--key <file>', 'where the backup was encrypted to a certificate of its own: its private key and that certificate, in one PEM file')
+    .option('--key-passphrase-file <file>', 'file with the passphrase of that key, readable by its owner only')
+    .option('--key-passphrase-fd <number>', 'descriptor to read the passphrase of that key from', wholeNumber(0, 1023));
 
 /** `backup`, `verify-backup` and `restore`. They are told their exit status by whoever has it. */
 export function addBackupCommands(
@@ -14,7 +22,9 @@ export function addBackupCommands(
       say(await (await onBackups()).backUpCommand(file, options), options.json);
     });
 
-  add(program, 'verify-backup [file]', 'opens one envelope from a backup alone', 'verify-backup /backup/sparekey-2026-11-22.tar', 'passphrase', 'actor')
+  withKey(
+    add(program, 'verify-backup [file]', 'opens one envelope from a backup alone', 'verify-backup /backup/sparekey-2026-11-22.tar', 'passphrase', 'actor'),
+  )
     .option('--newest-in <folder>', 'for a timer: the newest backup in this folder')
     .option('--escrow-key <file>', 'open it with the offline copy, as on the day when everything else is gone')
     .option('--dir <folder>', 'the data folder: remembers that this was done, and has the key of an encrypted backup')
@@ -22,7 +32,9 @@ export function addBackupCommands(
       say(await (await onBackups()).verifyBackupCommand(file, options), options.json);
     });
 
-  add(program, 'restore <file>', 'makes a data folder from a backup', 'restore sparekey.tar --revocations revocations.json', 'folder', 'actor', 'passphrase')
+  withKey(
+    add(program, 'restore <file>', 'makes a data folder from a backup', 'restore sparekey.tar --revocations revocations.json', 'folder', 'actor', 'passphrase'),
+  )
     .option('--revocations <file>', 'what was revoked since the backup, as `revocations` prints it')
     .option('--without-revocations', 'go on although whoever was revoked since the backup is let in again')
     .option('--spread-days <days>', 'days over which the keys of before are replaced', wholeNumber(1, 90), 7)

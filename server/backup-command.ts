@@ -2,14 +2,16 @@ import { X509Certificate } from 'node:crypto';
 import { resolve } from 'node:path';
 import { Problem } from '../protocol/problems.ts';
 import { backUp, backUpInto, newestBackup } from './backup.ts';
-import { hasOfflineCopy, inDatabaseOf, noteOfflineCopy } from './backup-late.ts';
+import { hasOfflineCopy, inDatabaseOf, noteOfflineCopy, tellOfFailure } from './backup-late.ts';
 import type { CommandResult, GivenOptions } from './command.ts';
 import { existingFolder } from './data-folder.ts';
-import { escrowKeyIn, escrowKeysOf, verifyBackup } from './drill.ts';
+import { backupKeyIn, escrowKeyIn, escrowKeysOf, verifyBackup } from './drill.ts';
 import { readEscrowCertificates } from './escrow-keys.ts';
 import { readGiven } from './init.ts';
-import { readPassphrase } from './passphrase.ts';
+import { sayNotInBackup } from './named-files.ts';
+import { readPassphrase, readPassphraseOfKey } from './passphrase.ts';
 import { restore } from './restore.ts';
+import type { UnsealKey } from './sealed-file.ts';
 
 /* What the commands about backups say; what they do is in backup.ts, drill.ts and restore.ts. */
 
@@ -37,10 +39,16 @@ export interface BackupFlags {
 
 /** Sealed to a key that is nowhere but on this machine, a backup is lost together with it. */
 async function refuseWithoutCopy({ dir, as: actor, offlineCopyExists = false }: BackupFlags): Promise<void> {
-  await inDatabaseOf(existingFolder(resolve(dir)), async (store, ground) => {
+  const paths = existingFolder(resolve(dir));
+  const isThere = await inDatabaseOf(paths, async (store, ground) => {
     if (offlineCopyExists) await noteOfflineCopy(ground, actor, 'said');
-    if (!(await hasOfflineCopy(store))) throw new Problem('OFFLINE_COPY_MISSING');
+    return hasOfflineCopy(store);
   });
+  if (isThere) return;
+  const problem = new Problem('OFFLINE_COPY_MISSING');
+  // Nobody reads what a timer prints: without this, three days pass before anybody hears that there is no backup.
+  await tellOfFailure(paths, 'BACKUP_FAILS', 'backup --encrypt-to escrow', problem);
+  throw problem;
 }
 
 export async function backUpCommand(file: string | undefined, flags: BackupFlags): Promise<CommandResult> {
@@ -70,7 +78,20 @@ export async function backUpCommand(file: string | undefined, flags: BackupFlags
 const notAlone =
   'this counts as no drill: the data folder opened it, which is gone on the day of need. With the offline copy it is one: verify-backup FILE --escrow-key escrow-key.txt --dir FOLDER';
 
-export interface DrillFlags extends Omit<GivenOptions, 'dir'> {
+/** What opens a backup that was encrypted to a certificate of its own. */
+interface KeyFlags {
+  key?: string;
+  keyPassphraseFile?: string;
+  keyPassphraseFd?: number;
+}
+
+async function givenKey({ key, keyPassphraseFile, keyPassphraseFd }: KeyFlags): Promise<UnsealKey | null> {
+  if (key !== undefined) return backupKeyIn(key, () => readPassphraseOfKey({ passphraseFile: keyPassphraseFile, passphraseFd: keyPassphraseFd }));
+  if (keyPassphraseFile !== undefined || keyPassphraseFd !== undefined) throw new Problem('USAGE', 'a passphrase of a key goes with --key');
+  return null;
+}
+
+export interface DrillFlags extends Omit<GivenOptions, 'dir'>, KeyFlags {
   dir?: string;
   newestIn?: string;
   escrowKey?: string;
@@ -80,19 +101,21 @@ export async function verifyBackupCommand(file: string | undefined, flags: Drill
   const { newestIn, escrowKey = null, dir = null, as: actor = 'server' } = flags;
   if ((file === undefined) === (newestIn === undefined)) throw new Problem('USAGE', 'name a backup, or the folder that holds them (--newest-in FOLDER)');
   const which = file ?? newestBackup(newestIn ?? '');
-  const result = await verifyBackup({ file: which, passphrase: await readPassphrase(flags), escrowKeyFile: escrowKey, dir, actor });
+  const key = await givenKey(flags);
+  const result = await verifyBackup({ file: which, passphrase: await readPassphrase(flags), escrowKeyFile: escrowKey, key, dir, actor });
   const opened = result.opened
     ? `the newest key, of ${result.opened.serial}, opens from it`
     : 'it holds no key yet; a trial envelope opens with its escrow key';
-  const by = result.by === 'escrow-key' ? ` with ${escrowKey}` : result.by === 'data-folder' ? ' with the key of this data folder' : '';
+  const by = { 'escrow-key': ` with ${escrowKey}`, key: ` with ${flags.key}`, 'data-folder': ' with the key of this data folder', backup: '' }[result.by];
+  const text = `${result.file} is good: ${opened}${by}; ${result.macs} Mac(s), ${result.keys} key(s), ${result.auditRows} audit entries`;
   return {
     json: result,
-    text: `${result.file} is good: ${opened}${by}; ${result.macs} Mac(s), ${result.keys} key(s), ${result.auditRows} audit entries`,
+    text: [text, ...sayNotInBackup(result.notInBackup)].join('\n'),
     warnings: result.by === 'data-folder' ? [notAlone] : [],
   };
 }
 
-export interface RestoreFlags extends GivenOptions {
+export interface RestoreFlags extends GivenOptions, KeyFlags {
   revocations?: string;
   withoutRevocations?: boolean;
   spreadDays: number;
@@ -107,8 +130,13 @@ export async function restoreCommand(file: string, flags: RestoreFlags): Promise
     throw new Problem('USAGE', 'give the revocations since the backup (--revocations FILE), or say that you go on --without-revocations');
   /** An encrypted backup asks for its key; the data folder of before, where it is left, has one too. */
   const keys = async () => {
+    const own = await givenKey(flags);
+    if (own) return [own];
     if (escrowKey === undefined && keysIn === undefined)
-      throw new Problem('USAGE', 'this backup is encrypted: name the offline copy (--escrow-key FILE), or the data folder that has its key (--keys-in FOLDER)');
+      throw new Problem(
+        'USAGE',
+        'this backup is encrypted: name the offline copy (--escrow-key FILE), the key of its own certificate (--key FILE), or the data folder that has its key (--keys-in FOLDER)',
+      );
     const passphrase = await readPassphrase(flags);
     return escrowKey === undefined ? escrowKeysOf(existingFolder(resolve(keysIn ?? '')).escrow, passphrase) : [escrowKeyIn(escrowKey, passphrase)];
   };
@@ -117,6 +145,7 @@ export async function restoreCommand(file: string, flags: RestoreFlags): Promise
     `made ${result.dir} from the backup of ${result.backupMadeAt}; ${result.gapHours} h are missing`,
     `${result.keysToReplace} key(s) may have been shown meanwhile: each is replaced within ${result.replacedWithinDays} days`,
     'Macs that enrolled meanwhile enrol again by themselves, and deliver what is missing at their next check-in',
+    ...sayNotInBackup(result.notInBackup),
     `next: sparekey-server serve --dir ${result.dir}`,
   ].join('\n');
   return { json: result, text };

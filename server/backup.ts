@@ -3,6 +3,7 @@ import { basename, dirname, join, resolve } from 'node:path';
 import { Problem } from '../protocol/problems.ts';
 import { archive, type Manifest, unpackBackup } from './archive.ts';
 import { audit, verifyAudit } from './audit.ts';
+import { checkpointOfNews } from './auditing/checkpoints.ts';
 import { hasDrillFailed, inDatabaseOf, lastBackupMark, tellOfFailure } from './backup-late.ts';
 import { existingFolder, type FolderPaths, folderPaths } from './data-folder.ts';
 import { openDatabase } from './database.ts';
@@ -44,6 +45,7 @@ export async function backUp(options: { dir: string; file: string; actor: string
   try {
     for (const folder of [paths.dir, dirname(file)]) removeUnfinished(folder);
     const madeAt = await note('backup.begun');
+    await inDatabaseOf(paths, (_, ground) => checkpointOfNews({ ...ground, paths }));
     copyDatabase(paths.database, copy);
     const rows = await lookInto(copy, paths);
     for (const end of ['-wal', '-shm']) rmSync(`${copy}${end}`, { force: true });
@@ -105,7 +107,7 @@ function noteBackup(paths: FolderPaths, { act, actor, file }: { act: 'backup.beg
 /** Opens what was unpacked as a data folder, and says what is wrong with it. */
 export async function openUnpacked(folder: string, described: Manifest) {
   const paths = folderPaths(folder);
-  readSettings(paths.settings);
+  const settings = readSettings(paths.settings);
   const secrets = readServerSecrets(paths.secrets);
   const store = await openDatabase(paths.database);
   const verdict = await verifyAudit(store);
@@ -114,7 +116,7 @@ export async function openUnpacked(folder: string, described: Manifest) {
     await store.close();
     throw new Problem('BACKUP_INVALID', `its audit is broken${verdict.brokenAt === undefined ? '' : ` at entry ${verdict.brokenAt}`}`);
   }
-  return { paths, secrets, store, auditRows: verdict.rows };
+  return { paths, settings, secrets, store, auditRows: verdict.rows };
 }
 
 /** Of a timer: its own name, by the time, so that they sort. */

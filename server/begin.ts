@@ -8,6 +8,7 @@ import { type AllowedGrant, allowGrant, repeatedGrant, sealAllowed } from './gra
 import { presentHold } from './holds.ts';
 import { expireOrders } from './orders.ts';
 import type { Caller, Tx } from './parts.ts';
+import { delayOf } from './policies/delay.ts';
 import { waitsInRing } from './rings/move.ts';
 import { openAlarmsOf } from './store/alarms.ts';
 import { openDebtsOf } from './store/debts.ts';
@@ -82,6 +83,8 @@ async function refusal(parts: CustodyParts, tx: Tx, at: number, caller: Caller, 
   if (!parts.certificates.some((certificate) => certificate.digest === request.recipient)) return new Problem('RECIPIENT_NOT_ACCEPTED');
   const owed = await openDebtsOf(tx, caller.macId, volume);
   if (!owed.some((debt) => request.debtIds.includes(debt.id))) return new Problem('ROTATION_NOT_OWED');
+  const delay = await delayOf(tx, at, caller.macId, owed);
+  if (delay) return new Problem('ROTATION_WAIT', delay.because, { retryAfterSeconds: Math.ceil((delay.until - at) / 1000) });
   if ((await countBegins(tx, caller.macId, at - day)) >= beginsPerDay) return new Problem('ROTATION_LIMIT');
   return null;
 }

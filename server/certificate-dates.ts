@@ -26,7 +26,7 @@ export interface Ending {
 }
 
 /** Every certificate that this backend stands on. What cannot be read is left out: `settings check` says that. */
-function certificatesOf(paths: FolderPaths, settings: ServerSettings): Dated[] {
+export function certificatesOf(paths: FolderPaths, settings: ServerSettings): Dated[] {
   const found: Dated[] = [];
   const add = (what: string, der: Uint8Array): void => {
     const { validFromDate, validToDate } = new X509Certificate(der);
@@ -44,6 +44,7 @@ function certificatesOf(paths: FolderPaths, settings: ServerSettings): Dated[] {
   const { certificate } = tlsFilesOf(paths, settings);
   inFile('certificate of the Macs’ listener', certificate);
   inFile('certificate of the listener for people', people?.tls?.certificate);
+  inFile('certificate of the listener for admins', settings.console?.tls?.certificate);
   // Of an organisation's own chain its CA stands in the file above.
   if (isOwnCertificate(settings)) inFile('CA of the listener', paths.tlsCa.certificate);
   inFile('next CA of the listener', paths.nextTlsCa.certificate);

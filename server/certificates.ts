@@ -28,6 +28,8 @@ const ecdsaWithSha256 = '1.2.840.10045.4.3.2';
 const sha256WithRsa = '1.2.840.113549.1.1.11';
 const commonNameOid = '2.5.4.3';
 const serialNumberOid = '2.5.4.5';
+const extensionRequest = '1.2.840.113549.1.9.14';
+const acmeIdentifier = '1.3.6.1.5.5.7.1.31';
 const clientAuth = '1.3.6.1.5.5.7.3.2';
 const serverAuth = '1.3.6.1.5.5.7.3.1';
 
@@ -67,12 +69,40 @@ export function issueClientCertificate(options: Issuer & { publicKeyDer: Uint8Ar
 export function issueServerCertificate(options: Issuer & { publicKeyDer: Uint8Array; names: readonly string[]; at: Date; days: number }): Buffer {
   const [first] = options.names;
   if (!first) throw new TypeError('a server certificate needs a name');
-  const alternative = sequence(
-    ...options.names.map((name) => (isIPv4(name) || isIPv6(name) ? taggedOctets(7, addressOctets(name)) : taggedOctets(2, Buffer.from(name, 'ascii')))),
-  );
-  const more = [extend(extension.subjectAltName, false, alternative)];
+  const more = [alternativesOf(options.names)];
   // A common name has at most 64 characters; longer names stand in the alternatives only.
   return issueLeaf({ ...options, subject: nameOf({ CN: first.length <= 64 ? first : 'sparekey' }), purpose: serverAuth, more });
+}
+
+/** DNS names and IP addresses. */
+const alternativesOf = (names: readonly string[]): Buffer =>
+  extend(
+    extension.subjectAltName,
+    false,
+    sequence(...names.map((name) => (isIPv4(name) || isIPv6(name) ? taggedOctets(7, addressOctets(name)) : taggedOctets(2, Buffer.from(name, 'ascii'))))),
+  );
+
+/** A request (PKCS #10, DER) for a TLS certificate of these names, by a P-256 key. */
+export function makeServerRequest(privateKey: KeyObject, names: readonly string[]): Buffer {
+  const spki = createPublicKey(privateKey).export({ format: 'der', type: 'spki' });
+  const wished = sequence(oid(extensionRequest), set(sequence(alternativesOf(names))));
+  // No subject: what a certificate is for stands in its alternative names alone.
+  const info = sequence(integer(0), sequence(), spki, tagged(0, wished));
+  return sequence(info, sequence(oid(ecdsaWithSha256)), bits(sign('sha256', info, privateKey)));
+}
+
+/** What a CA wants to see at the address of a name, to believe that it is ours (RFC 8737): `digest` is the SHA-256 of what it has to hold. */
+export function makeChallengeCertificate(options: { privateKey: KeyObject; name: string; digest: Uint8Array; at: Date }): Buffer {
+  const spki = createPublicKey(options.privateKey).export({ format: 'der', type: 'spki' });
+  const name = nameOf({ CN: 'sparekey challenge' });
+  return issue({
+    issuer: name,
+    signer: options.privateKey,
+    subject: name,
+    spki,
+    ...validity(options.at, 1),
+    extensions: [alternativesOf([options.name]), extend(acmeIdentifier, true, octets(options.digest))],
+  });
 }
 
 /** What an MDM's CA would give to a Mac: for tests and the fake Mac. RSA or P-256 keys. */

@@ -55,6 +55,8 @@ export async function watchOtherMacs(parts: CustodyParts, tx: Tx, at: number, ma
   for (const other of await macsLike(tx, mac)) {
     // Seen in a year is in use; a Mac that is gone conflicts with nobody.
     if (other.last_seen_at === null || other.last_seen_at < at - 365 * day) continue;
+    // An admin has said that they are one.
+    if (other.merged_into === mac.id) continue;
     const detail = `${mac.id} and ${other.id}: ${mac.serial === other.serial ? `serial ${mac.serial}` : `hardware ${mac.hardware_uuid}`}`;
     const accused = mac.serial_proved === other.serial_proved ? [mac.id, other.id] : [mac.serial_proved === 0 ? mac.id : other.id];
     for (const id of accused) {

@@ -10,16 +10,18 @@ import { movedAway, watchEnrolments, watchForeignChanges, watchOtherMacs, watchS
 import { takeReports } from './check-in-reports.ts';
 import { type CustodyParts, day, isoTime, minute, sameCase } from './custody-parts.ts';
 import { counts, custodyNow, isFileOurs, lastFacts } from './custody-state.ts';
+import { noteCheckIn } from './fleet/noting.ts';
 import { endIfBackIn, presentHold } from './holds.ts';
 import { makeNonce } from './nonce.ts';
 import { expireOrders } from './orders.ts';
 import type { Caller, Tx } from './parts.ts';
+import { delayOf } from './policies/delay.ts';
 import { orderProof, orderScheduledProof } from './proofs.ts';
 import { answersOf, nameHeld, nameKey } from './replies.ts';
 import { settleRing, waitsInRing } from './rings/move.ts';
 import { openAlarmsOf } from './store/alarms.ts';
 import { broughtEnvelopesAmong } from './store/brought.ts';
-import { openDebtsOf, orderById } from './store/debts.ts';
+import { type Debt, openDebtsOf, orderById } from './store/debts.ts';
 import { envelopesAmong, envelopesOfRecord, isOnVolume, onlyBroughtAmong, recordsOfVolume } from './store/keys.ts';
 import { foreignAmong, type Mac, macById, noteForeignFile, updateMac } from './store/macs.ts';
 import { openProofOrdersOf, triesSince } from './store/proofs.ts';
@@ -61,6 +63,7 @@ export async function checkIn(parts: CustodyParts, caller: Caller, request: Chec
     await orderDueProofs(parts, tx, at, mac, facts, present.escrow_changed_at);
     await settleBrought(parts, tx, at, mac.id);
     await settleRing(parts, tx, at, mac.id, facts);
+    await noteCheckIn(parts, tx, at, mac, facts, request);
     return answer(parts, tx, at, caller, facts.volume, request.offers, confirmed);
   });
   parts.log.info('check-in', { macId: caller.macId, custody: reply.custody, mode: modeOf(request.facts), requestId: caller.requestId });
@@ -188,6 +191,9 @@ async function answer(
   const records = await recordsOfVolume(tx, macId, volume);
   const proofOrders = await proofOrdersFor(tx, at, mac, records);
   const waits = await waitsInRing(tx, macId);
+  const debts = await openDebtsOf(tx, macId, volume);
+  const delay = await delayOf(tx, at, macId, debts);
+  const later = [...proofOrders.later, ...(delay ? [delay.until] : [])];
   return {
     serverTime: isoTime(at),
     macId,
@@ -203,9 +209,9 @@ async function answer(
         .map((record) => nameKey(tx, record)),
     ),
     confirmed,
-    // What waits for our payload is not told: it would be refused.
-    debts: waits === null ? await debtsFor(tx, macId, volume) : [],
-    withheld: waits,
+    // What waits for our payload, or for its policy, is not told: it would be refused.
+    debts: waits === null && delay === null ? await debtsFor(tx, debts) : [],
+    withheld: waits ?? delay?.because ?? null,
     hold: hold && { since: isoTime(hold.since), until: isoTime(hold.until), because: hold.because },
     proofOrders: proofOrders.due,
     answers: await answersOf(tx, records),
@@ -215,13 +221,13 @@ async function answer(
     grantNonce: makeNonce(parts.secrets.nonce, 'grant', at, macId),
     alarms: (await openAlarmsOf(tx, macId)).filter(stops).map((alarm) => alarm.code),
     buildWorks: (await readMemory(tx, buildName(parseBuild(mac.facts)))) !== null,
-    nextCheckInSeconds: Math.max(1, Math.ceil(Math.min(parts.settings.checkInMinutes * minute, ...proofOrders.later.map((time) => time - at)) / 1000)),
+    nextCheckInSeconds: Math.max(1, Math.ceil(Math.min(parts.settings.checkInMinutes * minute, ...later.map((time) => time - at)) / 1000)),
   };
 }
 
-async function debtsFor(tx: Tx, macId: string, volume: string): Promise<CheckInReply['debts']> {
+async function debtsFor(tx: Tx, open: readonly Debt[]): Promise<CheckInReply['debts']> {
   const debts: CheckInReply['debts'] = [];
-  for (const debt of await openDebtsOf(tx, macId, volume)) {
+  for (const debt of open) {
     const order = debt.order_id === null ? undefined : await orderById(tx, debt.order_id);
     debts.push({
       id: debt.id,

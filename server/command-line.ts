@@ -2,6 +2,7 @@ import { Command, CommanderError } from 'commander';
 import { Problem } from '../protocol/problems.ts';
 import { addAccountCommands } from './accounts-command-line.ts';
 import { addAssignmentCommands } from './assignments-command-line.ts';
+import { addAuditCommands } from './audit-command-line.ts';
 import { addAuthorityCommands } from './authority-command-line.ts';
 import { addBackupCommands } from './backup-command-line.ts';
 import { addBroughtCommands } from './brought-command-line.ts';
@@ -14,6 +15,7 @@ import { addLeaveCommand } from './leave-command-line.ts';
 import { addMdmCommands } from './mdm-command-line.ts';
 import { type Commands, collect, wholeNumber } from './parts-command-line.ts';
 import { addRingCommands } from './ring-command-line.ts';
+import { addRoleCommands } from './roles-command-line.ts';
 import type { MountSites } from './serve.ts';
 import { serverVersion, usualDataFolder } from './settings.ts';
 import { addTicketCommands } from './tickets-command-line.ts';
@@ -69,6 +71,10 @@ export async function commandLine(given: { argv: readonly string[]; operator: st
     .option('--tls-key <file>', 'its key, PEM')
     .option('--portal <address>', 'the address of the site for people, such as https://key.example.org: puts `people` into the settings')
     .option('--portal-port <port>', 'port that it listens at (default: the port of that address, or 8444)', wholeNumber(1, 65_535))
+    .option(
+      '--console <address>',
+      'the address of the admins’ site, such as https://console.example.org:8445: puts `console` into the settings, for this machine alone',
+    )
     .option('--one-port', 'the reference layout: Macs and people come to one port (443) under two names, --name and --portal')
     .option('--admin <name>', 'the first admin', operator)
     .action(async (options) => {
@@ -221,6 +227,7 @@ export async function commandLine(given: { argv: readonly string[]; operator: st
   });
 
   addAccountCommands({ program, add, inBackend });
+  addRoleCommands({ program, add, inBackend });
   addAssignmentCommands({ program, add, inBackend });
   addLabelCommand({ program, add, inBackend });
   addBroughtCommands({ program, add, inBackend });
@@ -235,12 +242,9 @@ export async function commandLine(given: { argv: readonly string[]; operator: st
     exit = print(result, json);
   });
 
-  const auditing = program.command('audit').description('the record of who did what');
-  add(auditing, 'verify', 'checks the chain of the whole audit', 'audit verify', 'folder').action(async (options) => {
-    const { auditVerdict } = await onMacs();
-    await inBackend(options, auditVerdict);
+  addAuditCommands({ program, add, inBackend }, (result, json) => {
+    exit = print(result, json);
   });
-
   addAuthorityCommands({ program, add, inBackend });
   addBackupCommands({ program, add }, (result, json) => {
     exit = print(result, json);

@@ -79,7 +79,9 @@ function describe(parts: CustodyParts, mac: Mac, { rows, debts, episode }: MacSt
 export async function findMac(parts: CustodyParts, serialOrId: string): Promise<string> {
   const byId = await macById(parts.store.db, serialOrId);
   if (byId) return byId.id;
-  const [mac, ...more] = await macsWithSerial(parts.store.db, serialOrId.trim().toUpperCase());
+  // What was joined to another record is meant by its own id alone.
+  const found = await macsWithSerial(parts.store.db, serialOrId.trim().toUpperCase());
+  const [mac, ...more] = found.length > 1 ? found.filter(({ merged_into: into }) => into === null) : found;
   if (!mac) throw new Problem('MAC_UNKNOWN', serialOrId);
   if (more.length > 0) throw new Problem('MAC_AMBIGUOUS', [mac, ...more].map((one) => one.id).join(', '));
   return mac.id;
@@ -130,11 +132,10 @@ function adoptionOf(mac: Mac): Adoption | null {
   return { code: told.code, title, fix, detail: told.detail, since: told.since };
 }
 
-export async function fleet(parts: CustodyParts): Promise<Fleet> {
-  const macs: FleetLine[] = [];
-  const counts: Fleet['counts'] = { foreign: 0, none: 0, lost: 0, doubtful: 0, held: 0, 'held, unopened': 0 };
-  const all = await fleetRows(parts.store.db);
-  for (const mac of await allMacs(parts.store.db)) {
+/** Lines of these Macs, with the rows that they were made of. `all`: of them, or of more. Custody is what `macReport` says of each. */
+export async function fleetLines(parts: CustodyParts, db: CustodyParts['store']['db'], macs: readonly Mac[], all: Awaited<ReturnType<typeof fleetRows>>) {
+  const lines: { mac: Mac; line: FleetLine; rows: CustodyRows; debts: readonly Debt[] }[] = [];
+  for (const mac of macs) {
     const here = ({ volume }: { volume: string }) => volume === mac.present_volume;
     const living = all.records(mac.id).filter(here);
     const held = living.find((record) => record.state === 'held');
@@ -143,15 +144,21 @@ export async function fleet(parts: CustodyParts): Promise<Fleet> {
       living,
       heldEnvelopes: all.heldEnvelopes(mac.id).filter((envelope) => envelope.record_id === held?.id),
       open: all.rotations(mac.id)[0],
-      unresolved: await unresolvedOf(parts.store.db, mac),
+      unresolved: await unresolvedOf(db, mac),
       delivered: all.envelopeIds(mac.id).some(({ id }) => id === file),
       alarms: all.alarms(mac.id),
     };
-    const line = lineOf(parts, mac, { rows, debts: all.debts(mac.id).filter(here), episode: all.shown(mac.id).filter(here) });
-    macs.push(line);
-    counts[line.unopened ? 'held, unopened' : line.state] += 1;
+    const debts = all.debts(mac.id).filter(here);
+    lines.push({ mac, line: lineOf(parts, mac, { rows, debts, episode: all.shown(mac.id).filter(here) }), rows, debts });
   }
-  const alarms = (await openAlarms(parts.store.db)).map(({ id, mac_id: macId, code, detail, opened_at: openedAt }) => ({
+  return lines;
+}
+
+export async function fleet(parts: CustodyParts, { db } = parts.store): Promise<Fleet> {
+  const counts: Fleet['counts'] = { foreign: 0, none: 0, lost: 0, doubtful: 0, held: 0, 'held, unopened': 0 };
+  const macs = (await fleetLines(parts, db, await allMacs(db), await fleetRows(db))).map(({ line }) => line);
+  for (const line of macs) counts[line.unopened ? 'held, unopened' : line.state] += 1;
+  const alarms = (await openAlarms(db)).map(({ id, mac_id: macId, code, detail, opened_at: openedAt }) => ({
     id,
     macId,
     code,

@@ -12,6 +12,7 @@ import { type Imported, type Importing, importExport } from './brought/import.ts
 import { settleBrought } from './brought/settle.ts';
 import { closeTaskByPerson } from './brought/tasks.ts';
 import { type TakenBack, type Withdrawal, withdrawRun } from './brought/withdraw.ts';
+import { type Campaigns, createCampaigns } from './campaigns/campaigns.ts';
 import { checkIn } from './check-in.ts';
 import type { ServerClock } from './clock.ts';
 import { type ConnectorsCustody, createConnectors } from './connectors/connectors.ts';
@@ -20,14 +21,17 @@ import type { CustodyParts, NotOpened } from './custody-parts.ts';
 import { custodyOf, type Fleet, findMac, fleet, type MacCustody, type MacReport, macReport } from './custody-report.ts';
 import { type Delivered, deliver } from './delivery.ts';
 import { type Disclosed, type Disclosing, disclose } from './disclosures.ts';
+import { keepFleetDays } from './fleet/days.ts';
+import { fleetIsFresh, refreshFleet } from './fleet/project.ts';
 import { grant } from './grants.ts';
 import { endHoldIn, type HoldEnding } from './holds.ts';
 import { type Log, silentLog } from './log.ts';
 import { createMdm, type MdmCustody } from './mdm/mdm.ts';
 import { type OpenedLater, openLater } from './open-later.ts';
-import { orderProofs, orderRotation, type ProofOrdered, type RotationOrdered } from './orders.ts';
+import { type OrderedOnce, orderOnce, orderProofs, orderRotation, type ProofOrdered, type RotationOrdered, withdrawOrder } from './orders.ts';
 import { backIn, type NotMe, type NotMeDone, notMe, type OwnerSays } from './owner-says.ts';
 import type { Caller, CustodySettings, EscrowKeys, ServerSecrets, Store, Tx } from './parts.ts';
+import { createPolicies, type Policies } from './policies/policies.ts';
 import { noteRefusal, type Refusal } from './refusals.ts';
 import { createRings, type Rings } from './rings/rings.ts';
 import { isRowWhole } from './row-mac.ts';
@@ -49,6 +53,9 @@ export interface Custody {
   /** In the transaction of whoever was told of it. */
   noteRefusal(tx: Tx, at: number, refusal: Refusal): Promise<void>;
   orderRotation(order: RotationOrdered): Promise<{ orderId: string; expiresAt: number }>;
+  /** One that waits already is enough. */
+  orderOnce(order: RotationOrdered): Promise<OrderedOnce>;
+  withdrawOrder(taking: { orderId: string; macId: string; actor: string; reason: string }): Promise<void>;
   /** For each key of the Mac that may be the valid one. */
   orderProofs(order: { macId: string; actor: string; reason: string }): Promise<ProofOrdered[]>;
   /** False where there is no hold. */
@@ -64,6 +71,10 @@ export interface Custody {
   crypt: CryptCustody;
   /** Macs on their way from the MDM's escrow payload to ours. */
   rings: Rings;
+  /** Keys of many Macs, replaced in waves. */
+  campaigns: Campaigns;
+  /** What holds for which Macs. */
+  policies: Policies;
   /** Keys that others had, at most 500 in one act: what became of each, in their order. */
   bring(bringing: readonly Bringing[]): Promise<Brought[]>;
   withdrawRun(withdrawal: Withdrawal): Promise<TakenBack>;
@@ -79,6 +90,12 @@ export interface Custody {
   custodyOf(macId: string): Promise<MacCustody>;
   fleet(): Promise<Fleet>;
   macReport(macId: string): Promise<MacReport>;
+  /** Makes lists say what is so: of at most so many Macs, how many it were. */
+  refreshFleet(most: number): Promise<number>;
+  /** Before lists are read: all Macs are in them, and what has just been done can be seen. */
+  fleetIsFresh(): Promise<void>;
+  /** Figures of today, and of yesterday once it is over. */
+  keepFleetDays(): Promise<void>;
 
   openLater(): Promise<OpenedLater>;
   retire(): Promise<{ destroyed: number }>;
@@ -132,6 +149,8 @@ export function createCustody({
     disclose: (disclosing) => disclose(parts, disclosing),
     noteRefusal: (tx, at, refusal) => noteRefusal(parts, tx, at, refusal),
     orderRotation: (order) => orderRotation(parts, order),
+    orderOnce: (order) => orderOnce(parts, order),
+    withdrawOrder: (taking) => withdrawOrder(parts, taking),
     orderProofs: (order) => orderProofs(parts, order),
     endHold: (ending) => parts.act((tx, at) => endHoldIn(parts, tx, at, ending)),
     backIn: (said) => backIn(parts, said),
@@ -139,6 +158,8 @@ export function createCustody({
     judgeAlarm: (judgement) => judgeAlarm(parts, judgement),
     mdm: createMdm(parts, oneByOne),
     rings: createRings(parts),
+    campaigns: createCampaigns(parts),
+    policies: createPolicies(parts),
     crypt: createCrypt(parts),
     connectors: createConnectors(parts),
     bring: (bringing) => bringAll(parts, bringing),
@@ -152,6 +173,9 @@ export function createCustody({
     custodyOf: (macId) => custodyOf(parts, macId),
     fleet: () => fleet(parts),
     macReport: (macId) => macReport(parts, macId),
+    refreshFleet: (most) => refreshFleet(parts, most),
+    fleetIsFresh: () => fleetIsFresh(parts),
+    keepFleetDays: () => keepFleetDays(parts),
     openLater: () => openLater(parts),
     retire: () => retire(parts),
     sweepTimers: () => sweepTimers(parts),

@@ -15,8 +15,18 @@ export interface FolderPaths {
   /** The CA that follows it, from when it was made until the Macs trust it. */
   nextTlsCa: CertificateAndKey;
   tls: CertificateAndKey;
+  /** What a CA has given by ACME. */
+  acme: CertificateAndKey;
+  /** By which that CA knows us; some give an account once. */
+  acmeAccountKey: string;
   /** One or more PEM files with the certificates of device CAs. */
   deviceCas: string;
+  /** The key pairs by which the audit is signed. */
+  auditKeys: string;
+  /** One checkpoint of the audit a line: a witness beside the database. In no backup; made again from the database. */
+  auditCheckpoints: string;
+  /** Records that retention has taken out of the database. */
+  auditArchive: string;
 }
 
 export interface CertificateAndKey {
@@ -34,14 +44,19 @@ export const folderPaths = (dir: string): FolderPaths => ({
   tlsCa: { certificate: join(dir, 'tls-ca', 'certificate.pem'), key: join(dir, 'tls-ca', 'key.pem') },
   nextTlsCa: { certificate: join(dir, 'tls-ca-next', 'certificate.pem'), key: join(dir, 'tls-ca-next', 'key.pem') },
   tls: { certificate: join(dir, 'tls', 'certificate.pem'), key: join(dir, 'tls', 'key.pem') },
+  acme: { certificate: join(dir, 'acme', 'certificate.pem'), key: join(dir, 'acme', 'key.pem') },
+  acmeAccountKey: join(dir, 'acme', 'account-key.pem'),
   deviceCas: join(dir, 'device-cas'),
+  auditKeys: join(dir, 'audit-keys'),
+  auditCheckpoints: join(dir, 'audit-checkpoints.jsonl'),
+  auditArchive: join(dir, 'audit-archive'),
 });
 
 /** The paths of a folder that `init` made; `DATA_FOLDER_MISSING` where there is none, `FILE_TOO_OPEN` where others could enter it. */
 export function existingFolder(dir: string): FolderPaths {
   const paths = folderPaths(dir);
   if (!existsSync(paths.settings) || !existsSync(paths.database)) throw new Problem('DATA_FOLDER_MISSING', dir);
-  for (const folder of [dir, paths.escrow, join(dir, 'agent-ca')]) {
+  for (const folder of [dir, paths.escrow, paths.auditKeys, join(dir, 'agent-ca')]) {
     if (existsSync(folder) && (statSync(folder).mode & 0o077) !== 0) throw new Problem('FILE_TOO_OPEN', `${folder} (chmod 700)`);
   }
   return paths;
@@ -56,7 +71,11 @@ function privateFilesOf(paths: FolderPaths): string[] {
     paths.secrets,
     ...database,
     ...inside(paths.escrow),
-    ...[paths.agentCa, paths.tlsCa, paths.nextTlsCa, paths.tls].flatMap((pair) => [pair.certificate, pair.key]),
+    ...inside(paths.auditKeys),
+    ...inside(paths.auditArchive),
+    paths.auditCheckpoints,
+    ...[paths.agentCa, paths.tlsCa, paths.nextTlsCa, paths.tls, paths.acme].flatMap((pair) => [pair.certificate, pair.key]),
+    paths.acmeAccountKey,
   ].filter((path) => existsSync(path));
 }
 

@@ -28,6 +28,8 @@ export interface Disclosing {
   refused?: readonly string[];
   /** Only this record, where it is one of those that may be offered now. */
   recordId?: string;
+  /** `recordId` is a key that was replaced, which is not offered otherwise. */
+  history?: true;
   /**
    * More of the same transaction, before anything of this view is written: what it throws refuses the disclosure, and what
    * it writes stands or falls with it. Here a form's token is spent, and whoever asks is checked again.
@@ -94,7 +96,9 @@ export async function disclose(parts: CustodyParts, disclosing: Disclosing): Pro
     const volume = wanted === undefined ? mac.present_volume : sameCase(wanted);
     const records = volume === null ? [] : await recordsOfVolume(tx, macId, volume);
     const withBytes = volume === null ? new Set<string>() : await recordsWithBytes(tx, macId, volume);
-    const open = offered(records, withBytes, refused, volume === mac.present_volume ? mac.escrow_changed_at : null);
+    const open = disclosing.history
+      ? records.filter(({ id, state }) => id === disclosing.recordId && state === 'superseded' && withBytes.has(id))
+      : offered(records, withBytes, refused, volume === mac.present_volume ? mac.escrow_changed_at : null);
     const record = disclosing.recordId === undefined ? open[0] : open.find(({ id }) => id === disclosing.recordId);
     if (!record) throw new Problem('KEY_UNKNOWN', wanted === undefined ? (await custodyNow(parts, tx, mac, at)).because : 'none of that volume');
     const disclosureId = await write(parts, tx, at, mac, record, { actor, reason, person: person ?? null, refused });

@@ -5,14 +5,14 @@ import { certificateDigest, openEnvelope, recipientNames } from '../protocol/env
 import { Problem } from '../protocol/problems.ts';
 import type { RecoveryKey } from '../protocol/recovery-key.ts';
 import { pem } from './certificates.ts';
-import { decryptPrivateKey, encryptPrivateKey } from './encrypted-key.ts';
+import { decryptPrivateKey } from './encrypted-key.ts';
 import type { EscrowCertificate, EscrowKeys } from './parts.ts';
 import { readPrivate, writePrivate } from './private-files.ts';
 
-/** Writes one version of the escrow key pair; its private key is encrypted from its first byte on the disk. */
-export function writeEscrowKey(folder: string, privateKey: KeyObject, certificateDer: Buffer, passphrase: string): string {
+/** Writes one version of the escrow key pair; its private key is encrypted before it comes to the disk. */
+export function writeEscrowKey(folder: string, encryptedKey: string, certificateDer: Buffer): string {
   const digest = certificateDigest(certificateDer);
-  writePrivate(join(folder, `${digest}.key.pem`), encryptPrivateKey(privateKey, passphrase));
+  writePrivate(join(folder, `${digest}.key.pem`), encryptedKey);
   writePrivate(join(folder, `${digest}.certificate.pem`), pem('CERTIFICATE', certificateDer));
   return digest;
 }

@@ -36,6 +36,10 @@ export interface HttpApp {
   stop(mostSeconds?: number): Promise<void>;
 }
 
+/** A request and its answer, for those who add routes and do not build listeners. */
+export type HttpRequest = FastifyRequest;
+export type HttpReply = FastifyReply;
+
 type SayProblem = (problem: Problem, request: FastifyRequest, reply: FastifyReply) => Promise<FastifyReply>;
 
 interface ProblemBody {
@@ -88,7 +92,7 @@ const securityHeaders = {
   'x-content-type-options': 'nosniff',
 } as const;
 
-function sendProblem(reply: FastifyReply, problem: Problem, requestId: string): FastifyReply {
+export function sendProblem(reply: FastifyReply, problem: Problem, requestId: string): FastifyReply {
   reply.headers({ ...securityHeaders, 'x-request-id': requestId });
   if (problem.retryAfterSeconds !== undefined) reply.header('retry-after', String(problem.retryAfterSeconds));
   // What was not read of a body is not read any more.
@@ -126,8 +130,10 @@ export function buildHttp(options: {
   audience?: 'macs' | 'people';
   /** Without TLS, for our proxies alone; what is told of anybody else. */
   plain?: ((address: string) => void) | null;
+  /** Told of each answer: the route as it was registered, and the status. */
+  onAnswer?: (method: string, route: string, status: number) => void;
 }): HttpApp {
-  const { tls, limits, log, peers, audience = 'macs', plain = null } = options;
+  const { tls, limits, log, peers, audience = 'macs', plain = null, onAnswer } = options;
   const https: ServerOptions = {
     key: tls.key,
     cert: tls.certificate,
@@ -208,6 +214,7 @@ export function buildHttp(options: {
   app.addHook('onSend', async (_request, reply) => {
     if (stopping) reply.header('connection', 'close');
   });
+  if (onAnswer) app.addHook('onResponse', async (request, reply) => onAnswer(request.method, request.routeOptions.url ?? '', reply.statusCode));
   app.setErrorHandler((error, request, reply) => {
     const problem = asProblem(error, request.routeOptions.bodyLimit);
     const ids = { requestId: request.id, code: problem.code };

@@ -15,6 +15,7 @@ export interface InitFlags extends GivenOptions {
   tlsKey?: string;
   portal?: string;
   portalPort?: number;
+  console?: string;
   /** The reference layout: the Macs’ listener and the portal on one port, under two names. */
   onePort?: boolean;
   admin: string;
@@ -22,12 +23,12 @@ export interface InitFlags extends GivenOptions {
 
 const lost = 'there is no offline copy: when this folder or its passphrase is lost, no sealed recovery key can ever be opened again';
 
-/** Without a port in the address people type 443, which only root may listen at: it is forwarded to 8444. */
-function portalAt(address: string, port: number | undefined): { url: string; port: number } {
+/** Without a port in the address people type 443, which only root may listen at: it is forwarded to 8444, that of admins to 8445. */
+function siteAt(option: '--portal' | '--console', address: string, port: number | undefined): { url: string; port: number } {
   const url = URL.parse(/^https?:/i.test(address) ? address : `https://${address}`);
   if (url?.protocol !== 'https:' || url.pathname !== '/' || url.search + url.hash + url.username !== '')
-    throw new Problem('USAGE', '--portal is an address such as https://key.example.org, without a path');
-  return { url: url.origin, port: port ?? (url.port === '' ? 8444 : Number(url.port)) };
+    throw new Problem('USAGE', `${option} is an address such as https://${option === '--portal' ? 'key' : 'console'}.example.org, without a path`);
+  return { url: url.origin, port: port ?? (url.port === '' ? (option === '--portal' ? 8444 : 8445) : Number(url.port)) };
 }
 
 /** `sparekey-server init`: what can be refused is refused before a passphrase is asked for. */
@@ -43,7 +44,9 @@ export async function init(flags: InitFlags): Promise<CommandResult> {
     throw new Problem('USAGE', '--one-port goes with --portal and without --portal-port: Macs and people come to the same port under two names');
   // Where nobody said another, the port that every network lets through.
   const devicesPort = flags.devicesPort ?? (flags.onePort ? 443 : 8443);
-  const portal = flags.portal === undefined ? null : portalAt(flags.portal, flags.onePort ? devicesPort : flags.portalPort);
+  const portal = flags.portal === undefined ? null : siteAt('--portal', flags.portal, flags.onePort ? devicesPort : flags.portalPort);
+  const admins = flags.console === undefined ? null : siteAt('--console', flags.console, undefined);
+  if (admins !== null && portal === null) throw new Problem('USAGE', '--console goes with --portal: admins sign in as people do');
   if (flags.onePort && portal !== null && names.includes(new URL(portal.url).hostname))
     throw new Problem('USAGE', '--one-port needs two names: the portal has another than --name');
   if (portal === null && flags.portalPort !== undefined) throw new Problem('USAGE', '--portal-port goes with --portal');
@@ -57,6 +60,7 @@ export async function init(flags: InitFlags): Promise<CommandResult> {
     deviceCaFiles: flags.deviceCa,
     ownTls: tlsCertificate === undefined || tlsKey === undefined ? null : { certificate: tlsCertificate, key: tlsKey },
     portal,
+    console: admins,
     admin: flags.admin,
     say: (progress) => process.stderr.write(`sparekey-server: ${progress}\n`),
   });
@@ -72,6 +76,8 @@ export async function init(flags: InitFlags): Promise<CommandResult> {
     portal && (new URL(portal.url).port || '443') !== String(portal.port)
       ? [`people reach ${portal.url}: forward its port to ${portal.port}, where the portal listens`]
       : [];
+  if (admins && (new URL(admins.url).port || '443') !== String(admins.port))
+    forwarded.push(`admins reach ${admins.url}: forward its port to ${admins.port}, where the console listens, on this machine alone (console.listen.host)`);
   const sameDisk = 'the offline copy lies on the same disk as the data folder: move it to one that is put away';
   return { json: result, text, warnings: [...(result.copy === null ? [lost] : []), ...(result.copyOnSameDisk ? [sameDisk] : []), ...forwarded] };
 }

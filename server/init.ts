@@ -7,12 +7,15 @@ import { openEnvelope, sealKey } from '../protocol/envelope.ts';
 import { Problem } from '../protocol/problems.ts';
 import { RecoveryKey } from '../protocol/recovery-key.ts';
 import { audit } from './audit.ts';
+import { makeAuditKey } from './auditing/audit-key.ts';
+import { keepSettings } from './auditing/settings-history.ts';
 import { checkDeviceCa, checkTlsIdentity, serverCertificateDays } from './authorities.ts';
 import { issueServerCertificate, makeCa, makeEscrowCertificate, pem, readPem } from './certificates.ts';
 import { openClock } from './clock.ts';
+import { checkConsole } from './console-check.ts';
 import { type CertificateAndKey, folderPaths } from './data-folder.ts';
 import { openDatabase } from './database.ts';
-import { decryptPrivateKey } from './encrypted-key.ts';
+import { decryptPrivateKey, encryptPrivateKey } from './encrypted-key.ts';
 import { writeEscrowKey } from './escrow-keys.ts';
 import { checkPeople } from './people-check.ts';
 import { makePrivateFolder, refuseExisting, syncFolder, writePrivate } from './private-files.ts';
@@ -31,9 +34,15 @@ export interface InitOptions {
   ownTls: CertificateAndKey | null;
   /** The site for people: its address, and the port to listen at. */
   portal?: { url: string; port: number } | null;
+  /** The site for admins, on this machine alone until the settings say where it listens. */
+  console?: { url: string; port: number } | null;
   admin: string;
   /** Shorter keys than 3072 bits are for tests only. */
   escrowKeyBits?: number;
+  /** For tests only: one that is there already, and encrypted in less time. */
+  escrowKey?: EscrowKey;
+  /** Puts an empty database there instead of having one made: for tests only, too. */
+  putDatabase?: (file: string) => Promise<void>;
   say: (progress: string) => void;
 }
 
@@ -48,6 +57,12 @@ export interface InitResult {
   copyOnSameDisk: boolean;
   deviceCas: number;
   next: string[];
+}
+
+interface EscrowKey {
+  privateKey: KeyObject;
+  /** PEM. */
+  encrypted: string;
 }
 
 const caYears = 20;
@@ -89,7 +104,7 @@ export async function initialise(options: InitOptions): Promise<InitResult> {
       copy,
       copyOnSameDisk: copy !== null && statSync(copy).dev === statSync(dir).dev,
       deviceCas,
-      next: nextSteps(dir, deviceCas, copy === null, options.portal?.url ?? null),
+      next: nextSteps(dir, deviceCas, copy === null, options.portal?.url ?? null, options.console?.url ?? null),
     };
   } catch (error) {
     rmSync(making, { recursive: true, force: true });
@@ -132,8 +147,12 @@ async function fill(dir: string, options: InitOptions): Promise<{ escrow: Escrow
           },
         }
       : {}),
+    ...(options.console
+      ? { console: { url: options.console.url, listen: { host: '127.0.0.1', port: options.console.port }, tls: null, networks: null, metricsTokenFile: null } }
+      : {}),
   };
   const checked = checkSettings(settings);
+  if (checked.console) checkConsole(checked.console, checked);
   if (checked.people) checkPeople(checked.people, checked);
   const deviceCas = options.deviceCaFiles.flatMap((file, index) => {
     const content = readGiven(file);
@@ -143,10 +162,9 @@ async function fill(dir: string, options: InitOptions): Promise<{ escrow: Escrow
   });
 
   options.say('making the escrow key pair');
-  const privateKey = await makeRsaKey(options.escrowKeyBits ?? 3072);
+  const { privateKey, encrypted } = options.escrowKey ?? (await makeEscrowKey(options.escrowKeyBits ?? 3072, options.passphrase));
   const certificate = makeEscrowCertificate({ commonName: `${organisation.slice(0, 40)} recovery key escrow`, privateKey, years: caYears, at });
-  const digest = writeEscrowKey(paths.escrow, privateKey, certificate, options.passphrase);
-  const encryptedKey = readFileSync(join(paths.escrow, `${digest}.key.pem`), 'utf8');
+  const digest = writeEscrowKey(paths.escrow, encrypted, certificate);
 
   options.say('making the agent CA, the TLS certificate and the secrets of the server');
   const agentCa = makeCa({ commonName: `${organisation.slice(0, 40)} Sparekey agents`, years: caYears, at });
@@ -161,8 +179,9 @@ async function fill(dir: string, options: InitOptions): Promise<{ escrow: Escrow
     writePair(paths.tlsCa, tlsCa.certificateDer, tlsCa.privateKey);
     const tls = generateKeyPairSync('ec', { namedCurve: 'P-256' });
     const publicKeyDer = tls.publicKey.export({ type: 'spki', format: 'der' });
-    // Until the site for people has a certificate that browsers know, it uses this one.
-    const hosts = [...new Set([...names, ...(options.portal ? [new URL(options.portal.url).hostname.replace(/^\[|\]$/g, '')] : [])])];
+    // Until the sites have certificates that browsers know, they use this one.
+    const sites = [options.portal, options.console].flatMap((site) => (site ? [new URL(site.url).hostname.replace(/^\[|\]$/g, '')] : []));
+    const hosts = [...new Set([...names, ...sites])];
     const der = issueServerCertificate({ ca: tlsCa.certificateDer, caKey: tlsCa.privateKey, names: hosts, publicKeyDer, at, days: serverCertificateDays });
     writePrivate(paths.tls.certificate, pem('CERTIFICATE', der) + pem('CERTIFICATE', tlsCa.certificateDer));
     writePrivate(paths.tls.key, tls.privateKey.export({ type: 'pkcs8', format: 'pem' }));
@@ -171,6 +190,7 @@ async function fill(dir: string, options: InitOptions): Promise<{ escrow: Escrow
   writePrivate(paths.settings, `${JSON.stringify(settings, null, 2)}\n`);
 
   options.say('making the database');
+  await options.putDatabase?.(paths.database);
   const store = await openDatabase(paths.database);
   try {
     const clock = await openClock(store);
@@ -182,20 +202,23 @@ async function fill(dir: string, options: InitOptions): Promise<{ escrow: Escrow
         escrowCertificate: digest,
         deviceCas: deviceCas.length,
         offlineCopy: options.copy !== null,
+        auditKey: makeAuditKey(paths, clock.now()).keyId,
       };
       await audit(tx, { at: await clock.persist(tx), actor: options.admin, act: 'server.made', details });
+      await keepSettings(tx, paths);
       await audit(tx, { at: await clock.persist(tx), actor: options.admin, act: 'admin.named', details: { admin: options.admin, first: true } });
     });
   } finally {
     await store.close();
   }
-  return { escrow: { digest, certificate, encryptedKey }, serverUrl, deviceCas: deviceCas.length };
+  return { escrow: { digest, certificate, encryptedKey: encrypted }, serverUrl, deviceCas: deviceCas.length };
 }
 
 const makeKeyPair = promisify(generateKeyPair);
-async function makeRsaKey(bits: number): Promise<KeyObject> {
+async function makeEscrowKey(bits: number, passphrase: string): Promise<EscrowKey> {
   if (bits < 2048) throw new Problem('USAGE', 'an escrow key has at least 2048 bits');
-  return (await makeKeyPair('rsa', { modulusLength: bits })).privateKey;
+  const { privateKey } = await makeKeyPair('rsa', { modulusLength: bits });
+  return { privateKey, encrypted: encryptPrivateKey(privateKey, passphrase) };
 }
 
 function writePair(files: CertificateAndKey, der: Buffer, key: KeyObject): void {
@@ -242,7 +265,7 @@ export function proveOpens(copy: string, passphrase: string): void {
   if (opened === 'unreadable' || !opened.equals(trial)) throw new Problem('BACKUP_INVALID', 'the offline copy does not open an envelope');
 }
 
-function nextSteps(dir: string, deviceCas: number, withoutCopy: boolean, portal: string | null): string[] {
+function nextSteps(dir: string, deviceCas: number, withoutCopy: boolean, portal: string | null, admins: string | null): string[] {
   const at = `--dir ${/^[\w./-]+$/.test(dir) ? dir : `'${dir.replaceAll("'", `'\\''`)}'`}`;
   return [
     ...(withoutCopy ? [`sparekey-server backup FILE ${at}    # there is no offline copy: make a backup today`] : []),
@@ -252,6 +275,12 @@ function nextSteps(dir: string, deviceCas: number, withoutCopy: boolean, portal:
           `${join(dir, 'settings.json')}    # people.tls, people.contact, people.signIn: see docs/portal.md`,
           `sparekey-server settings check ${at}`,
           `sparekey-server account add emergency-1 --emergency ${at}    # and emergency-2: set up at ${portal}/set-up`,
+        ]),
+    ...(admins === null
+      ? []
+      : [
+          `sparekey-server account add NAME ${at}    # an admin, who signs in at ${admins}`,
+          `sparekey-server role give NAME owner --reason "the first owner" ${at}`,
         ]),
     `sparekey-server serve ${at}`,
     `sparekey-server profile-values ${at}    # what the settings profile for the Macs needs`,

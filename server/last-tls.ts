@@ -33,6 +33,18 @@ function lastOf(paths: FolderPaths, files: CertificateAndKey): TlsIdentity | nul
   }
 }
 
+/** The pair that the Macs know: what was used last, or our own where nothing else was ever used. */
+export function knownTls(paths: FolderPaths, files: CertificateAndKey): TlsIdentity | null {
+  if (files.key === paths.tls.key) return null;
+  const last = lastOf(paths, files);
+  if (last || !existsSync(paths.tls.certificate)) return last;
+  try {
+    return readTlsIdentity(paths.tls);
+  } catch {
+    return null;
+  }
+}
+
 /**
  * What a listener begins with: what lies in its files, or else what was used last; and why. `judge` is for the Macs' listener: what
  * was refused while the backend ran must not be taken because it was started again, and the Macs be cut off by that.
@@ -45,8 +57,9 @@ export function startingTls(
   const last = lastOf(paths, files);
   try {
     const fresh = readTlsIdentity(files);
-    const refused = last && judge ? whyLast(fresh, last, judge) : null;
-    return last && refused !== null ? { identity: last, refused } : { identity: fresh, refused: null };
+    const known = judge && knownTls(paths, files);
+    const refused = known && judge ? whyLast(fresh, known, judge) : null;
+    return known && refused !== null ? { identity: known, refused } : { identity: fresh, refused: null };
   } catch (error) {
     if (!(error instanceof Problem) || !last) throw error;
     return { identity: last, refused: error.detail ?? error.code };

@@ -59,6 +59,8 @@ const mostBuckets = 50_000;
 export interface Buckets {
   /** Null when it may go on; otherwise the seconds until it may. */
   take(key: string): number | null;
+  /** How many may come at once now. */
+  left(key: string): number;
 }
 
 /** Token buckets by `performance.now()`: a change of the machine's clock gives nobody anything. */
@@ -77,6 +79,10 @@ export function tokenBuckets(rate: Rate, now: () => number = () => performance.n
   }
 
   return {
+    left(key) {
+      const known = buckets.get(key);
+      return Math.max(0, Math.floor(known ? refilled(known, now()) : rate.burst));
+    },
     take(key) {
       const at = now();
       const known = buckets.get(key);

@@ -1,3 +1,5 @@
+import { askingNow } from './auditing/asking.ts';
+
 /** Everything that the backend ever says in its log. A closed list, so that whoever watches it can rely on it. */
 const events = [
   'server-started',
@@ -16,6 +18,11 @@ const events = [
   'rotation-ended',
   'mdm-copy-old',
   'ring-started',
+  'campaign-started',
+  'campaign-wave',
+  'campaign-ended',
+  'campaign-failed',
+  'rotations-automatic',
   'key-stored',
   'key-quarantined',
   'key-disclosed',
@@ -28,6 +35,7 @@ const events = [
   'grant-refused',
   'alarm-raised',
   'alarm-judged',
+  'fleet-filling',
   'timers-ran',
   'timers-failed',
   'mail-sent',
@@ -35,6 +43,9 @@ const events = [
   'certificate-expiring',
   'certificate-taken',
   'certificate-refused',
+  'certificate-brought',
+  'certificate-not-brought',
+  'acme-looked',
   'neighbours-started',
   'mdm-event',
   'mdm-command',
@@ -44,6 +55,8 @@ const events = [
   'connector-asked',
   'neighbour-failed',
   'neighbour-waits',
+  'webhook-sent',
+  'webhook-not-sent',
   'opener-failed',
   'store-failed',
 ] as const;
@@ -72,7 +85,8 @@ export async function openLog(level: LogLevel): Promise<Log> {
   const write =
     (at: LogLevel) =>
     (event: LogEvent, details: LogDetails = {}) => {
-      logger.log({ ...details, level: at, message: event, event });
+      const { requestId } = askingNow();
+      logger.log({ ...(requestId == null ? {} : { requestId }), ...details, level: at, message: event, event });
     };
   return { info: write('info'), warn: write('warn'), error: write('error') };
 }

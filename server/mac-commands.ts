@@ -1,11 +1,12 @@
 import { X509Certificate } from 'node:crypto';
 import { Problem } from '../protocol/problems.ts';
-import { audit, verifyAudit } from './audit.ts';
+import { audit } from './audit.ts';
 import type { Backend } from './backend.ts';
 import { revocationDigest } from './certificate-names.ts';
 import { readPem } from './certificates.ts';
 import { type CommandResult, table, when } from './command.ts';
 import { ringOfMac } from './rings/commands.ts';
+import { rolesTakenSince } from './store/admins.ts';
 import { changeEnrolment, type EnrolmentRow, enrolmentById, enrolmentsOf, revocationsSince, revokeCertificate } from './store/enrolments.ts';
 import { macById } from './store/macs.ts';
 import { disabledSince } from './store/people.ts';
@@ -145,6 +146,7 @@ export async function revocations(backend: Backend, since: number): Promise<Comm
     since: new Date(since).toISOString(),
     ...(await revocationsSince(backend.store.db, since)),
     people: await disabledSince(backend.store.db, since),
+    roles: await rolesTakenSince(backend.store.db, since),
   };
   return { json: list, text: JSON.stringify(list, null, 2) };
 }
@@ -152,13 +154,6 @@ export async function revocations(backend: Backend, since: number): Promise<Comm
 export async function judgeAlarm(backend: Backend, act: { alarmId: string; judgement: string; actor: string }): Promise<CommandResult> {
   await backend.custody.judgeAlarm(act);
   return { json: { alarmId: act.alarmId, judged: true }, text: `alarm ${act.alarmId} is judged` };
-}
-
-export async function auditVerdict(backend: Backend): Promise<CommandResult> {
-  const verdict = await verifyAudit(backend.store);
-  if (verdict.ok) return { json: verdict, text: `the audit is whole: ${verdict.rows} entries` };
-  const problem = new Problem('AUDIT_BROKEN', `at entry ${verdict.brokenAt}, after ${verdict.rows} good ones`);
-  return { json: { ...verdict, code: problem.code }, text: problem.message, warnings: [problem.kind.fix], exit: problem.kind.exit };
 }
 
 export async function ticketNew(backend: Backend, act: { serials: string[]; days: number; actor: string }): Promise<CommandResult> {

@@ -12,8 +12,9 @@ try {
   const exit = await commandLine({
     argv: process.argv,
     operator: operatorName(() => userInfo().username),
-    // Loaded by `serve` alone, and only where the settings have a listener for people.
-    mountSites: async (ground) => (await import('../portal/portal.ts')).mountPortal(ground),
+    // Loaded by `serve` alone, and only where the settings have a listener for them.
+    mountSites: async (ground) =>
+      ground.site === 'portal' ? (await import('../portal/portal.ts')).mountPortal(ground) : (await import('../console/console.ts')).mountConsole(ground),
   });
   process.exitCode = exit;
 } catch (error) {

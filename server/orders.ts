@@ -1,15 +1,16 @@
 import { randomUUID } from 'node:crypto';
 import { Problem } from '../protocol/problems.ts';
-import { audit } from './audit.ts';
+import { audit, doneBy } from './audit.ts';
 import { type CustodyParts, day, isoTime } from './custody-parts.ts';
 import { isLiving } from './custody-state.ts';
 import { oweRotation } from './debts.ts';
 import { endHoldIn } from './holds.ts';
 import type { Tx } from './parts.ts';
 import { byAdmin, orderProof } from './proofs.ts';
-import { closeDebt, endOrder, insertOrder, ordersToExpire } from './store/debts.ts';
+import { closeDebt, endOrder, insertOrder, orderById, ordersToExpire, type RotationOrder, waitingOrdersOf } from './store/debts.ts';
 import { recordsOfVolume } from './store/keys.ts';
 import { macById } from './store/macs.ts';
+import { openRotationOf } from './store/rotations.ts';
 
 export interface RotationOrdered {
   macId: string;
@@ -58,6 +59,62 @@ export async function orderRotationIn(
   await oweRotation(tx, at, { id: orderId, macId, volume: mac.present_volume, because: 'ordered', recordId: held?.id ?? null, orderId, actor });
   if (overrideHold) await endHoldIn(parts, tx, at, { macId, actor, because: 'override', reason });
   return { orderId, expiresAt };
+}
+
+export interface OrderedOnce {
+  orderId: string;
+  expiresAt: number;
+  /** Whose order it is: null where it was made now; else who gave the one that waited already. */
+  waitedOf: string | null;
+}
+
+/** The same where one order is enough: one that waits already, and is carried out no later, is the answer. */
+export async function orderOnceIn(parts: CustodyParts, tx: Tx, at: number, order: Required<RotationOrdered>): Promise<OrderedOnce> {
+  const waiting = (await waitingOrdersOf(tx, order.macId)).find(({ without_login: without }) => !order.withoutLogin || without === 1);
+  // The hold may have begun after the other one said that it should end.
+  if (!waiting || order.overrideHold) return { ...(await orderRotationIn(parts, tx, at, order)), waitedOf: null };
+  const details = { orderId: waiting.id, of: waiting.actor, reason: order.reason };
+  await audit(tx, { at, actor: order.actor, act: joinedAct, macId: order.macId, details });
+  return { orderId: waiting.id, expiresAt: waiting.expires_at, waitedOf: waiting.actor };
+}
+
+/** An order that waited was enough for somebody who asked for the same. From then on it is theirs too. */
+const joinedAct = 'rotation.order-joined';
+
+/** Who asked for this order beside whoever gave it. */
+export const joinedBy = (tx: Tx, order: RotationOrder): Promise<string[]> => doneBy(tx, order.mac_id, joinedAct, order.id);
+
+export async function orderOnce(parts: CustodyParts, order: RotationOrdered): Promise<OrderedOnce> {
+  const { withoutLogin = false, overrideHold = false } = order;
+  if (order.reason.trim() === '') throw new Problem('REASON_MISSING');
+  return parts.act(async (tx, at) => {
+    await expireOrders(tx, at);
+    return orderOnceIn(parts, tx, at, { ...order, withoutLogin, overrideHold });
+  });
+}
+
+/** An order that waits ends, and what was owed for it. */
+export async function withdrawOrderIn(tx: Tx, at: number, order: RotationOrder, { actor, because }: { actor: string; because: string }): Promise<void> {
+  await endOrder(tx, order.id, 'withdrawn', at);
+  await closeDebt(tx, order.mac_id, order.id, because, at);
+  await audit(tx, { at, actor, act: 'rotation.order-withdrawn', macId: order.mac_id, details: { orderId: order.id, because } });
+}
+
+/** Taken back by an admin. The key may be replaced all the same, where it is owed for another reason. */
+export async function withdrawOrder(parts: CustodyParts, taking: { orderId: string; macId: string; actor: string; reason: string }): Promise<void> {
+  const { orderId, macId, actor, reason } = taking;
+  if (reason.trim() === '') throw new Problem('REASON_MISSING');
+  await parts.act(async (tx, at) => {
+    const order = await orderById(tx, orderId);
+    if (order?.mac_id !== macId) throw new Problem('NOT_FOUND', 'no such order of this Mac');
+    if (order.state === 'withdrawn') return;
+    if (order.state !== 'waiting') throw new Problem('ORDER_ENDED', `it is ${order.state}`);
+    const open = await openRotationOf(tx, macId);
+    if (open) throw new Problem('ROTATION_OPEN', `rotation ${open.id}: it can no longer be taken back`);
+    const others = (await joinedBy(tx, order)).filter((one) => one !== actor);
+    if (others.length > 0) throw new Problem('ORDER_SHARED', `asked for by ${others.join(', ')} too`);
+    await withdrawOrderIn(tx, at, order, { actor, because: reason });
+  });
 }
 
 export interface ProofOrdered {

@@ -41,6 +41,8 @@ export async function backIn(parts: CustodyParts, { macId, personId, actor, befo
 export interface NotMe extends OwnerSays {
   /** The view that they did not ask for. */
   disclosureId: string;
+  /** In the words of the admin who says it for them. */
+  reason?: string;
   /** More of the same transaction, last. */
   after?: (tx: Tx, at: number, done: NotMeDone) => Promise<void>;
 }
@@ -80,7 +82,13 @@ export async function notMe(parts: CustodyParts, said: NotMe): Promise<NotMeDone
     if (episode && episode.not_me_at === null) await updateEpisode(tx, episode.id, { not_me_at: at });
     const saidBefore = await wasDone(tx, macId, 'key.not-me', disclosureId);
     await raise(parts, tx, at, macId, 'NOT_ME', `disclosure ${disclosureId}`);
-    await audit(tx, { at, actor, act: 'key.not-me', macId, details: { disclosureId, personId, episodeId: episode?.id ?? null, holdEnded, owed } });
+    await audit(tx, {
+      at,
+      actor,
+      act: 'key.not-me',
+      macId,
+      details: { disclosureId, personId, episodeId: episode?.id ?? null, holdEnded, owed, reason: said.reason },
+    });
     const done: NotMeDone = { episodeId: episode?.id ?? null, shownAt: disclosure.at, key: owed ? 'ordered' : 'replaced', holdEnded, saidBefore };
     await said.after?.(tx, at, done);
     return done;

@@ -87,6 +87,13 @@ export async function readPassphrase(source: PassphraseSource): Promise<string> 
   return passphrase;
 }
 
+/** Of another key than the escrow key: that to which a backup was encrypted. */
+export async function readPassphraseOfKey(source: PassphraseSource): Promise<string> {
+  const passphrase = given(source) ?? (process.stdin.isTTY ? await ask('Passphrase of the backup’s own key (--key): ') : null);
+  if (!passphrase) throw new Problem('PASSPHRASE_MISSING', 'of the key that --key names: --key-passphrase-file, --key-passphrase-fd');
+  return passphrase;
+}
+
 /** A passphrase that is chosen now: asked for twice at a terminal. */
 export async function choosePassphrase(source: PassphraseSource): Promise<string> {
   let passphrase = given(source);

@@ -1,4 +1,3 @@
-import { createPrivateKey } from 'node:crypto';
 import { isIP } from 'node:net';
 import { Problem } from '../protocol/problems.ts';
 import { readLogo } from './logo.ts';
@@ -18,7 +17,7 @@ export function checkPeople(
 ): void {
   const found: string[] = [];
 
-  const { read, secret, certificates } = settingFiles(found);
+  const { secret, certificates, identity } = settingFiles(found);
   const { tls, signIn, mail, brand, selfService } = people;
   const { hostname } = new URL(people.url);
   const hasOtherName = [settings.serverUrl, ...settings.otherUrls].every((url) => new URL(url).hostname !== hostname);
@@ -32,16 +31,7 @@ export function checkPeople(
     found.push('people.listen.port: is the port of the listener for Macs');
   if (people.url === settings.serverUrl) found.push('people.url: is the address of the listener for Macs');
 
-  if (tls) {
-    const certificate = certificates('people.tls.certificate', tls.certificate);
-    const text = read('people.tls.key', tls.key, 'secret');
-    try {
-      if (text !== null && certificate && !certificate.checkPrivateKey(createPrivateKey(text)))
-        found.push('people.tls.key: is not the key of people.tls.certificate');
-    } catch {
-      found.push(`people.tls.key: ${tls.key} is no private key in PEM without a passphrase`);
-    }
-  }
+  if (tls) identity('people.tls', tls);
 
   for (const [at, provider] of signIn.providers.entries()) {
     const where = `people.signIn.providers.${at}`;

@@ -1,4 +1,4 @@
-/** The rows about people; the meaning of each column is said in migrations/0002-people.ts. */
+/** The rows about people; the meaning of each column is said in migrations/0002-people.ts, of those about sites in 0005-admins.ts. */
 export interface PeopleTables {
   person: {
     id: string;
@@ -33,11 +33,13 @@ export interface PeopleTables {
     label: string;
     created_at: number;
     last_used_at: number | null;
+    host: string;
   };
   web_session: {
     id: string;
     digest: string;
     person_id: string;
+    site: 'portal' | 'console';
     way: string;
     created_at: number;
     last_seen_at: number;

@@ -10,9 +10,9 @@ import { recordById } from './store/keys.ts';
 
 export interface Refusal {
   macId: string;
-  episodeId: string;
+  /** Null where it is told by the desk, or by somebody in a release: those keep it with their own views. */
+  episode: { id: string; personId: string } | null;
   recordId: string;
-  personId: string;
   actor: string;
 }
 
@@ -24,11 +24,11 @@ const tellingRefusals = 2;
  * by it. But the Mac is asked: a proof is due, given like any other once the hold is over.
  */
 export async function noteRefusal(parts: CustodyParts, tx: Tx, at: number, refusal: Refusal): Promise<void> {
-  const { macId, episodeId, recordId, personId, actor } = refusal;
-  await insertRefusal(tx, { id: randomUUID(), episode_id: episodeId, mac_id: macId, record_id: recordId, person_id: personId, at });
+  const { macId, episode, recordId, actor } = refusal;
+  if (episode) await insertRefusal(tx, { id: randomUUID(), episode_id: episode.id, mac_id: macId, record_id: recordId, person_id: episode.personId, at });
   const record = await recordById(tx, recordId);
   const times = await countRefusals(tx, recordId);
-  await audit(tx, { at, actor, act: 'key.refused', macId, details: { episodeId, recordId, state: record?.state ?? null, times } });
+  await audit(tx, { at, actor, act: 'key.refused', macId, details: { episodeId: episode?.id ?? null, recordId, state: record?.state ?? null, times } });
   if (!record || record.mac_id !== macId || !isLiving(record)) return;
   await orderProof(parts, tx, at, record, 'a person said that it was refused');
   if (record.state === 'held' && times >= tellingRefusals) await raise(parts, tx, at, macId, 'KEY_REFUSED', `record ${recordId}`);

@@ -1,4 +1,4 @@
-import { createHash, randomBytes } from 'node:crypto';
+import { createHash } from 'node:crypto';
 import { existsSync, renameSync, rmSync } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
 import { z } from 'zod';
@@ -7,18 +7,19 @@ import { audit } from './audit.ts';
 import { openUnpacked, unpackAny } from './backup.ts';
 import { openClock, type ServerClock } from './clock.ts';
 import { readGiven } from './init.ts';
+import { type NamedFile, notInBackup } from './named-files.ts';
 import type { Store, Tx } from './parts.ts';
 import { makePrivateFolder, refuseExisting, syncFolder } from './private-files.ts';
+import { endWhatPeopleHad } from './restore-ending.ts';
 import type { UnsealKey } from './sealed-file.ts';
+import { endRole } from './store/admins.ts';
 import { noteMaybeShown } from './store/brought.ts';
 import { debtById, insertDebt } from './store/debts.ts';
 import { changeEnrolment, enrolmentById, revokeCertificate } from './store/enrolments.ts';
-import { openRequests, updateRequest } from './store/key-requests.ts';
-import { forgetSetUpCodes, personById, updatePerson } from './store/people.ts';
-import { forgetAllFlows } from './store/sign-in-flows.ts';
+import { personById, updatePerson } from './store/people.ts';
 import { endTicket, ticketById } from './store/tickets.ts';
 import { forgetMemory, readMemory, usableKeysBefore, writeMemory } from './store/upkeep.ts';
-import { endAllWebSessions } from './store/web-sessions.ts';
+import { removeUnfinished, unfinishedName } from './unfinished.ts';
 
 const day = 24 * 60 * 60 * 1000;
 /** Whoever was shown a key just before the loss may be typing it: a hold that nobody remembers. */
@@ -33,6 +34,8 @@ const revocations = z.strictObject({
   tickets: z.array(z.strictObject({ id: z.string(), ...ended })),
   /** People whose account was disabled; a list of before the sites for people has none. */
   people: z.array(z.strictObject({ id: z.string(), ...ended })).default([]),
+  /** Roles that were taken; a list of before the console has none. */
+  roles: z.array(z.strictObject({ id: z.string(), ...ended })).default([]),
 });
 
 export interface RestoreResult {
@@ -45,6 +48,8 @@ export interface RestoreResult {
   sessionsEnded: number;
   keysToReplace: number;
   replacedWithinDays: number;
+  /** Files that the settings name and that are in no backup. */
+  notInBackup: NamedFile[];
 }
 
 interface Revoked {
@@ -52,8 +57,9 @@ interface Revoked {
   certificates: number;
   tickets: number;
   people: number;
+  roles: number;
 }
-const nobody: Revoked = { enrolments: 0, certificates: 0, tickets: 0, people: 0 };
+const nobody: Revoked = { enrolments: 0, certificates: 0, tickets: 0, people: 0, roles: 0 };
 
 /** What the server remembers of its restore until the last debt of it is made. */
 const mark = z.strictObject({ at: z.number(), days: z.int() });
@@ -78,11 +84,13 @@ export async function restore(options: {
   refuseExisting(dir);
   if (!existsSync(dirname(dir))) throw new Problem('USAGE', `${dirname(dir)} does not exist`);
   const list = options.revocationsFile === null ? null : readRevocations(options.revocationsFile);
-  const making = join(dirname(dir), `.${basename(dir)}.making-${randomBytes(4).toString('hex')}`);
+  // Of one that a power cut ended: it has the secrets of the data folder, and an encrypted backup in clear beside it.
+  removeUnfinished(dirname(dir));
+  const making = join(dirname(dir), `.${basename(dir)}${unfinishedName()}`);
   makePrivateFolder(making);
   try {
     const { described } = await unpackAny(options.file, making, options.keys ?? (async () => []));
-    const { store } = await openUnpacked(making, described);
+    const { store, settings } = await openUnpacked(making, described);
     let result: RestoreResult;
     try {
       const clock = await openClock(store, options.wallNow);
@@ -115,6 +123,7 @@ export async function restore(options: {
           keysToReplace: keys.length,
           // They begin a day later.
           replacedWithinDays: options.spreadDays + 1,
+          notInBackup: notInBackup(settings, making, dir),
         };
       });
     } finally {
@@ -162,22 +171,11 @@ async function applyRevocations(tx: Tx, list: z.infer<typeof revocations>, at: n
     await updatePerson(tx, id, { disabled_at: at, disabled_because: because ?? 'disabled before the restore' });
     done.people += 1;
   }
-  return done;
-}
-
-/**
- * What somebody had in their hands at the time of the backup may have been taken from them in the gap, or used: sessions were
- * signed out, *this was not me* was said, approvals were for a time of being locked out that is over, codes were typed once.
- * Whoever still needs it signs in, asks, or is given it anew. Mails stay in the queue: better twice than never.
- */
-async function endWhatPeopleHad(tx: Tx, at: number, actor: string): Promise<number> {
-  await forgetAllFlows(tx);
-  await forgetSetUpCodes(tx);
-  for (const { id, mac_id: macId, code, state } of await openRequests(tx)) {
-    await updateRequest(tx, id, { state: 'expired' });
-    await audit(tx, { at, actor, act: 'request.expired', macId, details: { requestId: id, code, was: state, because: 'restored' } });
+  for (const { id, because } of list.roles) {
+    const taken = { ended_at: at, ended_by: 'restored', ended_because: because ?? 'taken before the restore' };
+    if (await endRole(tx, id, taken)) done.roles += 1;
   }
-  return endAllWebSessions(tx, 'restored', at);
+  return done;
 }
 
 /** Which part of the days a key waits: the same at every start, and even over the fleet. */

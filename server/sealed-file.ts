@@ -27,6 +27,8 @@ export interface UnsealKey {
 
 const chunkBytes = 1024 * 1024;
 const tagBytes = 16;
+/** What AES-GCM takes under one nonce. */
+export const mostSealedBytes = 2 ** 36 - 32;
 /** The bytes before the content: some 600. */
 const mostHead = 8 * 1024;
 
@@ -77,6 +79,8 @@ export function sealFile(from: string, to: string, certificateDer: Buffer): void
   const [source, target] = [openSync(from, 'r'), openSync(to, 'wx', 0o600)];
   try {
     const bytes = fstatSync(source).size;
+    if (bytes > mostSealedBytes)
+      throw new Problem('BACKUP_FAILED', `it has ${Math.ceil(bytes / 2 ** 30)} GiB, and 64 can be encrypted as one file: make it without --encrypt-to`);
     const block = publicEncrypt({ key, padding: constants.RSA_PKCS1_OAEP_PADDING, oaepHash: 'sha256' }, contentKey);
     writeAll(target, headOf(certificateDer, { block, nonce, bytes }));
     const cipher = createCipheriv('aes-256-gcm', contentKey, nonce);
@@ -129,7 +133,8 @@ export function unsealFile(from: string, to: string, keys: readonly UnsealKey[])
       recipients.filter(({ issuerSerial }) => issuerSerial.equals(issuerSerialOf(key.certificate))).map(({ block }) => ({ key, block })),
     );
     const [first] = ours;
-    if (!first) throw invalid('it is encrypted to another certificate: name the key that opens it with --escrow-key');
+    if (!first)
+      throw invalid('it is encrypted to another certificate: name the key that opens it with --escrow-key, or with --key that of a certificate of its own');
     if (!headOf(first.key.certificate, { block: first.block, nonce, bytes }).equals(head.subarray(0, at))) throw invalid('it is no backup of ours');
     try {
       contentKey = privateDecrypt({ key: first.key.privateKey, padding: constants.RSA_PKCS1_OAEP_PADDING, oaepHash: 'sha256' }, first.block);

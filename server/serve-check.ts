@@ -1,9 +1,15 @@
+import { existsSync } from 'node:fs';
+import { isIP } from 'node:net';
 import { resolve } from 'node:path';
+
 import { Problem } from '../protocol/problems.ts';
+import { acmeNames } from './acme/renewal.ts';
 import { oddDeviceCas } from './archive.ts';
+import { checkWebhooks } from './auditing/webhooks-check.ts';
 import { readAuthority, readDeviceCas, readTlsIdentity } from './authorities.ts';
 import { collectMistakes } from './backend.ts';
 import { checkCoexistence } from './coexistence-check.ts';
+import { checkConsole } from './console-check.ts';
 import { existingFolder, tooOpen } from './data-folder.ts';
 import { startingTls } from './last-tls.ts';
 import { isNearlyEverybody } from './networks.ts';
@@ -42,10 +48,19 @@ export function mistakesOf(dir: string, canOpen: boolean, mayStartWithLast = fal
     if (rest) checkProxy(rest);
   });
   mistakes.attempt(() => {
+    if (rest) checkAcme(rest);
+  });
+  mistakes.attempt(() => {
     if (rest?.people) checkPeople(rest.people, rest, wrong);
   });
   mistakes.attempt(() => {
+    if (rest?.console) checkConsole(rest.console, rest, wrong);
+  });
+  mistakes.attempt(() => {
     if (rest?.coexistence) checkCoexistence(rest.coexistence, rest, wrong);
+  });
+  mistakes.attempt(() => {
+    if (rest) checkWebhooks(rest, wrong);
   });
   mistakes.attempt(() => {
     // It could promise grants and never give one.
@@ -67,6 +82,20 @@ function checkProxy({ proxy, listen, people }: ServerSettings): void {
     ...proxy.addresses
       .filter(isNearlyEverybody)
       .map((text) => `proxy.addresses: ${text} is everybody, and each could say that it is any Mac, or comes from anywhere: name the proxies themselves`),
+  ];
+  if (found.length > 0) throw new Problem('SERVER_SETTINGS_INVALID', found.join('; '));
+}
+
+/** A CA looks for a name at this backend itself: where it cannot come, each try would fail. */
+function checkAcme(settings: ServerSettings): void {
+  const { tls, proxy } = settings;
+  if (!tls.acme) return;
+  const addresses = acmeNames(settings).filter((name) => isIP(name) || !name.includes('.'));
+  const found = [
+    ...(tls.files ? ['tls.acme: leave out tls.files, or this: only one of them can bring the certificate'] : []),
+    ...(proxy ? ['tls.acme: what a proxy ends the TLS of has its certificate there: leave out tls.acme, or the proxy'] : []),
+    ...addresses.map((name) => `tls.acme: ${name} is no name in the DNS, and a CA gives a certificate for nothing else`),
+    ...[tls.acme.external?.keyFile, tls.acme.trustedCertificatesFile].flatMap((file) => (file && !existsSync(file) ? [`tls.acme: ${file} is not there`] : [])),
   ];
   if (found.length > 0) throw new Problem('SERVER_SETTINGS_INVALID', found.join('; '));
 }

@@ -7,10 +7,11 @@ import { checkDataFolder } from './serve-check.ts';
 import { activatedSockets, readSettings } from './settings.ts';
 
 /** For whoever started it: where Macs and people find it. */
-export function readyLine({ url, port, people }: Pick<Serving, 'url' | 'port' | 'people'>, json = false): string {
-  if (json) return JSON.stringify({ ready: true, url, port, pid: process.pid, ...(people ? { people } : {}) });
+export function readyLine({ url, port, people, console }: Pick<Serving, 'url' | 'port' | 'people'> & Partial<Pick<Serving, 'console'>>, json = false): string {
+  if (json) return JSON.stringify({ ready: true, url, port, pid: process.pid, ...(people ? { people } : {}), ...(console ? { console } : {}) });
   const sites = people ? `, for people ${people.url} (port ${people.port})` : '';
-  return `ready: ${url} (port ${port})${sites}; end it with Ctrl-C`;
+  const admins = console ? `, for admins ${console.url} (port ${console.port})` : '';
+  return `ready: ${url} (port ${port})${sites}${admins}; end it with Ctrl-C`;
 }
 
 /** `sparekey-server serve`: says in one line that it is ready, and ends when it is told to. */

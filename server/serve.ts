@@ -1,10 +1,12 @@
 import type { X509Certificate } from 'node:crypto';
 import { resolve } from 'node:path';
-import { Problem } from '../protocol/problems.ts';
+import { type Acme, createAcme } from './acme/acme.ts';
+import { prepareAcme } from './acme/renewal.ts';
+import { buildForAdmins, openForAdmins } from './admins-listener.ts';
+import { startAuditing } from './auditing/rounds.ts';
 import { readAuthority, readDeviceCas, readTlsIdentity, renewTlsCertificate } from './authorities.ts';
 import { whoTrustsNot } from './authority-users.ts';
 import { type Backend, openBackend } from './backend.ts';
-import { tellOfBackups } from './backup-late.ts';
 import { type Ending, endingCertificates, sayEnding } from './certificate-dates.ts';
 import { pem } from './certificates.ts';
 import { addDeviceApi } from './device-api.ts';
@@ -14,18 +16,19 @@ import { buildHttp, type HttpApp } from './http.ts';
 import { startingTls } from './last-tls.ts';
 import { connectionLimits, type Rate, type RateName } from './limits.ts';
 import type { Log } from './log.ts';
+import { type Counters, countAnswers, countingLog, createCounters } from './metrics.ts';
 import { mountNeighbours, type Neighbours } from './neighbours.ts';
 import { sharesPort } from './one-port.ts';
 import { createStrangerAlarm, tellOfCertificates } from './operator-alarms.ts';
 import type { PeopleSettings } from './people-settings.ts';
 import { createPeers } from './proxy.ts';
-import { spreadRestoreDebts } from './restore.ts';
+import { createRounds, type Round } from './rounds.ts';
 import { checkDataFolder } from './serve-check.ts';
-import { type SocketName, socketsWithout } from './settings.ts';
+import { refuseIdleSockets, type SocketName } from './settings.ts';
 import { openSharedPort, type SharedPort } from './sni-port.ts';
-import { forgetSpentNonces } from './store/enrolments.ts';
 import { holdFolder } from './store/serve-lock.ts';
 import { createTlsKeeper, hostOf, isOwnCertificate, tlsFilesOf } from './tls-keeper.ts';
+import { startRounds } from './what-comes-round.ts';
 
 export interface ServeOptions {
   dir: string;
@@ -37,20 +40,26 @@ export interface ServeOptions {
   wallNow?: () => number;
   /** How long a request waits for another process to let go of the database. */
   busyMilliseconds?: number;
-  /** Puts the sites for people on their listener, where the settings have one. Given by main.ts: nothing here knows a site. */
+  /** Puts a site on its listener, one after the other, where the settings have them. Given by main.ts: nothing here knows a site. */
   mountSites?: MountSites;
   /** Listening sockets that systemd has opened, by descriptor: they take the place of the ports in the settings. */
   sockets?: Partial<Record<SocketName, number>>;
 }
 
-/** What the sites stand on. */
+/** What a site stands on. */
 export interface SitesGround {
+  /** For users, or for admins. */
+  site: 'portal' | 'console';
   http: HttpApp;
   backend: Backend;
+  /** Their `url` is this site's. */
   settings: PeopleSettings;
   log: Log;
   /** Work that comes round, until the backend stops. */
   every(milliseconds: number, name: string, work: () => Promise<void>): void;
+  /** All of it, those of the backend included. */
+  rounds(): readonly Readonly<Round>[];
+  counters: Counters;
 }
 export type MountSites = (ground: SitesGround) => Promise<void>;
 
@@ -59,6 +68,8 @@ export interface Serving {
   port: number;
   /** The listener for people, where there is one. */
   people: { url: string; port: number } | null;
+  /** The listener for admins, where there is one. */
+  console: { url: string; port: number } | null;
   /** The port of the listener for other systems, where there is one. */
   neighboursPort: number | null;
   backend: Backend;
@@ -75,7 +86,8 @@ const proxiedHeaderBytes = 32 * 1024;
 
 /** Runs the backend until it is stopped: a listener for Macs, and one for people where the settings say so. */
 export async function serve(options: ServeOptions): Promise<Serving> {
-  const { log } = options;
+  const counters = createCounters();
+  const log = countingLog(options.log, counters);
   checkDataFolder(options.dir, options.passphrase !== null);
   const { dir, passphrase, wallNow, busyMilliseconds, sockets = {} } = options;
   const release = holdFolder(resolve(options.dir));
@@ -90,20 +102,25 @@ export async function serve(options: ServeOptions): Promise<Serving> {
     throw error;
   });
   const { paths, settings, store, clock, secrets, custody } = backend;
-  const timers = createTimers(log);
+  const timers = createRounds(log);
+  const answered = (listener: string) => countAnswers(counters, listener);
   const listeners: HttpApp[] = [];
   let neighbours: Neighbours | null = null;
   let door: SharedPort | null = null;
+  let acme: Acme | null = null;
   try {
     const agentCa = readAuthority(paths.agentCa);
     const deviceCas = readDeviceCas(paths.deviceCas);
     if (isOwnCertificate(settings)) renewTlsCertificate(paths, clock.now());
+    if (settings.tls.acme) prepareAcme(paths);
     const ownFiles = tlsFilesOf(paths, settings);
     const begun = startingTls(paths, ownFiles, { host: hostOf(settings.serverUrl), now: clock.now() });
     const tls = begun.identity;
     const keeper = createTlsKeeper({ paths, settings, now: clock.now, log });
     const peers = createPeers(settings.proxy);
     const strangers = createStrangerAlarm({ store, clock, log });
+    if (settings.tls.acme) acme = createAcme({ paths, settings, ground: { store, clock, log }, log, tried: keeper.lookAndAsk });
+    const challenges = acme?.challenges ?? null;
     const plain = settings.proxy?.plain ? (address: string) => strangers(address, 'it connects, and is none of the proxies') : null;
     const bounds = { ...connectionLimits, ...settings.limits, ...(settings.proxy ? { headerBytes: proxiedHeaderBytes } : {}) };
     const http = buildHttp({
@@ -117,6 +134,7 @@ export async function serve(options: ServeOptions): Promise<Serving> {
       log,
       peers,
       plain,
+      onAnswer: answered('macs'),
     });
     listeners.push(http);
     const { serialPattern } = settings;
@@ -124,15 +142,19 @@ export async function serve(options: ServeOptions): Promise<Serving> {
     const identity = createDeviceIdentity({ store, clock, agentCa: agentCa.der, deviceCas, serialPattern, confirmProvedSerials, log });
     const enrolment = createEnrolment({ store, clock, secrets, settings, agentCa, deviceCas, identity, log });
     addDeviceApi({ http, identity, enrolment, custody, log, onHeaderRefused: strangers, ...(options.rates ? { rates: options.rates } : {}) });
-    const { people: settingsOfPeople } = settings;
+    const { people: settingsOfPeople, console: settingsOfConsole } = settings;
     const shared = settingsOfPeople && options.mountSites && sharesPort(settings) ? settingsOfPeople : null;
     const macsAt = sockets.macs === undefined ? settings.listen : { fd: sockets.macs };
-    if (sockets.people !== undefined && (shared || !settingsOfPeople)) throw nobodysSocket(`people (descriptor ${sockets.people})`);
-    if (sockets.neighbours !== undefined && !settings.coexistence?.listen) throw nobodysSocket(`neighbours (descriptor ${sockets.neighbours})`);
+    const { coexistence } = settings;
+    refuseIdleSockets(sockets, { people: settingsOfPeople && !shared, neighbours: coexistence?.listen, console: settingsOfConsole });
     let port = 0;
     const said = () => log.info('server-started', { url: settings.serverUrl, port, canOpen: backend.escrowKeys.canOpen, deviceCas: deviceCas.length });
-    if (shared) await http.ready();
+    if (shared || challenges) await http.ready();
     else port = await http.listen(macsAt);
+    if (!shared && challenges) {
+      door = openSharedPort({ byName: new Map(), unnamed: http, others: http, challenges, limits: bounds, isProxy: peers.isProxy, log });
+      port = await door.listen(macsAt);
+    }
     if (!shared) said();
 
     const peopleTls = settingsOfPeople?.tls ? readTlsIdentity(settingsOfPeople.tls) : tls;
@@ -145,19 +167,22 @@ export async function serve(options: ServeOptions): Promise<Serving> {
             peers,
             audience: 'people',
             plain,
+            onAnswer: answered('people'),
           })
         : null;
     if (people) listeners.push(people);
     let peoplePort = 0;
+    const ground = { backend, log, every: timers.every, rounds: timers.all, counters };
     const macNames = [settings.serverUrl, ...settings.otherUrls].map(hostOf);
     if (people && settingsOfPeople && options.mountSites) {
-      await options.mountSites({ http: people, backend, settings: settingsOfPeople, log, every: timers.every });
+      await options.mountSites({ site: 'portal', http: people, settings: settingsOfPeople, ...ground });
       if (shared) {
         // Not before both are there: half a backend on the one port would turn people away.
         await people.ready();
         door = openSharedPort({
           byName: new Map([[hostOf(shared.url), people], ...macNames.map((name) => [name, http] as const)]),
           unnamed: http,
+          challenges,
           limits: bounds,
           isProxy: peers.isProxy,
           log,
@@ -169,12 +194,23 @@ export async function serve(options: ServeOptions): Promise<Serving> {
       log.info('sites-started', { url: settingsOfPeople.url, port: peoplePort });
     }
 
+    let admins: HttpApp | null = null;
+    let consolePort = 0;
+    if (settingsOfPeople && settingsOfConsole && options.mountSites) {
+      const { url, networks, listen, tls: own } = settingsOfConsole;
+      const identity = own ? readTlsIdentity(own) : tls;
+      admins = buildForAdmins({ identity, networks, limits: bounds, log, peers, plain, onAnswer: answered('console') });
+      listeners.push(admins);
+      const site = { http: admins, settings: { ...settingsOfPeople, url }, ...ground };
+      consolePort = await openForAdmins(options.mountSites, site, sockets.console === undefined ? listen : { fd: sockets.console });
+    }
+
     let neighboursPort: number | null = null;
-    if (settings.coexistence) {
+    if (coexistence) {
       const { certificate, key } = tls;
       neighbours = mountNeighbours({
         backend,
-        settings: settings.coexistence,
+        settings: coexistence,
         tls: { certificate, key, oldest: '1.2' },
         deviceCas,
         identity,
@@ -193,20 +229,17 @@ export async function serve(options: ServeOptions): Promise<Serving> {
       }
     }
 
-    timers.every(30 * second, 'custody', async () => void (await custody.sweepTimers()));
-    timers.every(minute, 'opener', async () => void (await custody.openLater()));
-    timers.every(10 * minute, 'restore', async () => void (await spreadRestoreDebts(store, clock)));
-    timers.every(60 * minute, 'nonces', () => store.write(async (tx) => forgetSpentNonces(tx, await clock.persist(tx))));
-    // Also where no MDM is asked any more: what was asked before has to come to its end.
-    timers.every(60 * minute, 'mdm-forget', () => custody.mdm.forgetOld());
-    timers.every(6 * 60 * minute, 'retention', async () => void (await custody.retire()));
+    startRounds(timers, backend);
     const useForMacs = (certificate: Buffer, key: Buffer): void => {
-      for (const one of [http, neighbours?.http, settingsOfPeople?.tls ? null : people]) one?.useCertificate(certificate, key);
+      for (const one of [http, neighbours?.http, settingsOfPeople?.tls ? null : people, settingsOfConsole?.tls ? null : admins])
+        one?.useCertificate(certificate, key);
     };
     const distrusting = isOwnCertificate(settings) ? {} : { distrusting: async ({ raw }: X509Certificate) => (await whoTrustsNot(backend, raw)).length };
     keeper.keep({ name: 'listener of the Macs', files: ownFiles, host: hostOf(settings.serverUrl), use: useForMacs, ...distrusting }, begun);
     if (settingsOfPeople?.tls && people)
       keeper.keep({ name: 'listener for people', files: settingsOfPeople.tls, host: hostOf(settingsOfPeople.url), use: people.useCertificate });
+    if (settingsOfConsole?.tls && admins)
+      keeper.keep({ name: 'listener for admins', files: settingsOfConsole.tls, host: hostOf(settingsOfConsole.url), use: admins.useCertificate });
     let lookedAt = Number.NEGATIVE_INFINITY;
     let endings: Ending[] = [];
     timers.every(30 * second, 'tls', async () => {
@@ -219,7 +252,8 @@ export async function serve(options: ServeOptions): Promise<Serving> {
       }
       await tellOfCertificates({ store, clock, log }, endings, refused);
     });
-    timers.every(60 * minute, 'backups', () => tellOfBackups({ store, clock, log }, settings.backup));
+    timers.every(minute, 'acme', async () => void (await acme?.look()));
+    const auditing = await startAuditing(backend, timers.every, log);
 
     let stopped: Promise<void> | null = null;
     return {
@@ -227,15 +261,22 @@ export async function serve(options: ServeOptions): Promise<Serving> {
       port,
       neighboursPort,
       people: settingsOfPeople && people ? { url: settingsOfPeople.url, port: peoplePort } : null,
+      console: settingsOfConsole && admins ? { url: settingsOfConsole.url, port: consolePort } : null,
       backend,
-      renewCertificate: () => keeper.look().renewed,
+      renewCertificate: () => {
+        void acme?.look(true).catch(() => log.error('timers-failed', { timer: 'acme' }));
+        return keeper.look().renewed;
+      },
       stop() {
         stopped ??= (async () => {
           log.info('server-stopping');
           // First the requests, then the timers, then the database beneath both.
           await Promise.all([door?.stop(), ...listeners.map((listener) => listener.stop())]);
           neighbours?.close();
+          acme?.close();
+          auditing.close();
           await timers.stop();
+          await auditing.end();
           await backend.close();
           release();
           log.info('server-stopped');
@@ -247,43 +288,10 @@ export async function serve(options: ServeOptions): Promise<Serving> {
     // A backend without its sites is not one that serves half: Macs would be answered from a closed database.
     await Promise.all([door?.stop(), ...listeners.map((listener) => listener.stop(0))]);
     neighbours?.close();
+    acme?.close();
     await timers.stop();
     await backend.close();
     release();
     throw error;
   }
-}
-
-const nobodysSocket = (which: string) => new Problem('SERVER_SETTINGS_INVALID', socketsWithout(which));
-
-/** Work that comes round. One of a kind at a time; a failure is logged and tried again at its next turn. */
-function createTimers(log: Log) {
-  const running = new Set<Promise<void>>();
-  const handles = new Map<string, NodeJS.Timeout>();
-  let stopped = false;
-
-  function turn(milliseconds: number, name: string, work: () => Promise<void>): void {
-    if (stopped) return;
-    const run = work()
-      .catch((error: unknown) =>
-        log.error('timers-failed', { timer: name, code: error instanceof Problem ? error.code : error instanceof Error ? error.name : 'unknown' }),
-      )
-      .then(() => {
-        running.delete(run);
-        if (!stopped)
-          handles.set(
-            name,
-            setTimeout(() => turn(milliseconds, name, work), milliseconds),
-          );
-      });
-    running.add(run);
-  }
-  return {
-    every: turn,
-    async stop() {
-      stopped = true;
-      for (const handle of handles.values()) clearTimeout(handle);
-      await Promise.all(running);
-    },
-  };
 }

@@ -1,4 +1,4 @@
-import { X509Certificate } from 'node:crypto';
+import { createPrivateKey, X509Certificate } from 'node:crypto';
 import { readFileSync, statSync } from 'node:fs';
 import { readPem } from './certificates.ts';
 
@@ -16,26 +16,38 @@ export function settingFiles(found: string[]) {
     }
     return null;
   }
+  /** The first certificate in it. */
+  function certificates(where: string, file: string | null): X509Certificate | null {
+    const text = file === null ? null : read(where, file, 'plain');
+    if (text === null) return null;
+    try {
+      const [first] = readPem(text).map((der) => new X509Certificate(der));
+      if (first) return first;
+    } catch {
+      // Said below, as for a file without any.
+    }
+    found.push(`${where}: ${file} is no PEM file with certificates`);
+    return null;
+  }
   return {
     read,
+    certificates,
+    /** A certificate and its key. */
+    identity(where: string, files: { certificate: string; key: string }): void {
+      const certificate = certificates(`${where}.certificate`, files.certificate);
+      const text = read(`${where}.key`, files.key, 'secret');
+      try {
+        if (text !== null && certificate && !certificate.checkPrivateKey(createPrivateKey(text)))
+          found.push(`${where}.key: is not the key of ${where}.certificate`);
+      } catch {
+        found.push(`${where}.key: ${files.key} is no private key in PEM without a passphrase`);
+      }
+    },
     /** `least`: fewer characters could be guessed. */
     secret(where: string, file: string | null, least = 1): void {
       const text = file === null ? null : read(where, file, 'secret')?.trim();
       if (text === '') found.push(`${where}: ${file} is empty`);
       else if (text && text.length < least) found.push(`${where}: what ${file} holds is shorter than ${least} characters`);
-    },
-    /** The first certificate in it. */
-    certificates(where: string, file: string | null): X509Certificate | null {
-      const text = file === null ? null : read(where, file, 'plain');
-      if (text === null) return null;
-      try {
-        const [first] = readPem(text).map((der) => new X509Certificate(der));
-        if (first) return first;
-      } catch {
-        // Said below, as for a file without any.
-      }
-      found.push(`${where}: ${file} is no PEM file with certificates`);
-      return null;
     },
   };
 }

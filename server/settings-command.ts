@@ -1,11 +1,13 @@
 import { X509Certificate } from 'node:crypto';
 import { createAccounts } from './accounts.ts';
-import { readDeviceCas } from './authorities.ts';
+import { readDeviceCas, readTlsIdentity } from './authorities.ts';
+import { whoTrustsNot } from './authority-users.ts';
 import { type Backend, openBackend } from './backend.ts';
 import { endingCertificates, sayEnding } from './certificate-dates.ts';
 import { type CommandResult, when } from './command.ts';
+import { notesOnConsole } from './console-check.ts';
 import { cryptNotes, cryptWarnings } from './crypt/warnings.ts';
-import { isFor } from './last-tls.ts';
+import { isFor, knownTls, latest, otherAuthority } from './last-tls.ts';
 import { sharesPort } from './one-port.ts';
 import type { PeopleSettings } from './people-settings.ts';
 import { readPublic } from './private-files.ts';
@@ -29,20 +31,41 @@ export async function settingsCheck({ dir, sealed }: { dir: string; sealed: bool
   }
   const backend = await openBackend({ dir, passphrase: null });
   try {
-    const { people, coexistence } = backend.settings;
+    const { people, console, coexistence } = backend.settings;
     const { paths, clock } = backend;
     const notes = [
       ...(people ? await notesOn(people, backend) : ['people: left out, so there is no portal (docs/portal.md)']),
+      ...notesOnConsole(backend.settings),
+      ...(console ? notesOnCertificate('console', console.tls?.certificate ?? tlsFilesOf(paths, backend.settings).certificate, console.url, clock.now()) : []),
       ...endingCertificates(paths, backend.settings, clock.now()).map(sayEnding),
       ...notesOnProxy(backend.settings),
       ...cryptNotes(coexistence, readDeviceCas(backend.paths.deviceCas).length),
     ];
-    const red = cryptWarnings(coexistence);
+    const red = [...(await warningsOnAuthority(backend)), ...cryptWarnings(coexistence)];
     const said = notes.length === 0 ? 'no mistakes' : `no mistakes; to be thought of:\n${notes.map((note) => `  ${note}`).join('\n')}`;
     return { json: { ok: true, mistakes, notes, ...(red.length > 0 ? { warnings: red } : {}) }, text: said, red };
   } finally {
     await backend.close();
   }
+}
+
+/** Macs that do not trust the CA of what `tls.files` has now could be told nothing any more: said before the restart, not after it. */
+async function warningsOnAuthority(backend: Backend): Promise<string[]> {
+  const { paths, settings, clock } = backend;
+  const files = tlsFilesOf(paths, settings);
+  const known = knownTls(paths, files);
+  const authority = known && otherAuthority(readTlsIdentity(files).certificate, known.certificate);
+  if (!known || !authority) return [];
+  const { length } = await whoTrustsNot(backend, authority.raw);
+  if (length === 0) return [];
+  const left = new X509Certificate(known.certificate).validToDate.getTime() - clock.now();
+  return [
+    `${settings.tls.files ? 'tls.files' : 'tls.acme'}: ${files.certificate} is of another CA (${authority.issuer.replaceAll('\n', ', ')}), which ${length === 1 ? '1 Mac of the last 90 days does' : `${length} Macs of the last 90 days do`} not trust: it cuts them off, and they can be told nothing any more. ${
+      left < latest
+        ? 'The one in use has less than 7 days left, so it is used all the same'
+        : 'It is not used before they do, or before the one in use has 7 days left'
+    }; \`authority check\` lists them`,
+  ];
 }
 
 /** Each is right for a try-out, and wrong for people who are locked out. */
@@ -54,7 +77,7 @@ async function notesOn(people: PeopleSettings, backend: Backend): Promise<string
     ...(tls || backend.settings.tls.files || !backend.settings.tls.ownCertificate
       ? []
       : ['people.tls: left out: the certificate is of Sparekey’s own CA, which no phone knows']),
-    ...notesOnCertificate(tls?.certificate ?? tlsFilesOf(paths, backend.settings).certificate, people.url, clock.now()),
+    ...notesOnCertificate('people', tls?.certificate ?? tlsFilesOf(paths, backend.settings).certificate, people.url, clock.now()),
     ...(emergency.length >= 2
       ? []
       : [`emergency accounts with a passkey: ${emergency.length} of two (\`sparekey-server account add NAME --emergency\`, then ${people.url}/set-up)`]),
@@ -66,12 +89,12 @@ async function notesOn(people: PeopleSettings, backend: Backend): Promise<string
   ];
 }
 
-function notesOnCertificate(file: string, url: string, now: number): string[] {
+function notesOnCertificate(site: 'people' | 'console', file: string, url: string, now: number): string[] {
   const certificate = new X509Certificate(readPublic(file));
   const from = certificate.validFromDate.getTime();
   return [
-    ...(isFor(certificate, hostOf(url)) ? [] : [`people.url: ${file} is not a certificate for ${hostOf(url)}`]),
-    ...(from > now ? [`people.tls: ${file} is valid from ${when(from)} only`] : []),
+    ...(isFor(certificate, hostOf(url)) ? [] : [`${site}.url: ${file} is not a certificate for ${hostOf(url)}`]),
+    ...(from > now ? [`${site}.tls: ${file} is valid from ${when(from)} only`] : []),
   ];
 }
 

@@ -2,7 +2,9 @@ import { readFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { z } from 'zod';
 import { Problem } from '../protocol/problems.ts';
+import { webhookSettings } from './auditing/webhook-settings.ts';
 import { coexistenceSettings } from './coexistence-settings.ts';
+import { consoleSettings } from './console-settings.ts';
 import { connectionLimits } from './limits.ts';
 import { httpsOrigin, peopleSettings, whole } from './people-settings.ts';
 import { readPrivate } from './private-files.ts';
@@ -60,16 +62,26 @@ const settings = z.strictObject({
       requestSeconds: whole(1, 300).default(connectionLimits.requestSeconds),
     })
     .prefault({}),
-  /** The sites for people: portal and console. */
+  /** The site for users, and how people sign in to both sites. */
   people: peopleSettings.nullable().default(null),
+  /** The site for admins, and their API. */
+  console: consoleSettings.nullable().default(null),
   /** What other systems may say to this backend, and what it asks of them. */
   coexistence: coexistenceSettings.nullable().default(null),
+  /** Who is told of what is recorded in the audit. */
+  webhooks: z
+    .array(webhookSettings)
+    .max(8)
+    .refine((hooks) => new Set(hooks.map(({ name }) => name)).size === hooks.length, 'has two of one name')
+    .default([]),
+  /** Days after which records of the audit are taken out into a signed file. Null: never. */
+  auditRetainDays: whole(400, 36_500).nullable().default(null),
   logLevel: z.enum(['error', 'warn', 'info']).default('info'),
 });
 export type ServerSettings = z.infer<typeof settings>;
 
 /** The listeners, in the order of their sockets. */
-const socketNames = ['macs', 'people', 'neighbours'] as const;
+const socketNames = ['macs', 'people', 'neighbours', 'console'] as const;
 export type SocketName = (typeof socketNames)[number];
 
 /** One line per mistake: where it is and what is wrong, never the value. */
@@ -112,6 +124,8 @@ const standIns: Record<string, unknown> = {
   listen: { port: 1 },
   'people.url': 'https://people.invalid',
   'people.listen': { port: 2 },
+  'console.url': 'https://console.invalid',
+  'console.listen': { port: 3 },
 };
 
 /**
@@ -164,7 +178,7 @@ export const usualDataFolder = (): string | null => process.env['SPAREKEY_DIR'] 
 
 /**
  * Listening sockets that systemd has opened for us (sd_listen_fds): by the name in `FileDescriptorName=`, else `macs`,
- * `people`, `neighbours` in that order. Empty where they were meant for another process, such as the one that started us. One
+ * `people`, `neighbours`, `console` in that order. Empty where they were meant for another process, such as the one that started us. One
  * that nobody takes is refused: whoever connects there would wait for ever.
  */
 export function activatedSockets(environment: NodeJS.ProcessEnv = process.env, pid: number = process.pid): Partial<Record<SocketName, number>> {
@@ -186,8 +200,14 @@ export function activatedSockets(environment: NodeJS.ProcessEnv = process.env, p
 }
 
 /** For a mistake in the socket units. */
-export const socketsWithout = (which: string): string =>
-  `systemd opened a socket that no listener takes: ${which}; each of \`macs\`, \`people\` and \`neighbours\` takes one, and where people share the port of the Macs only \`macs\`: one ListenStream= for each, with its FileDescriptorName=`;
+const socketsWithout = (which: string): string =>
+  `systemd opened a socket that no listener takes: ${which}; each of \`macs\`, \`people\`, \`neighbours\` and \`console\` takes one, and where people share the port of the Macs only \`macs\`: one ListenStream= for each, with its FileDescriptorName=`;
+
+/** Refuses a socket of a listener that the settings do not have: `taken` has something for each that there is beside that of the Macs. */
+export function refuseIdleSockets(sockets: Partial<Record<SocketName, number>>, taken: Record<Exclude<SocketName, 'macs'>, unknown>): void {
+  for (const [name, listener] of Object.entries(taken) as [SocketName, unknown][])
+    if (!listener && sockets[name] !== undefined) throw new Problem('SERVER_SETTINGS_INVALID', socketsWithout(`${name} (descriptor ${sockets[name]})`));
+}
 
 /** Where something large and secret lies for a while: where `TMPDIR` says, else beside the data, where there is room and nobody else may look. */
 export const roomyFolder = (dir: string | null): string => (dir === null || process.env['TMPDIR'] ? tmpdir() : dir);

@@ -5,7 +5,7 @@ import type { ConnectionLimits } from './limits.ts';
 import { type ListenAt, listenAt } from './listening.ts';
 import type { Log } from './log.ts';
 import type { Peers } from './proxy.ts';
-import { readServerName } from './server-name.ts';
+import { type Hello, readHello } from './server-name.ts';
 
 /** The Macs' listener and the people's under two names on one port. Each does its own TLS: only Macs are asked for a certificate. */
 export interface SharedPort {
@@ -19,6 +19,10 @@ interface SharedPortParts {
   byName: ReadonlyMap<string, HttpApp>;
   /** For a client that names nobody, as one does that was given an address instead of a name. */
   unnamed: HttpApp;
+  /** For a name that is none of these; null: such a client is sent away. */
+  others?: HttpApp | null;
+  /** Where a CA looks whether a name is ours. */
+  challenges?: { isFor(hello: Hello): boolean; take(socket: Socket): void } | null;
   limits: ConnectionLimits;
   /** Whose connections are those of many. */
   isProxy: Peers['isProxy'];
@@ -28,7 +32,7 @@ interface SharedPortParts {
 /** Of the first message of TLS; browsers send 2 KB at the most. */
 const mostHello = 16 * 1024;
 
-export function openSharedPort({ byName, unnamed, limits, isProxy, log }: SharedPortParts): SharedPort {
+export function openSharedPort({ byName, unnamed, others = null, challenges = null, limits, isProxy, log }: SharedPortParts): SharedPort {
   const waiting = new Set<Socket>();
   const server: Server = createServer((socket) => {
     waiting.add(socket);
@@ -44,16 +48,18 @@ export function openSharedPort({ byName, unnamed, limits, isProxy, log }: Shared
     };
     const look = () => {
       for (let chunk = socket.read() as Buffer | null; chunk !== null; chunk = socket.read() as Buffer | null) read = Buffer.concat([read, chunk]);
-      const name = readServerName(read);
-      if (name === 'more' && read.length <= mostHello) return;
+      const hello = readHello(read);
+      if (hello === 'more' && read.length <= mostHello) return;
       socket.removeListener('readable', look);
-      if (name === 'more' || name === 'other') return refuse('it is no TLS');
-      const to = name === null ? unnamed : byName.get(name);
-      if (!to) return refuse('no listener has this name');
+      if (hello === 'more' || hello === 'other') return refuse('it is no TLS');
+      const isChallenge = challenges?.isFor(hello) === true;
+      const to = hello.name === null ? unnamed : (byName.get(hello.name) ?? others);
+      if (!to && !isChallenge) return refuse('no listener has this name');
       forget();
       // TLS reads what was read here first, then goes on with the socket.
       socket.unshift(read);
-      to.server.emit('connection', socket);
+      if (isChallenge) challenges.take(socket);
+      else to?.server.emit('connection', socket);
     };
     socket.on('readable', look);
     socket.once('error', () => socket.destroy());

@@ -13,10 +13,10 @@ import type { FleetLine, MacReport } from './custody-report.ts';
 import { lastFacts } from './custody-state.ts';
 import { whichMac } from './mac-commands.ts';
 import { ringOfMac, sayRings } from './rings/commands.ts';
+import { mostSealedBytes } from './sealed-file.ts';
 import { peopleOfMac, sayPeople } from './status-people.ts';
 import { enrolmentsOf } from './store/enrolments.ts';
 import { macById } from './store/macs.ts';
-import { mostTarBytes } from './tar.ts';
 
 /** The fleet in a few lines, or one Mac in a few sentences. */
 export async function status(backend: Backend, name: string | null): Promise<CommandResult> {
@@ -69,8 +69,8 @@ async function fleetStatus(backend: Backend): Promise<CommandResult> {
   };
 }
 
-/** Half of what an archive takes of one file: time to think of another way of backup. */
-const largeDatabase = mostTarBytes / 2;
+/** Half of what can be encrypted as one file: time to think of another way of backup. */
+const largeDatabase = mostSealedBytes / 2;
 
 function largeWarnings({ paths }: Pick<Backend, 'paths'>): string[] {
   const { size } = statSync(paths.database);
@@ -78,7 +78,7 @@ function largeWarnings({ paths }: Pick<Backend, 'paths'>): string[] {
   return size < largeDatabase
     ? []
     : [
-        `the database has ${gib(size)} GiB; \`backup\` and the copy before an upgrade take ${gib(mostTarBytes)} at the most: plan a copy of the data folder while the backend is stopped (docs/operating.md)`,
+        `the database has ${gib(size)} GiB; \`backup --encrypt-to\` takes ${gib(mostSealedBytes)} at the most: plan backups that something else encrypts (docs/operating.md)`,
       ];
 }
 

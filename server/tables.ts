@@ -1,9 +1,14 @@
 import type { CustodyState, RecordState } from '../protocol/messages.ts';
+import type { AdminsTables } from './admins-tables.ts';
+import type { ApprovalTables } from './approvals-tables.ts';
+import type { AuditingTables } from './auditing-tables.ts';
+import type { CampaignTables } from './campaigns-tables.ts';
 import type { CoexistenceTables } from './coexistence-tables.ts';
+import type { FleetTables } from './fleet-tables.ts';
 import type { PeopleTables } from './people-tables.ts';
 
 /** The rows as they lie in the database; the meaning of each column is said in migrations/. Times are server milliseconds; flags are 0 or 1. */
-export interface Tables extends PeopleTables, CoexistenceTables {
+export interface Tables extends PeopleTables, CoexistenceTables, AdminsTables, FleetTables, CampaignTables, ApprovalTables, AuditingTables {
   memory: { name: string; value: string };
   mac: {
     id: string;
@@ -21,6 +26,7 @@ export interface Tables extends PeopleTables, CoexistenceTables {
     escrow_changed_at: number | null;
     unreadable_since: number | null;
     unreadable_count: number;
+    merged_into: string | null;
   };
   enrolment: {
     id: string;
@@ -181,7 +187,19 @@ export interface Tables extends PeopleTables, CoexistenceTables {
     judged_by: string | null;
     judgement: string | null;
   };
-  audit: { seq: number; at: number; actor: string; act: string; mac_id: string | null; details: string; previous: string; hash: string };
+  audit: {
+    seq: number;
+    at: number;
+    actor: string;
+    act: string;
+    mac_id: string | null;
+    details: string;
+    previous: string;
+    hash: string;
+    request_id: string | null;
+    network: string | null;
+    token_id: string | null;
+  };
 }
 
 export interface Custody {

@@ -1,5 +1,5 @@
 import { X509Certificate } from 'node:crypto';
-import { statSync } from 'node:fs';
+import { existsSync, statSync } from 'node:fs';
 import { Problem } from '../protocol/problems.ts';
 import { readTlsIdentity, renewTlsCertificate, type TlsIdentity } from './authorities.ts';
 import type { CertificateAndKey, FolderPaths } from './data-folder.ts';
@@ -29,9 +29,10 @@ export interface Refused {
 }
 
 /** Where the certificate of the Macs' listener lies. */
-export const tlsFilesOf = (paths: FolderPaths, settings: Pick<ServerSettings, 'tls'>): CertificateAndKey => settings.tls.files ?? paths.tls;
+export const tlsFilesOf = (paths: FolderPaths, { tls }: Pick<ServerSettings, 'tls'>): CertificateAndKey =>
+  tls.files ?? (tls.acme && existsSync(paths.acme.certificate) ? paths.acme : paths.tls);
 /** Whether it is ours to renew. */
-export const isOwnCertificate = ({ tls }: Pick<ServerSettings, 'tls'>): boolean => tls.ownCertificate && tls.files === null;
+export const isOwnCertificate = ({ tls }: Pick<ServerSettings, 'tls'>): boolean => tls.ownCertificate && tls.files === null && tls.acme === null;
 
 export function hostOf(url: string): string {
   return new URL(url).hostname.replace(/^\[|\]$/g, '');

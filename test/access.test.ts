@@ -547,7 +547,7 @@ async function raw(text: string, identity: Identity | null): Promise<string> {
     socket.on('error', reject);
     socket.on('close', () => resolve(Buffer.concat(chunks).toString('latin1')));
     socket.on('secureConnect', () => socket.write(text, 'latin1'));
-    socket.setTimeout(3000, () => socket.destroy());
+    socket.setTimeout(60_000, () => socket.destroy());
   });
 }
 

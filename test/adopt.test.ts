@@ -1,5 +1,6 @@
 import { chmodSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { describe, expect, test } from '@jest/globals';
+import { reportStatus, statusInWords } from '../agent/report.ts';
 import { answering, askToAdopt, keyless, rightPassword, wrongPassword } from './adopt-parts.ts';
 import { filesUnder, findKeys } from './plain-text.ts';
 
@@ -45,6 +46,7 @@ async function adoptsAllTheSame(quirk: Parameters<Keyless['mac']['setChangeQuirk
     await it.checkIn();
   }
   await isAdopted(it);
+  expect(it.status().adoption).toBeNull();
 }
 
 async function nothingChanged(it: Keyless): Promise<void> {
@@ -62,6 +64,10 @@ describe('gate 6: a Mac whose key nobody has', () => {
     expect([exit, answer]).toEqual([0, expect.objectContaining({ exit: 0, says: 'macOS made a new recovery key, and it is in safe keeping' })]);
     expect(asked).toEqual([{ user: 'ada', left: 3, before: 'first' }]);
     await isAdopted(it);
+    // In the same run: whoever has just typed a password is not told to type one.
+    expect(it.status().adoption).toBeNull();
+    const said = statusInWords(reportStatus({ state: 'on' }, it.status(), it.mac.now), { now: it.mac.now, colour: false, quiet: false });
+    expect(said).not.toContain('adopt');
     expect(await openDebts(it)).toMatchObject([{ because: 'never-escrowed' }]);
     expect(await rotations(it)).toMatchObject([{ state: 'done', because: 'never-escrowed' }]);
     await it.checkIn();

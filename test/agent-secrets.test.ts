@@ -82,8 +82,8 @@ describe('the keychain', () => {
     ['silent', hangs],
   ])('one that is %s cannot tell; it never says that nothing is there', async (_name, broken) => {
     const all = { getPassword: broken, setPassword: broken, deletePassword: broken, findCredentials: broken };
+    // Without its time the silent one would hang.
     const secrets = openSecrets(keychain(all).load, 0.05);
-    const began = performance.now();
     expect(await secrets.read(account)).toBe('cannot-tell');
     expect(await secrets.write(account, 'x')).toBe(false);
     expect(await secrets.remove(account)).toBe(false);
@@ -91,8 +91,6 @@ describe('the keychain', () => {
     expect(await keptKeys(secrets).read(account)).toBe('cannot-tell');
     expect(await keptKeys(secrets).write(account, key)).toBe(false);
     expect(await keptKeys(secrets).roundTrip('probe')).toBe(false);
-    // Without its time it would hang.
-    expect(performance.now() - began).toBeLessThan(20_000);
   });
 
   test('an addon that cannot be loaded is a keychain that cannot tell', async () => {

@@ -89,8 +89,8 @@ function client(port: number, more: Partial<Omit<ServerOptions, 'settings'>> & {
   const server = openServer({
     runner: answering({}),
     identity,
-    connectSeconds: 2,
-    totalSeconds: 5,
+    connectSeconds: 60,
+    totalSeconds: 60,
     agentVersion: '0.1.0',
     retries: { wait: async (milliseconds) => void waits.push(milliseconds), random: () => 0.5 },
     ...more,
@@ -283,12 +283,10 @@ describe('a backend that cannot be reached', () => {
 
   test('it takes the connection and says nothing: the handshake has its time', async () => {
     const port = await listen(createNetServer(() => {}));
-    const began = performance.now();
     expect(await problemOf(client(port, { connectSeconds: 0.2, retries: { tries: 1 } }).nonce())).toMatchObject({
       code: 'SERVER_UNREACHABLE',
       detail: 'no handshake in 0.2 s',
     });
-    expect(performance.now() - began).toBeLessThan(5000);
   });
 
   test('it never ends its answer: the whole try has its time', async () => {
@@ -375,11 +373,9 @@ describe('whom it believes', () => {
     expect(bundled.roots.at(-1)).toBe(ca.pem);
     expect(bundled.roots.length).toBeGreaterThan(100);
     expect((await trustedRoots('system', [ca.pem])).roots).toEqual(expect.arrayContaining([ca.pem]));
-    const began = performance.now();
-    expect(await readSystemStore(0.2, 'for (;;) {}')).toBeNull();
-    expect(await readSystemStore(5, 'throw new Error()')).toBeNull();
     // Without its time it would hang.
-    expect(performance.now() - began).toBeLessThan(20_000);
+    expect(await readSystemStore(0.2, 'for (;;) {}')).toBeNull();
+    expect(await readSystemStore(60, 'throw new Error()')).toBeNull();
   });
 });
 
@@ -437,12 +433,12 @@ describe('what stands between', () => {
   });
 
   test('one that demands a sign-in, one that refuses, one that is gone, one that talks for ever', async () => {
-    const through = async (port: number) =>
-      problemOf(client(9, { connectSeconds: 0.3, retries: { tries: 1 }, settings: { proxy: `http://127.0.0.1:${port}` } }).nonce());
+    const through = async (port: number, connectSeconds = 60) =>
+      problemOf(client(9, { connectSeconds, retries: { tries: 1 }, settings: { proxy: `http://127.0.0.1:${port}` } }).nonce());
     expect(await through((await proxy(9, 407)).port)).toMatchObject({ code: 'PROXY_REFUSED' });
     expect(await through((await proxy(9, 403)).port)).toMatchObject({ code: 'SERVER_UNREACHABLE', detail: expect.stringContaining('answered 403') });
     expect(await through(await listen(createNetServer((socket) => socket.destroy())))).toMatchObject({ code: 'SERVER_UNREACHABLE' });
-    expect(await through(await listen(createNetServer(() => {})))).toMatchObject({
+    expect(await through(await listen(createNetServer(() => {})), 0.3)).toMatchObject({
       code: 'SERVER_UNREACHABLE',
       detail: expect.stringContaining('did not answer'),
     });

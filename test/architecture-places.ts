@@ -7,9 +7,9 @@ const sqlPlaces = /^server\/(store\/[^/]+|database|migrations\/[^/]+|clock|audit
 export const places: readonly Rule[] = [
   onlyIn(
     'reveal() only where a key has to be seen',
-    'whoever can see a key in plain must be found by reading six places',
+    'whoever can see a key in plain must be found by reading a few places',
     /\.reveal\b/,
-    /^(agent\/mac\/fdesetup\.ts|agent\/secrets\.ts|protocol\/[^/]+\.ts|server\/show\.ts|server\/mdm\/nanomdm\.ts|portal\/key-page\.ts)$/,
+    /^(agent\/mac\/fdesetup\.ts|agent\/secrets\.ts|protocol\/[^/]+\.ts|server\/show\.ts|server\/mdm\/nanomdm\.ts|portal\/(key|release)-page\.ts|console\/(key-page|operations\/key-reply)\.ts)$/,
     { path: 'agent/rotate.ts', text: 'export const a = (key) => key.reveal();' },
   ),
   onlyIn(
@@ -50,10 +50,16 @@ export const places: readonly Rule[] = [
     path: 'agent/identity.ts',
     text: "const { getPassword } = await import('keytar');\ngetPassword;",
   }),
-  importedOnlyIn('axios', 'time limits, trust and problem replies are decided in one place', isPackage('axios'), /^(agent\/server|server\/outbound)\.ts$/, {
-    path: 'agent/check-in.ts',
-    text: "import axios from 'axios';\naxios;",
-  }),
+  importedOnlyIn(
+    'axios',
+    'time limits, trust and problem replies are decided in one place',
+    isPackage('axios'),
+    /^(agent\/server|server\/outbound|ctl\/asking)\.ts$/,
+    {
+      path: 'agent/check-in.ts',
+      text: "import axios from 'axios';\naxios;",
+    },
+  ),
   importedOnlyIn('winston', 'what may be logged is a closed list', isPackage('winston'), /^(agent|server)\/log\.ts$/, {
     path: 'agent/rotate.ts',
     text: "import winston from 'winston';\nwinston;",
@@ -62,7 +68,7 @@ export const places: readonly Rule[] = [
     'commander',
     'a command line is read where its program begins',
     isPackage('commander'),
-    /^(agent|server)\/(main|([a-z]+-)?command-line)\.ts$/,
+    /^(agent|server|ctl)\/(main|([a-z]+-)?command-line)\.ts$/,
     {
       path: 'agent/report.ts',
       text: "import { Command } from 'commander';\nnew Command();",

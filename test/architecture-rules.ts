@@ -11,6 +11,8 @@ const folders: Record<string, { ours: readonly string[]; packages: readonly stri
     packages: ['@simplewebauthn/server', 'fastify', 'nodemailer', 'openid-client', 'zod'],
   },
   portal: { ours: ['portal', 'web', 'server', 'protocol'], packages: ['zod'] },
+  console: { ours: ['console', 'web', 'server', 'protocol'], packages: ['fastify', 'zod'] },
+  ctl: { ours: ['ctl', 'protocol'], packages: ['axios', 'commander', 'zod'] },
   profiles: { ours: ['profiles', 'protocol', 'agent'], packages: ['commander', 'plist', 'zod'] },
   scripts: null,
   test: null,
@@ -18,6 +20,10 @@ const folders: Record<string, { ours: readonly string[]; packages: readonly stri
 
 /** The backend knows no site; its program puts them on their listener. */
 const mounts = (path: string, imported: string): boolean => path === 'server/main.ts' && /^(portal\/portal|console\/console)\.ts$/.test(imported);
+
+/** The command line takes the forms of the API from where they are written, and nothing that runs. */
+const isShape = (source: Read, specifier: string): boolean =>
+  source.folder === 'ctl' && !source.imports.includes(specifier) && /^console\/(operation\.ts|operations\/)/.test(target(source.path, specifier));
 
 function cycles(sources: readonly Read[]): string[] {
   const graph = new Map(sources.map((source) => [source.path, source.imports.filter(isOurs).map((specifier) => target(source.path, specifier))]));
@@ -40,7 +46,7 @@ const kebab = /^[a-z0-9]+(-[a-z0-9]+)*(\.test|\.config)?\.(ts|mjs)$/;
 const mostLines = 300;
 const mostTestLines = 700;
 const longFiles: Record<string, { lines: number; because: string }> = {
-  'protocol/problems.ts': { lines: 600, because: 'one table: every failure once' },
+  'protocol/problems.ts': { lines: 800, because: 'one table: every failure once' },
   'server/migrations/0001-first.ts': { lines: 400, because: 'a migration is one file for ever: all tables of the first version' },
   'agent/journal.ts': { lines: 370, because: 'the form of the journal, and every check that a file is one of ours' },
   'agent/resolve.ts': { lines: 350, because: 'the rows R0 to R13 in their order, of which the first that fits applies' },
@@ -71,7 +77,9 @@ const structure: readonly Rule[] = [
         return all(source).flatMap((specifier) => {
           if (specifier.startsWith('node:')) return [];
           const allowed = isOurs(specifier)
-            ? may.ours.includes(target(source.path, specifier).split('/')[0] ?? '') || mounts(source.path, target(source.path, specifier))
+            ? may.ours.includes(target(source.path, specifier).split('/')[0] ?? '') ||
+              mounts(source.path, target(source.path, specifier)) ||
+              isShape(source, specifier)
             : may.packages.includes(packageOf(specifier));
           return allowed ? [] : [`${source.path} imports ${specifier}`];
         });
@@ -83,6 +91,8 @@ const structure: readonly Rule[] = [
       { path: 'server/a.ts', text: "export { given } from '../test/given.ts';" },
       { path: 'server/serve.ts', text: "import { mountPortal } from '../portal/portal.ts';\nmountPortal();" },
       { path: 'agent/a.ts', text: "export const a = (b: import('../server/b.ts').B) => b;" },
+      { path: 'ctl/a.ts', text: "import { list } from '../console/operations/devices.ts';\nlist();" },
+      { path: 'ctl/a.ts', text: "import type { A } from '../console/console.ts';\nexport type B = A;" },
     ],
   },
   {

@@ -37,7 +37,7 @@ function read(source: Source): Read {
   return {
     ...source,
     code,
-    imports: specifiers(code, /(?<![-\w.])(?:from|import|require)\s*\(?\s*"([^"\s]+)"/g),
+    imports: specifiers(code, /(?<![-\w."])(?:from|import|require)\s*\(?\s*"([^"\s]+)"/g),
     types: [
       ...specifiers(source.text, /^\s*(?:import|export) type (?:\{[^}]*\}|\*(?: as [\w$]+)?|[\w$]+) from '([^']+)'/gm),
       ...specifiers(source.text, /\bimport\('([^']+)'\)\./g),
@@ -51,7 +51,7 @@ export const all = (source: Read): readonly string[] => [...source.imports, ...s
 export const target = (from: string, specifier: string): string => new URL(specifier, `file:///${from}`).pathname.slice(1);
 export const packageOf = (specifier: string): string => specifier.split('/', specifier.startsWith('@') ? 2 : 1).join('/');
 export const isOurs = (specifier: string): boolean => specifier.startsWith('.');
-export const shipped = (source: Read): boolean => ['agent', 'protocol', 'server', 'web', 'portal'].includes(source.folder);
+export const shipped = (source: Read): boolean => ['agent', 'protocol', 'server', 'web', 'portal', 'console', 'ctl'].includes(source.folder);
 
 /** Names of files in which alone a pattern of the code may occur; tests and scripts are free, being no part of the product. */
 export function onlyIn(name: string, because: string, pattern: RegExp, places: RegExp, planted: Source): Rule {

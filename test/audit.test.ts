@@ -1,7 +1,11 @@
 import { createHash } from 'node:crypto';
+import { join } from 'node:path';
 import { expect, test } from '@jest/globals';
 import { sql } from 'kysely';
 import { audit, canonicalJson, verifyAudit } from '../server/audit.ts';
+import { whileAsking } from '../server/auditing/asking.ts';
+import { openDatabase } from '../server/database.ts';
+import { scratch } from './scratch.ts';
 import { givenServer, newKey } from './server-parts.ts';
 
 const entry = (n: number) => ({ at: 1000 + n, actor: 'tester', act: 'test.done', macId: null, details: { n, words: 'ä "quoted"' } });
@@ -35,12 +39,31 @@ test.each([
   ['another actor', "update audit set actor = 'nobody' where seq = 3", 3],
   ['a missing entry', 'delete from audit where seq = 2', 2],
   ['a date', 'update audit set at = 1 where seq = 1', 1],
-  ['an entry put before the first', 'insert into audit select 0, at, actor, act, mac_id, details, previous, hash from audit where seq = 1', 0],
+  [
+    'an entry put before the first',
+    'insert into audit (seq, at, actor, act, mac_id, details, previous, hash) select 0, at, actor, act, mac_id, details, previous, hash from audit where seq = 1',
+    0,
+  ],
 ])('%s breaks the chain where it happened', async (_what, statement, brokenAt) => {
   const { store, close } = await givenAudit(4);
   await sql.raw(statement).execute(store.db);
   expect(await verifyAudit(store)).toMatchObject({ ok: false, brokenAt });
   await close();
+});
+
+test('records of before stay what they were, and those of today say by which request they came', async () => {
+  const file = join(scratch('audit-older'), 'server.sqlite');
+  const older = await openDatabase(file, { schema: 4 });
+  for (let n = 1; n <= 3; n += 1) await older.write((tx) => audit(tx, entry(n)));
+  const before = await older.db.selectFrom('audit').select('hash').orderBy('seq').execute();
+  await older.close();
+  const store = await openDatabase(file);
+  await whileAsking({ requestId: 'req-1', network: '192.0.2.1', tokenId: null }, () => store.write((tx) => audit(tx, entry(4))));
+  expect(await verifyAudit(store)).toEqual({ rows: 4, ok: true });
+  const rows = await store.db.selectFrom('audit').select(['hash', 'request_id', 'network', 'token_id']).orderBy('seq').execute();
+  expect(rows.slice(0, 3)).toEqual(before.map(({ hash }) => ({ hash, request_id: null, network: null, token_id: null })));
+  expect(rows[3]).toMatchObject({ request_id: 'req-1', network: '192.0.2.1', token_id: null });
+  await store.close();
 });
 
 test('a long chain is walked to its end', async () => {

@@ -6,10 +6,24 @@ import { beforeAll, describe, expect, test } from '@jest/globals';
 import { Problem } from '../protocol/problems.ts';
 import { authorityCheck, authorityList, authorityNewTls, authorityRetire, type Retiring } from '../server/authority-commands.ts';
 import { whoIsCutOff } from '../server/authority-users.ts';
-import { makeCa, pem } from '../server/certificates.ts';
+import { issueServerCertificate, makeCa, pem } from '../server/certificates.ts';
 import { type FolderPaths, folderPaths } from '../server/data-folder.ts';
+import { startingTls } from '../server/last-tls.ts';
 import { profileValues } from '../server/profile-values.ts';
-import { checkInBody, deviceCa, deviceIdentity, enrol, factsOf, foreignCa, type GivenServer, givenServer, newMac, type TestMac } from './given-server.ts';
+import { settingsCheck } from '../server/settings-command.ts';
+import {
+  checkInBody,
+  deviceCa,
+  deviceIdentity,
+  enrol,
+  factsOf,
+  foreignCa,
+  type GivenServer,
+  givenServer,
+  newMac,
+  newPair,
+  type TestMac,
+} from './given-server.ts';
 import type { Identity } from './tls-client.ts';
 
 const digestOf = (der: Uint8Array): string => createHash('sha256').update(der).digest('hex');
@@ -127,6 +141,34 @@ describe('the CA of the listener', () => {
     expect(await authorityCheck(backend(), file)).toMatchObject({ exit: 77, json: { macs: [{ serial: mac.serial }] } });
     await checkIn([digestOf(foreignCa.certificateDer)]);
     expect((await authorityCheck(backend(), file)).json).toMatchObject({ ok: true });
+  });
+
+  test('`settings check` says in red who would be cut off by a chain of another CA in `tls.files`, of our own certificate too, and the start refuses it', async () => {
+    const before = readFileSync(paths.settings, 'utf8');
+    const files = { certificate: join(given.dir, '..', 'files.pem'), key: join(given.dir, '..', 'files-key.pem') };
+    const pair = newPair();
+    const publicKeyDer = pair.publicKey.export({ type: 'spki', format: 'der' });
+    const names = ['127.0.0.1'];
+    const der = issueServerCertificate({ ca: foreignCa.certificateDer, caKey: foreignCa.privateKey, names, publicKeyDer, at: new Date(), days: 90 });
+    writeFileSync(files.certificate, pem('CERTIFICATE', der) + pem('CERTIFICATE', foreignCa.certificateDer));
+    writeFileSync(files.key, pair.privateKey.export({ type: 'pkcs8', format: 'pem' }), { mode: 0o600 });
+    const check = async () => (await settingsCheck({ dir: given.dir, sealed: false })).red;
+    expect(await check()).toEqual([]);
+    writeFileSync(paths.settings, JSON.stringify({ ...JSON.parse(before), tls: { files } }));
+    try {
+      await checkIn();
+      const { red, json, exit } = await settingsCheck({ dir: given.dir, sealed: false });
+      expect(red).toEqual([
+        expect.stringMatching(/^tls\.files: .*files\.pem is of another CA \(.*\), which 1 Mac of the last 90 days does not trust: it cuts them off/),
+      ]);
+      expect([json, exit]).toEqual([expect.objectContaining({ ok: true, warnings: red }), undefined]);
+      const begin = () => startingTls(paths, files, { host: '127.0.0.1', now: Date.now() }).refused;
+      expect(begin()).toMatch(/another CA/);
+      await checkIn([digestOf(foreignCa.certificateDer)]);
+      expect(await check()).toEqual([]);
+    } finally {
+      writeFileSync(paths.settings, before);
+    }
   });
 
   test('changes without a gap: a second one in the profiles, refused until each Mac says that it trusts it, then used at once', async () => {

@@ -10,8 +10,10 @@ import { endingCertificates, sayEnding } from '../server/certificate-dates.ts';
 import { issueServerCertificate, makeCa, makeEscrowCertificate, pem } from '../server/certificates.ts';
 import { folderPaths } from '../server/data-folder.ts';
 import { escrowKeyIn, verifyBackup } from '../server/drill.ts';
+import { encryptPrivateKey } from '../server/encrypted-key.ts';
 import { readEscrowCertificates } from '../server/escrow-keys.ts';
 import { silentLog } from '../server/log.ts';
+import { notInBackup } from '../server/named-files.ts';
 import { sayAnew, tellOfCertificates } from '../server/operator-alarms.ts';
 import { tryWriting } from '../server/private-files.ts';
 import { unsealFile } from '../server/sealed-file.ts';
@@ -59,6 +61,13 @@ beforeAll(async () => {
 
 describe('a backup that is encrypted', () => {
   let file: string;
+  test('that is refused because there is no offline copy is an alarm at once, until there is a backup', async () => {
+    expect(await codeOf(backUpCommand(undefined, { dir: given.dir, as: 'timer', into: folder, encryptTo: 'escrow' }))).toBe('OFFLINE_COPY_MISSING');
+    expect(await openAlarms()).toEqual([expect.stringMatching(/^BACKUP_FAILS: .*OFFLINE_COPY_MISSING/)]);
+    await backUpCommand(named('unencrypted.tar'), { dir: given.dir, as: 'ada' });
+    expect(await openAlarms()).toEqual([]);
+  });
+
   test('to the escrow key is refused where no copy of that was ever put away, and `status` says so, until somebody says or shows that there is one', async () => {
     file = named('sealed.tar.cms');
     const flags = { dir: given.dir, as: 'ada', encryptTo: 'escrow' };
@@ -72,8 +81,12 @@ describe('a backup that is encrypted', () => {
   });
 
   test('opened with the key of the data folder is no drill: what counts needs nothing of this machine', async () => {
+    // To the same certificate, named by its file.
+    const { escrow } = folderPaths(given.dir);
+    const same = named('same.tar.cms');
+    await backUpCommand(same, { dir: given.dir, as: 'ada', encryptTo: join(escrow, `${readEscrowCertificates(escrow)[0]?.digest}.certificate.pem`) });
     const drill = async (escrowKey?: string) => {
-      const { json, warnings } = await verifyBackupCommand(file, { dir: given.dir, passphraseFile, ...(escrowKey === undefined ? {} : { escrowKey }) });
+      const { json, warnings } = await verifyBackupCommand(same, { dir: given.dir, passphraseFile, ...(escrowKey === undefined ? {} : { escrowKey }) });
       const { drill: at } = await backupDates(given.serving.backend);
       return [(json as { by: string }).by, at !== null, (warnings ?? []).length];
     };
@@ -129,6 +142,79 @@ describe('a backup that is encrypted', () => {
     await expect(verifyBackup({ file: other, passphrase, escrowKeyFile: offline })).rejects.toThrow(/another certificate/);
     writeFileSync(certificate, 'hello');
     expect(await codeOf(backUpCommand(named('no.tar'), { dir: given.dir, as: 'ada', encryptTo: certificate }))).toBe('USAGE');
+  });
+
+  test('to a certificate of its own is drilled and restored with that key, which has a passphrase of its own or is private', async () => {
+    const { privateKey } = rsaPair();
+    const certificate = pem('CERTIFICATE', makeEscrowCertificate({ commonName: 'backups', privateKey, years: 5, at: new Date() }));
+    writeFileSync(named('team.pem'), certificate);
+    const other = named('team.tar.cms');
+    await backUpCommand(other, { dir: given.dir, as: 'ada', encryptTo: named('team.pem') });
+    const keyFile = (name: string, text: string, mode = 0o600): string => {
+      writeFileSync(named(name), `${text}${certificate}`, { mode });
+      return named(name);
+    };
+    const key = keyFile('team-key.txt', encryptPrivateKey(privateKey, 'the words of the team'));
+    const keyPassphraseFile = named('team-passphrase');
+    writeFileSync(keyPassphraseFile, 'the words of the team\n', { mode: 0o600 });
+    const flags = { dir: given.dir, passphraseFile };
+    const drilled = await verifyBackupCommand(other, { ...flags, key, keyPassphraseFile });
+    expect(drilled).toMatchObject({ json: { by: 'key', opened: { serial } }, warnings: [], text: expect.stringContaining(`opens from it with ${key}`) });
+    // Nothing of this machine was needed: it counts, and says nothing of the offline copy.
+    expect((await backupDates(given.serving.backend)).drill).not.toBeNull();
+    await given.serving.backend.store.write((tx) => forgetMemory(tx, 'last-drill'));
+    // With the offline copy beside it, that is what opens the envelope.
+    expect((await verifyBackupCommand(other, { passphraseFile, key, keyPassphraseFile, escrowKey: offline })).json).toMatchObject({ by: 'escrow-key' });
+    const plain = keyFile('team-plain.txt', String(privateKey.export({ type: 'pkcs8', format: 'pem' })));
+    expect((await verifyBackupCommand(other, { passphraseFile, key: plain })).json).toMatchObject({ by: 'key' });
+    const restored = { as: 'ada', withoutRevocations: true, spreadDays: 7, dir: named('by-key') };
+    expect((await restoreCommand(other, { ...restored, key, keyPassphraseFile })).json).toMatchObject({ keysToReplace: 1 });
+    // What is not so is named.
+    const refused = (more: object) => codeOf(verifyBackupCommand(other, { passphraseFile, ...more }));
+    expect([
+      await refused({ key, keyPassphraseFile: passphraseFile }),
+      await refused({ keyPassphraseFile }),
+      await refused({ key: named('team.pem') }),
+      await refused({ key: keyFile('team-open.txt', String(privateKey.export({ type: 'pkcs8', format: 'pem' })), 0o644) }),
+      await refused({ key: keyFile('team-other.txt', String(rsaPair().privateKey.export({ type: 'pkcs8', format: 'pem' }))) }),
+    ]).toEqual(['PASSPHRASE_WRONG', 'USAGE', 'USAGE', 'FILE_TOO_OPEN', 'USAGE']);
+  });
+
+  test('names the files of its settings that it does not hold, when it is tried and when it is restored', async () => {
+    const { settings } = folderPaths(given.dir);
+    const before = readFileSync(settings, 'utf8');
+    const plain = named('names.tar');
+    const files = { certificate: '/etc/elsewhere/cert.pem', key: '/etc/elsewhere/key.pem' };
+    const people = { url: 'https://key.example.org', listen: { port: 8444 }, brand: { logoFile: '/etc/elsewhere/logo.svg' } };
+    writeFileSync(settings, JSON.stringify({ ...JSON.parse(before), tls: { files }, people }));
+    try {
+      await backUpCommand(plain, { dir: given.dir, as: 'ada' });
+    } finally {
+      writeFileSync(settings, before);
+    }
+    const wanted = [
+      { setting: 'tls.files.certificate', file: files.certificate },
+      { setting: 'tls.files.key', file: files.key },
+      { setting: 'people.brand.logoFile', file: people.brand.logoFile },
+    ];
+    const tried = await verifyBackupCommand(plain, { passphraseFile });
+    const made = await restoreCommand(plain, { as: 'ada', withoutRevocations: true, spreadDays: 7, dir: named('names') });
+    for (const { json, text } of [tried, made]) {
+      const { notInBackup } = json as { notInBackup: unknown[] };
+      expect(notInBackup).toHaveLength(3);
+      expect(notInBackup).toEqual(expect.arrayContaining(wanted));
+      expect(text).toContain('\n  people.brand.logoFile: /etc/elsewhere/logo.svg');
+    }
+    // What lies in the data folder and is in the backup is not to be carried.
+    expect(notInBackup({ tls: { files: folderPaths('/old').tls } }, given.dir, '/old')).toEqual([]);
+    expect(notInBackup({ tls: { files: folderPaths('/old').tls } }, given.dir, '/other')).toHaveLength(2);
+    expect((await verifyBackupCommand(file, { passphraseFile, escrowKey: offline })).text).not.toContain('bring them along');
+  });
+
+  test('each setting that is a file is one of those that are named: it ends in File, or is a certificate or key of tls', () => {
+    for (const name of readdirSync(join(import.meta.dirname, '..', 'server')).filter((one) => one.endsWith('-settings.ts') || one === 'settings.ts'))
+      for (const [, setting] of readFileSync(join(import.meta.dirname, '..', 'server', name), 'utf8').matchAll(/(\w+): file\b/g))
+        expect([name, setting]).toEqual([name, expect.stringMatching(/^(\w+File|certificate|key)$/)]);
   });
 
   test('that was changed, cut short or added to is refused, and leaves nothing', async () => {

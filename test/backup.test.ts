@@ -1,4 +1,5 @@
-import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { execFileSync, spawnSync } from 'node:child_process';
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, test } from '@jest/globals';
 import { sealKey } from '../protocol/envelope.ts';
@@ -15,6 +16,7 @@ import { silentLog } from '../server/log.ts';
 import { revocations, revoke } from '../server/mac-commands.ts';
 import { restore, spreadRestoreDebts } from '../server/restore.ts';
 import { serve } from '../server/serve.ts';
+import { readHeader, ustarHeader } from '../server/tar.ts';
 import { checkInBody, delivery, deviceIdentity, enrol, type GivenServer, givenServer, newMac, passphrase, type TestMac } from './given-server.ts';
 import { scratch } from './scratch.ts';
 import type { Identity } from './tls-client.ts';
@@ -94,6 +96,29 @@ describe('a backup', () => {
     mkdirSync(join(folder, 'out'));
     expect(() => unpackBackup(join(folder, 'evil.tar'), join(folder, 'out'))).toThrow(expect.objectContaining({ code: 'BACKUP_INVALID' }));
     expect(readdirSync(join(folder, 'out'))).toEqual([]);
+  });
+
+  test('of a database beyond 8 GiB has its size in the archive in a form that GNU tar and bsdtar read, and so do we', () => {
+    const invalid = (why: string) => new Problem('BACKUP_INVALID', why);
+    for (const bytes of [0, 8 * 2 ** 30 - 1, 8 * 2 ** 30, 9 * 2 ** 30 + 5, 2 ** 42 + 1])
+      expect(readHeader(ustarHeader('', 'sparekey.sqlite', bytes, 1_700_000_000, 0o600), invalid)).toEqual({ name: 'sparekey.sqlite', bytes });
+    // One that is longer than nine bytes of zeros would have it is none of ours.
+    const odd = ustarHeader('', 'sparekey.sqlite', 9 * 2 ** 30, 1_700_000_000, 0o600);
+    odd[126] = 1;
+    expect(() => readHeader(odd, invalid)).toThrow(/damaged/);
+    const bytes = 9 * 2 ** 30 + 5;
+    const path = join(folder, 'large.tar');
+    // Its content is a hole.
+    writeFileSync(path, ustarHeader('', 'sparekey.sqlite', bytes, 1_700_000_000, 0o600));
+    truncateSync(path, 512 + Math.ceil(bytes / 512) * 512 + 1024);
+    for (const [program, args] of [
+      ['tar', ['-tvf']],
+      ['bsdtar', ['-tvf']],
+    ] as const) {
+      if (spawnSync(program, ['--version']).status !== 0) continue;
+      expect(execFileSync(program, [...args, path], { encoding: 'utf8' })).toMatch(new RegExp(`\\b${bytes}\\b.* sparekey\\.sqlite\\n$`));
+    }
+    rmSync(path);
   });
 
   test('replaces no file', async () => {

@@ -5,12 +5,11 @@ import { DummyDriver, Kysely, SqliteAdapter, SqliteIntrospector, SqliteQueryComp
 import { sealKey } from '../protocol/envelope.ts';
 import type { RecoveryKey } from '../protocol/recovery-key.ts';
 import type { Bringing } from '../server/brought/bringing.ts';
-import { lookAtEnvelope } from '../server/brought/envelopes.ts';
 import { openDatabase } from '../server/database.ts';
 import { up as first } from '../server/migrations/0001-first.ts';
 import { up as people } from '../server/migrations/0002-people.ts';
 import { up as coexistence } from '../server/migrations/0003-coexistence.ts';
-import { bringing, recordOf, rowOf } from './brought-parts.ts';
+import { bringTo, recordOf, rowOf } from './brought-parts.ts';
 import { scratch } from './scratch.ts';
 import { codeOf, digestOf, type GivenServer, givenServer, newKey, newUuid, type TestMac } from './server-parts.ts';
 
@@ -25,40 +24,15 @@ beforeAll(async () => {
 });
 afterAll(() => server.close());
 
-let count = 0;
-const newSerial = (): string => {
-  count += 1;
-  return `C02BLOCK${String(count).padStart(4, '0')}`;
-};
+const { newMac, newSerial, envelopeOf, bring, alarmsOf, newRun } = bringTo(() => server, 'C02BLOCK');
 const seal = (key: RecoveryKey): Buffer => sealKey(key, server.escrow.pairs[0]?.der as Buffer);
-const envelopeOf = (bytes: Buffer): NonNullable<Bringing['envelope']> => {
-  const looked = lookAtEnvelope(bytes, server.escrow.certificates);
-  if (looked.kind !== 'ours') throw new Error('not ours');
-  return { bytes, recipient: looked.recipient, blocks: looked.blocks };
-};
-const bring = async (serial: string, key: RecoveryKey | null, more: Partial<Bringing> = {}) => {
-  const [one] = await server.custody.bring([bringing(serial, key, more)]);
-  if (!one) throw new Error('nothing came of it');
-  return one;
-};
 /** An MDM says it of a Mac that is not here yet. */
 const brought = async (serial: string, key = newKey(), more: Partial<Bringing> = {}) => {
   const bytes = seal(key);
   const one = await bring(serial, null, { source: 'nanomdm', trust: 'mdm', actor: 'mdm', envelope: envelopeOf(bytes), ...more });
   return { bytes, key, keyId: one.keyId, fate: one.fate };
 };
-const alarmsOf = async (mac: TestMac) =>
-  (await server.store.db.selectFrom('alarm').select('code').where('mac_id', '=', mac.id).where('judged_at', 'is', null).execute()).map(({ code }) => code);
-const newMac = async (serial = newSerial(), wish: object = {}) => {
-  const mac = await server.newMac({ serial, ...wish });
-  await mac.checkIn();
-  return mac;
-};
-const run = async (id: string) => {
-  const row = { id, source: 'mdm-cms', name: 'x', digest: null, mapping: '{}', actor: 'ada', reason: 'x', started_at: 1, ended_at: 1, withdrawn_at: null };
-  await server.store.write((tx) => tx.insertInto('import_run').values(row).execute());
-  return id;
-};
+const run = (id: string) => newRun(id, 'mdm-cms');
 /** What a Mac gets of it: nothing, and it is no sooner the owner of the block for having sent it. */
 const expectNothing = async (mac: TestMac, bytes: Buffer) => {
   const opened = server.escrow.opened;

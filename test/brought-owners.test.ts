@@ -1,10 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { build } from 'plist';
-import type { RecoveryKey } from '../protocol/recovery-key.ts';
-import type { Bringing } from '../server/brought/bringing.ts';
-import { lookAtEnvelope } from '../server/brought/envelopes.ts';
-import { bringing, recordOf, rowOf } from './brought-parts.ts';
+import { bringTo, recordOf, rowOf } from './brought-parts.ts';
 import { codeOf, digestOf, type GivenServer, givenServer, hour, newKey, newUuid, second, type TestMac } from './server-parts.ts';
 
 /* Whose a key is that others brought: which Mac has the serial number, by whose word, and since when. */
@@ -15,30 +12,9 @@ beforeAll(async () => {
 });
 afterAll(() => server.close());
 
-let count = 0;
-const newSerial = (): string => {
-  count += 1;
-  return `C02OWNER${String(count).padStart(4, '0')}`;
-};
+const { newMac, newSerial, envelopeOf, bring, alarmsOf } = bringTo(() => server, 'C02OWNER');
 const claimed = { serialProved: false, confirmed: false, way: 'ticket' } as const;
-const newMac = async (serial = newSerial(), wish: object = {}) => {
-  const mac = await server.newMac({ serial, ...wish });
-  await mac.checkIn();
-  return mac;
-};
-const envelopeOf = (bytes: Buffer): NonNullable<Bringing['envelope']> => {
-  const looked = lookAtEnvelope(bytes, server.escrow.certificates);
-  if (looked.kind !== 'ours') throw new Error('not ours');
-  return { bytes, recipient: looked.recipient, blocks: looked.blocks };
-};
-const bring = async (serial: string, key: RecoveryKey | null, more: Partial<Bringing> = {}) => {
-  const [one] = await server.custody.bring([bringing(serial, key, more)]);
-  if (!one) throw new Error('nothing came of it');
-  return one;
-};
 const byMdm = (bytes: Buffer) => ({ source: 'nanomdm', trust: 'mdm', actor: 'nanomdm', envelope: envelopeOf(bytes) }) as const;
-const alarmsOf = async (mac: TestMac) =>
-  (await server.store.db.selectFrom('alarm').select('code').where('mac_id', '=', mac.id).where('judged_at', 'is', null).execute()).map(({ code }) => code);
 const blocksOf = (bytes: Buffer) => server.store.db.selectFrom('key_block').selectAll().where('digest', 'in', envelopeOf(bytes).blocks).execute();
 const broughtBlocksOf = (bytes: Buffer) => server.store.db.selectFrom('brought_block').selectAll().where('digest', 'in', envelopeOf(bytes).blocks).execute();
 const end = (mac: TestMac, status: 'revoked' | 'replaced') =>

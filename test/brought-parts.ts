@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { afterEach } from '@jest/globals';
 import type { RecoveryKey } from '../protocol/recovery-key.ts';
 import type { Bringing } from '../server/brought/bringing.ts';
+import { lookAtEnvelope } from '../server/brought/envelopes.ts';
 import { digestOf, type GivenServer, givenServer, minute, type TestMac } from './server-parts.ts';
 
 /** A key that an admin took over from Intune. */
@@ -44,6 +45,56 @@ async function envelopeOfRecord(server: GivenServer, recordId: string | null): P
     .select('id')
     .where('record_id', '=', recordId ?? '');
   return (await envelopes.executeTakeFirstOrThrow()).id;
+}
+
+/** An envelope for one of our escrow certificates, as it is brought. */
+export function envelopeFor(server: GivenServer, bytes: Buffer): NonNullable<Bringing['envelope']> & { bytes: Buffer } {
+  const looked = lookAtEnvelope(bytes, server.escrow.certificates);
+  if (looked.kind !== 'ours') throw new Error('not ours');
+  return { bytes, recipient: looked.recipient, blocks: looked.blocks };
+}
+
+/** While it is as on a day on which nobody can look into envelopes. */
+export async function withoutOpener<T>(server: GivenServer, act: () => Promise<T>): Promise<T> {
+  server.escrow.answers = false;
+  try {
+    return await act();
+  } finally {
+    server.escrow.answers = true;
+  }
+}
+
+/** For a test file with one backend: its Macs, whose serial numbers begin so, and keys that somebody brings for them. */
+export function bringTo(serverOf: () => GivenServer, serials = 'C02') {
+  let count = 0;
+  const newSerial = (): string => {
+    count += 1;
+    return `${serials}${String(count).padStart(4, '0')}`;
+  };
+  return {
+    newSerial,
+    newMac: async (serial = newSerial(), wish: object = {}) => {
+      const mac = await serverOf().newMac({ serial, ...wish });
+      await mac.checkIn();
+      return mac;
+    },
+    envelopeOf: (bytes: Buffer) => envelopeFor(serverOf(), bytes),
+    bring: async (serial: string, key: RecoveryKey | null, more: Partial<Bringing> = {}) => {
+      const [one] = await serverOf().custody.bring([bringing(serial, key, more)]);
+      if (!one) throw new Error('nothing came of it');
+      return one;
+    },
+    alarmsOf: async (mac: TestMac) => {
+      const alarms = serverOf().store.db.selectFrom('alarm').select('code').where('mac_id', '=', mac.id).where('judged_at', 'is', null);
+      return (await alarms.execute()).map(({ code }) => code);
+    },
+    /** A run of `import`, as it stands in the database. */
+    newRun: async (id: string = randomUUID(), source = 'csv') => {
+      const row = { id, source, name: 'x', digest: null, mapping: '{}', actor: 'ada', reason: 'x', started_at: 1, ended_at: 1, withdrawn_at: null };
+      await serverOf().store.write((tx) => tx.insertInto('import_run').values(row).execute());
+      return id;
+    },
+  };
 }
 
 /** For a test file: a backend for each of its tests that opens one, and what is asked of it again and again. */

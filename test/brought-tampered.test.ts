@@ -1,9 +1,8 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { sql } from 'kysely';
 import type { Bringing } from '../server/brought/bringing.ts';
-import { lookAtEnvelope } from '../server/brought/envelopes.ts';
 import { isBroughtWhole } from '../server/brought/row.ts';
-import { bringing, rowOf } from './brought-parts.ts';
+import { bringing, bringTo, envelopeFor, rowOf, withoutOpener } from './brought-parts.ts';
 import { type GivenServer, givenServer, newKey, secrets, type TestMac } from './server-parts.ts';
 
 /* Rows of brought keys that were changed behind our back: none of our own acts makes such a row whole again, and none keeps the others waiting. */
@@ -28,15 +27,8 @@ const alarmsOf = (id: string) =>
   server.store.db.selectFrom('alarm').select('code').where('detail', '=', `brought key ${id}`).where('judged_at', 'is', null).execute();
 /** As it came, and nobody can look into it now. */
 const sealed = async (serial: string, key = newKey()) => {
-  const bytes = mac.seal(key);
-  const looked = lookAtEnvelope(bytes, server.escrow.certificates);
-  if (looked.kind !== 'ours') throw new Error('not ours');
-  server.escrow.answers = false;
-  try {
-    return await bring(serial, { key: null, source: 'nanomdm', trust: 'mdm', envelope: { bytes, ...looked } });
-  } finally {
-    server.escrow.answers = true;
-  }
+  const envelope = envelopeFor(server, mac.seal(key));
+  return withoutOpener(server, () => bring(serial, { key: null, source: 'nanomdm', trust: 'mdm', envelope }));
 };
 
 describe('a row that is not as it was written stays so, with ROW_TAMPERED', () => {
@@ -54,19 +46,7 @@ describe('a row that is not as it was written stays so, with ROW_TAMPERED', () =
   test('when the run that brought it is taken back, and somebody brought it without a run as well', async () => {
     const key = newKey();
     await server.newMac({ serial: 'C02TAMPER002' });
-    const run = {
-      id: 'run-1',
-      source: 'csv',
-      name: 'x',
-      digest: null,
-      mapping: '{}',
-      actor: 'ada',
-      reason: 'x',
-      started_at: 1,
-      ended_at: 1,
-      withdrawn_at: null,
-    };
-    await server.store.write((tx) => tx.insertInto('import_run').values(run).execute());
+    await bringTo(() => server).newRun('run-1');
     const { keyId } = await bring('C02TAMPER002', { key, runId: 'run-1' });
     await bring('C02TAMPER002', { key, source: 'nanomdm', trust: 'mdm' });
     await tamper(keyId, { recipient: 'f'.repeat(64) });

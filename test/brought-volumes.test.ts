@@ -1,8 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import type { RecoveryKey } from '../protocol/recovery-key.ts';
 import type { Bringing } from '../server/brought/bringing.ts';
-import { lookAtEnvelope } from '../server/brought/envelopes.ts';
-import { bringing, recordOf, rowOf } from './brought-parts.ts';
+import { bringTo, envelopeFor, recordOf, rowOf } from './brought-parts.ts';
 import { day, digestOf, type GivenServer, givenServer, hour, minute, newKey, newUuid, type TestMac } from './server-parts.ts';
 
 /* A key that others had, and a Mac with two systems: what one volume says is not the other's, and no key goes because of it. */
@@ -13,28 +12,14 @@ beforeAll(async () => {
 });
 afterAll(() => server.close());
 
-const newMac = async () => {
-  const mac = await server.newMac();
-  await mac.checkIn();
-  return mac;
-};
+const { newMac, bring } = bringTo(() => server, 'C02VOLUM');
 const startFrom = async (mac: TestMac, volume: string, isQuiet = false): Promise<void> => {
   server.wall.pass(hour);
   mac.volume = volume;
   mac.reboot();
   if (!isQuiet) await mac.checkIn();
 };
-const sealedFor = (mac: TestMac, key: RecoveryKey): NonNullable<Bringing['envelope']> & { bytes: Buffer } => {
-  const bytes = mac.seal(key);
-  const looked = lookAtEnvelope(bytes, server.escrow.certificates);
-  if (looked.kind !== 'ours') throw new Error('not ours');
-  return { bytes, recipient: looked.recipient, blocks: looked.blocks };
-};
-const bring = async (serial: string, key: RecoveryKey | null, more: Partial<Bringing> = {}) => {
-  const [one] = await server.custody.bring([bringing(serial, key, more)]);
-  if (!one) throw new Error('nothing came of it');
-  return one;
-};
+const sealedFor = (mac: TestMac, key: RecoveryKey) => envelopeFor(server, mac.seal(key));
 const recordIdOf = async (keyId: string | null) => (await rowOf(server, keyId)).record_id ?? '';
 const envelopeIdOf = async (keyId: string | null) => (await rowOf(server, keyId)).envelope_id;
 const envelopesOf = (recordId: string) => server.store.db.selectFrom('envelope').selectAll().where('record_id', '=', recordId).execute();

@@ -1,10 +1,8 @@
-import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { sealKey } from '../protocol/envelope.ts';
 import type { RecoveryKey } from '../protocol/recovery-key.ts';
 import type { Bringing } from '../server/brought/bringing.ts';
-import { lookAtEnvelope } from '../server/brought/envelopes.ts';
-import { bringing, recordOf, rowOf } from './brought-parts.ts';
+import { bringTo, recordOf, rowOf, withoutOpener } from './brought-parts.ts';
 import { codeOf, day, type GivenServer, givenServer, hour, newKey } from './server-parts.ts';
 
 /* Who says that a key is this serial number's: what each of them brought stays theirs when another takes his back, and what is nobody's word goes. */
@@ -15,41 +13,19 @@ beforeAll(async () => {
 });
 afterAll(() => server.close());
 
-let count = 0;
-const newSerial = (): string => {
-  count += 1;
-  return `C02WORDS${String(count).padStart(4, '0')}`;
-};
-const bring = async (serial: string, key: RecoveryKey | null, more: Partial<Bringing> = {}) => {
-  const [one] = await server.custody.bring([bringing(serial, key, more)]);
-  if (!one) throw new Error('nothing came of it');
-  return one;
-};
+const { newSerial, envelopeOf, bring, newRun } = bringTo(() => server, 'C02WORDS');
 const fromMdm = { source: 'nanomdm', trust: 'mdm', actor: 'nanomdm' } as const;
 const byHeader = { source: 'crypt', trust: 'header', actor: 'crypt' } as const;
 const row = (id: string | null) => rowOf(server, id);
 const rows = (serial: string) => server.store.db.selectFrom('brought_key').selectAll().where('serial', '=', serial).orderBy('brought_at').execute();
-const newRun = async (source = 'csv'): Promise<string> => {
-  const id = randomUUID();
-  const run = { id, source, name: 'x.csv', digest: null, mapping: '{}', actor: 'ada', reason: 'x', started_at: 1, ended_at: 1, withdrawn_at: null };
-  await server.store.write((tx) => tx.insertInto('import_run').values(run).execute());
-  return id;
-};
 const line = (runId: string, keyId: string | null) =>
   server.store.write((tx) =>
     tx.insertInto('import_line').values({ run_id: runId, line: 1, serial: null, fate: 'waiting', because: 'x', key_id: keyId }).execute(),
   );
 /** As it came, and nobody can look into it now. */
-const unopened = async (serial: string, key: RecoveryKey, more: Partial<Bringing> = {}) => {
-  const bytes = sealKey(key, server.escrow.pairs[0]?.der as Buffer);
-  const its = lookAtEnvelope(bytes, server.escrow.certificates);
-  if (its.kind !== 'ours') throw new Error('not ours');
-  server.escrow.answers = false;
-  try {
-    return await bring(serial, null, { ...fromMdm, envelope: { bytes, recipient: its.recipient, blocks: its.blocks }, ...more });
-  } finally {
-    server.escrow.answers = true;
-  }
+const unopened = (serial: string, key: RecoveryKey, more: Partial<Bringing> = {}) => {
+  const envelope = envelopeOf(sealKey(key, server.escrow.pairs[0]?.der as Buffer));
+  return withoutOpener(server, () => bring(serial, null, { ...fromMdm, envelope, ...more }));
 };
 const withdraw = (runId: string) => server.custody.withdrawRun({ runId, actor: 'ada', reason: 'an old file' });
 

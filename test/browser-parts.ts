@@ -31,7 +31,8 @@ export async function keyShown(page: Page): Promise<string> {
 /** Nowhere on the page, in no form of the key, and in no group of it. */
 export async function expectGone(page: Page, key: string): Promise<void> {
   expect(await page.locator(tiles).count()).toBe(0);
-  const text = await page.content();
+  // In the sounds and pictures of Chromium's own page, which are 100 kB of base64, four signs of a key stand by chance.
+  const text = page.url().startsWith('chrome-error:') ? (await page.content()).replace(/;base64,[\w+/=]+/g, '') : await page.content();
   for (const group of key.split('-')) expect(text).not.toContain(group);
   // Chromium's own page, where it would have to send the form again, belongs to no site.
   if (!page.url().startsWith('chrome-error:')) await expectNowhere(page, key);

@@ -123,7 +123,7 @@ export async function openBrowser(options: { url: string; elsewhere?: readonly s
       deviceScaleFactor: zoom,
       ...(looks.phone ? { isMobile: true, hasTouch: true } : {}),
     });
-    context.setDefaultTimeout(10_000);
+    context.setDefaultTimeout(60_000);
     if (looks.javaScript === false) scriptless.add(context);
     const complaints: string[] = [];
     context.on('page', (page) => listen(page, allowed, origin, complaints));
@@ -156,7 +156,7 @@ export async function openTabs(url: string) {
     ignoreDefaultArgs: ['--disable-extensions', '--disable-back-forward-cache'],
     baseURL: url,
   });
-  context.setDefaultTimeout(10_000);
+  context.setDefaultTimeout(60_000);
   const complaints: string[] = [];
   context.on('page', (page) => listen(page, new Set([url]), url, complaints));
   const worker = context.serviceWorkers()[0] ?? (await context.waitForEvent('serviceworker'));

@@ -85,7 +85,7 @@ export async function productsAt() {
     tokens: [] as string[],
     tokenSeconds: 3599,
     /** For an answer: what is waited for in earnest. A machine that is busy needs some. */
-    totalSeconds: 10,
+    totalSeconds: 60,
     instead: null as ((asked: Asked, path: string) => Reply | null) | null,
     clock,
     /** What was asked of a kind, by the end of the path. */
@@ -100,7 +100,7 @@ export async function productsAt() {
         jamfVersion: 'v3',
         mostOnPage: 1000,
         tokenSeconds: 3599,
-        totalSeconds: 10,
+        totalSeconds: 60,
       });
       Object.assign(clock, { waits: [], chance: 1 });
     },

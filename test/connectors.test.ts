@@ -522,7 +522,7 @@ describe('the course of a run', () => {
     it.totalSeconds = 0.4;
     it.instead = (_asked, path) => (path.endsWith('/token') ? null : { end: 'hang' });
     expect(await run(connector('jamf'))).toMatchObject({ as: 'paused', problem: expect.stringMatching(/no answer in 0\.4 s/) });
-    it.totalSeconds = 10;
+    it.totalSeconds = 60;
     it.instead = (_asked, path) => (path.endsWith('/token') ? null : { end: 'cut' });
     expect(await run(connector('jamf'))).toMatchObject({ as: 'paused', problem: expect.stringMatching(/ECONNRESET|connection/) });
     it.instead = (_asked, path) => (path.endsWith('/token') ? null : { status: 302, headers: { location: 'https://elsewhere.example.org/' } });

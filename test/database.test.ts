@@ -148,7 +148,7 @@ test('several processes may open and write one database at once, from its first 
     for (let i = 0; i < 20; i += 1) await store.write((tx) => tx.insertInto('memory').values({ name: process.pid + '-' + i, value: '' }).execute());
     await store.close();`;
   const shell = `for n in 1 2 3; do "${process.execPath}" --input-type=module -e "$PROGRAM" & all="$all $!"; done; for p in $all; do wait $p || exit 1; done`;
-  const { status, stderr } = spawnSync('/bin/sh', ['-c', shell], { env: { PATH: process.env['PATH'], PROGRAM: program }, encoding: 'utf8', timeout: 30_000 });
+  const { status, stderr } = spawnSync('/bin/sh', ['-c', shell], { env: { PATH: process.env['PATH'], PROGRAM: program }, encoding: 'utf8', timeout: 100_000 });
   expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
   const store = await openDatabase(file);
   expect(await remembered(store)).toHaveLength(60);

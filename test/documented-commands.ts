@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { runCommandLine } from '../agent/command-line.ts';
+import { commandLine as ctlCommandLine } from '../ctl/command-line.ts';
 import { runProfiles } from '../profiles/command-line.ts';
 import { runPackage } from '../scripts/package/command.ts';
 import { commandLine } from '../server/command-line.ts';
@@ -46,6 +47,14 @@ const nobody = () => {
 };
 const programs: Record<string, (words: Words) => Promise<string>> = {
   server: (words) => captured(() => commandLine({ argv: ['node', 'sparekey-server', ...words, '--help'], operator: 'root', mountSites: async () => nobody() })),
+  sparekeyctl: (words) =>
+    captured(() =>
+      ctlCommandLine({
+        argv: ['node', 'sparekeyctl', ...words, '--help'],
+        terminal: { out: nobody, err: nobody, isTerminal: false, isErrTerminal: false, colour: false, width: 0, ask: nobody },
+        now: () => 0,
+      }),
+    ),
   sparekey: async (words) => {
     let text = '';
     const out = (said: string) => {
@@ -107,7 +116,7 @@ function shellWords(text: string): string[] {
   return (comment < 0 ? words : words.slice(0, comment)).filter((word) => !/^\d?>/.test(word));
 }
 
-const ours = /^\s*(?:(?:sudo|do|then|\()\s+)*((?:sparekey-server|sparekey|npm run)(?:\s.*)?)$/;
+const ours = /^\s*(?:(?:sudo|do|then|\()\s+)*((?:sparekey-server|sparekeyctl|sparekey|npm run)(?:\s.*)?)$/;
 
 /** Every command line of ours in a document, in blocks and in sentences. */
 export function commandsIn(document: string): DocumentedCommand[] {

@@ -3,7 +3,6 @@ import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { describe, expect, test } from '@jest/globals';
 import type { z } from 'zod';
-import { screenIds, screenOf } from '../portal/steps/screens.ts';
 import { readCsr } from '../protocol/csr.ts';
 import { enrolmentStatement, readEnrolmentStatement, readTicket, ticketProof } from '../protocol/enrolment.ts';
 import { readEnvelope } from '../protocol/envelope.ts';
@@ -11,6 +10,7 @@ import { grantStatement, verifyGrantSignature } from '../protocol/grant.ts';
 import * as messages from '../protocol/messages.ts';
 import { errorsDocument } from '../scripts/errors-document.ts';
 import { coexistenceSettings } from '../server/coexistence-settings.ts';
+import { screenIds, screenOf } from '../web/steps/screens.ts';
 import { commandsIn, wrongWith } from './documented-commands.ts';
 
 const root = join(import.meta.dirname, '..');

@@ -5,7 +5,7 @@ import { axeViolations, findChromium, type Looks, noChromium, type OpenBrowser, 
 // `browser.ts` for tests: one Chromium for a test file, one browser profile for each visit.
 
 /** Milliseconds: whole stories in a browser, on machines that do other things besides. */
-const mostTime = 120_000;
+const mostTime = 300_000;
 const here = findChromium() !== null;
 const onCi = process.env['CI'] === 'true';
 

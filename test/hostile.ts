@@ -10,7 +10,7 @@ import fc from 'fast-check';
 const times = Math.max(1, Number(process.env['SPAREKEY_RUNS'] ?? '1') || 1);
 export const runs = (few: number): { numRuns: number } => ({ numRuns: Math.ceil(few / 2) * times });
 /** Milliseconds for a property with that many inputs. */
-export const patience = 30_000 * times;
+export const patience = 300_000 * times;
 
 /** Milliseconds of processor time, so that a busy machine makes no difference. */
 const most = 1000;

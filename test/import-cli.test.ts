@@ -5,9 +5,10 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { folderPaths } from '../server/data-folder.ts';
 import { makeDataFolder, passphrase } from './made-backend.ts';
-import { endServers, runServer, startServer } from './run-server.ts';
+import { endServers, type Ran, runServer, startServer } from './run-server.ts';
 import { scratch } from './scratch.ts';
 import { newKey } from './server-parts.ts';
+import { until } from './waiting.ts';
 
 let dir: string;
 let folder: string;
@@ -25,6 +26,19 @@ const countLines = (): number => {
   return Number(row?.['lines']);
 };
 
+/**
+ * The line with that number takes so many steps to be stored: whoever looks meanwhile finds the import in its middle, on a
+ * machine of any speed. Afterwards, and when the process was killed, it is as any other.
+ */
+async function withSlowLine(number: number, steps: number, look: () => Promise<void>): Promise<void> {
+  const database = new DatabaseSync(folderPaths(dir).database, { timeout: 60_000 });
+  const counted = `with recursive steps(n) as (select 1 union all select n + 1 from steps where n < ${steps}) select max(n) from steps`;
+  database.exec(`create trigger slow after insert on import_line when (select count(*) from import_line) = ${number} begin select (${counted}); end`);
+  await look();
+  database.exec('drop trigger slow');
+  database.close();
+}
+
 describe('as a process', () => {
   test('that is killed in the middle, `import` goes on where it was: each line once, and no key is in what it says', async () => {
     const keys = Array.from({ length: 450 }, () => newKey().reveal());
@@ -34,11 +48,13 @@ describe('as a process', () => {
     const report = join(folder, 'report.csv');
     const args = ['import', file, '--dir', dir, '--reason', 'taking over', '--report', report, '--json'];
 
-    const first = startServer(args);
-    // One line has no key that can be read, and is stored before those that have one.
-    while (countLines() < 2) await sleep(5);
-    first.child.kill('SIGKILL');
-    expect((await first.ended).code).toBeNull();
+    await withSlowLine(300, 1e12, async () => {
+      const first = startServer(args);
+      // One line has no key that can be read, and is stored before those that have one.
+      await until(() => countLines() >= 2);
+      first.child.kill('SIGKILL');
+      expect((await first.ended).code).toBeNull();
+    });
     const before = countLines();
     expect(before).toBeGreaterThan(1);
     expect(before).toBeLessThan(451);
@@ -60,22 +76,24 @@ describe('as a process', () => {
     expect(statSync(report).mode & 0o777).toBe(0o600);
     const said = `${second.stdout}${second.stderr}`;
     expect(keys.filter((key) => said.includes(key) || said.includes(key.replaceAll('-', '')))).toEqual([]);
-  }, 60_000);
+  });
 
   test('says on standard error how far it is while it takes long, and standard output is one line of JSON; `import-withdraw` asks first', async () => {
     const file = join(folder, 'long.csv');
     const rows = Array.from({ length: 620 }, (_, at) => `C02LONG${String(at).padStart(5, '0')},${newKey().reveal()}`);
     writeFileSync(file, ['serial,key', ...rows, ''].join('\n'), { mode: 0o600 });
     const before = countLines();
-    const running = startServer(['import', file, '--dir', dir, '--reason', 'taking over', '--json']);
-    while (countLines() === before) await sleep(5);
-    // Somebody else writes meanwhile, for longer than a person looks on without a word.
-    const other = new DatabaseSync(folderPaths(dir).database);
-    other.exec('pragma busy_timeout = 5000; begin immediate');
-    await sleep(2100);
-    other.exec('rollback');
-    other.close();
-    const { code, stdout, stderr } = await running.ended;
+    let ran: Ran | undefined;
+    await withSlowLine(before + 300, 2_000_000, async () => {
+      const running = startServer(['import', file, '--dir', dir, '--reason', 'taking over', '--json']);
+      await until(() => countLines() > before);
+      // For longer than a person looks on without a word.
+      running.child.kill('SIGSTOP');
+      await sleep(2100);
+      running.child.kill('SIGCONT');
+      ran = await running.ended;
+    });
+    const { code = null, stdout = '', stderr = '' } = ran ?? {};
     expect(code).toBe(0);
     expect(stderr).toMatch(/^sparekey-server: long\.csv: (200|400|600) of 620 lines$/m);
     expect(stdout.trim().split('\n')).toHaveLength(1);
@@ -87,7 +105,7 @@ describe('as a process', () => {
     expect([asked.code, asked.stdout]).toEqual([64, '']);
     expect(asked.stderr).toMatch(/this has to be confirmed: add --yes/);
     expect((await runServer([...withdraw, '--yes'])).json).toEqual({ run: run.run, withdrawn: 620, kept: 0 });
-  }, 60_000);
+  });
 
   test('`brought clear` wants to be told which, and to be confirmed', async () => {
     const clear = ['brought', 'clear', '--dir', dir, '--reason', 'made up', '--json'];
@@ -95,7 +113,7 @@ describe('as a process', () => {
     expect((await runServer([...clear, '--trust', 'admin', '--yes'])).stderr).toMatch(/--trust is header or none/);
     expect((await runServer([...clear, '--trust', 'none', '--yes'])).json).toEqual({ cleared: 0, kept: 0 });
     expect((await runServer(['brought', '--state', 'withdrawn', '--serial', 'c02long00001', '--dir', dir, '--json'])).json.keys).toHaveLength(1);
-  }, 60_000);
+  });
 
   test('with --help it has an example for each product, and says what the fates and the exit status mean', async () => {
     const { code, stdout } = await runServer(['import', '--help']);

@@ -1,6 +1,7 @@
 // The realm of a test file: the worker's own (see jest-runtime.mjs). When the file has ended, what the process has only once is
 // as it was before: globals, environment, listeners, folder, umask. What packages add to the globals is theirs, and stays.
 import { createRequire } from 'node:module';
+import { setTimeout as sleep } from 'node:timers/promises';
 
 const require = createRequire(import.meta.url);
 const { ModuleMocker } = createRequire(require.resolve('jest-environment-node'))('jest-mock');
@@ -10,6 +11,14 @@ const ofTheFrame = ['EVENT_HANDLERS', 'LOG_ERRORS_BEFORE_RETRY', 'RETRY_IMMEDIAT
 
 /** For test/key-pairs.ts. Not by the environment, which the processes that a test starts would see too. */
 globalThis[Symbol.for('sparekey.key-pairs')] = process.env.SPAREKEY_TEST_KEY_PAIRS;
+
+/** Of jest-worker: there is nothing more to do. */
+const endOfWork = 2;
+// To give half a gigabyte of objects back one by one takes longer than the half second after which Jest says that a worker does
+// not end, and kills it. What a file leaves open is found below, and by name.
+process.on('message', (message) => {
+  if (Array.isArray(message) && message[0] === endOfWork) process.exit();
+});
 
 function restore(object, before) {
   for (const key of Reflect.ownKeys(before)) {
@@ -29,6 +38,13 @@ export default class OwnRealm {
   #folder = process.cwd();
   #umask = process.umask();
   #listeners = new Map(process.eventNames().map((name) => [name, process.rawListeners(name)]));
+  #file;
+  #open;
+
+  constructor(_config, { testPath }) {
+    this.#file = testPath;
+    this.#open = process.getActiveResourcesInfo();
+  }
 
   async setup() {
     const format = Error.prepareStackTrace;
@@ -47,6 +63,21 @@ export default class OwnRealm {
     process.umask(this.#umask);
     for (const name of process.eventNames())
       for (const listener of process.rawListeners(name)) if (!this.#listeners.get(name)?.includes(listener)) process.removeListener(name, listener);
+    await this.#allClosed();
+  }
+
+  /** Servers, sockets, timers, processes: with one that a file leaves open the worker does not end by itself. */
+  async #allClosed() {
+    let left = [];
+    // What is being closed goes by itself, on a busy machine later.
+    for (let looks = 0; looks < 500; looks += 1) {
+      // Pipes may be this process's own, which are there from when they are first asked for; a child's come with its process.
+      left = process.getActiveResourcesInfo().filter((name) => !['PipeWrap', 'TTYWrap'].includes(name));
+      for (const name of this.#open) if (left.includes(name)) left.splice(left.indexOf(name), 1);
+      if (left.length === 0) return;
+      await sleep(20);
+    }
+    throw new Error(`${this.#file} has ended and leaves open: ${left.join(', ')}`);
   }
 
   exportConditions() {

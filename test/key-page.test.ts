@@ -1,10 +1,10 @@
 import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from '@jest/globals';
-import { keyShownWords } from '../portal/key-shown-words.ts';
 import { Problem } from '../protocol/problems.ts';
 import { RecoveryKey } from '../protocol/recovery-key.ts';
 import type { Log } from '../server/log.ts';
+import { keyShownWords } from '../web/key-shown-words.ts';
 import { keyOn, lockedOut, people } from './key-pages.ts';
 import { passwordOfTests } from './portal-together.ts';
 

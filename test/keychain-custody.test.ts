@@ -357,10 +357,8 @@ describe('a keychain that fails', () => {
     const it = await given({ settings: { custody: 'keychain' } });
     it.mac.setKeychain('slow');
     const { openSecrets } = await import('../agent/secrets.ts');
-    const started = performance.now();
+    // Without its time each call would be a minute.
     expect(await it.checkIn({ secrets: openSecrets(async () => it.mac.keytar('job'), 0.05) })).toBe(0);
-    // Without its time it would hang.
-    expect(performance.now() - started).toBeLessThan(20_000);
     expect(it.journal().identity?.keyFile).toMatch(/identity-/);
     await agrees(it);
   });

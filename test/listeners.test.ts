@@ -5,19 +5,21 @@ import { createServer, connect as plainly } from 'node:net';
 import { join } from 'node:path';
 import { connect, type TLSSocket } from 'node:tls';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { sayAlarm } from '../server/alarms.ts';
 import { issueServerCertificate, makeCa, pem } from '../server/certificates.ts';
 import { folderPaths } from '../server/data-folder.ts';
 import { startingTls } from '../server/last-tls.ts';
 import { type Log, silentLog } from '../server/log.ts';
 import { tellOfCertificates } from '../server/operator-alarms.ts';
 import { type Serving, serve } from '../server/serve.ts';
-import { readServerName } from '../server/server-name.ts';
+import { readHello } from '../server/server-name.ts';
 import { activatedSockets, readSettings } from '../server/settings.ts';
 import { holdFolder, refuseWhileServed } from '../server/store/serve-lock.ts';
 import { createTlsKeeper } from '../server/tls-keeper.ts';
 import { checkInBody, deviceCa, deviceIdentity, freePort, newMac, newPair, passphrase } from './given-server.ts';
 import { makeDataFolder } from './made-backend.ts';
 import { scratch } from './scratch.ts';
+import { until } from './waiting.ts';
 
 const day = 86_400_000;
 const folder = scratch('sparekey-listeners');
@@ -86,7 +88,7 @@ beforeAll(async () => {
   const settings = JSON.parse(readFileSync(paths.settings, 'utf8'));
   settings.listen.host = '127.0.0.1';
   settings.people.listen.host = '127.0.0.1';
-  writeFileSync(paths.settings, JSON.stringify({ ...settings, tls: { files: live }, limits: { headerSeconds: 1 } }));
+  writeFileSync(paths.settings, JSON.stringify({ ...settings, tls: { files: live } }));
   cpSync(dir, sockets, { recursive: true });
   serving = await serve({
     dir,
@@ -139,23 +141,28 @@ describe('one port, two names', () => {
       });
       catcher.listen(0, '127.0.0.1', () => {
         const at = catcher.address();
-        connect({ host: '127.0.0.1', port: typeof at === 'object' && at ? at.port : 0, servername: 'Keys.Example.org' }).on('error', () => undefined);
+        connect({
+          host: '127.0.0.1',
+          port: typeof at === 'object' && at ? at.port : 0,
+          servername: 'Keys.Example.org',
+          ALPNProtocols: ['acme-tls/1', 'http/1.1'],
+        }).on('error', () => undefined);
       });
     });
-    expect(readServerName(hello)).toBe('keys.example.org');
-    for (let cut = 0; cut < hello.length; cut += 5) expect(readServerName(hello.subarray(0, cut))).toBe('more');
+    expect(readHello(hello)).toEqual({ name: 'keys.example.org', protocols: ['acme-tls/1', 'http/1.1'] });
+    for (let cut = 0; cut < hello.length; cut += 5) expect(readHello(hello.subarray(0, cut))).toBe('more');
     // In two records.
     const message = hello.subarray(5);
     const record = (part: Buffer) => Buffer.concat([Buffer.from([22, 3, 1, part.length >> 8, part.length & 255]), part]);
     for (const at of [1, 3, 4, 50, message.length - 1])
-      expect(readServerName(Buffer.concat([record(message.subarray(0, at)), record(message.subarray(at))]))).toBe('keys.example.org');
+      expect(readHello(Buffer.concat([record(message.subarray(0, at)), record(message.subarray(at))]))).toMatchObject({ name: 'keys.example.org' });
     const crumbs = Buffer.concat(Array.from(message, (_, at) => record(message.subarray(at, at + 1))));
-    expect(readServerName(crumbs)).toBe('other');
+    expect(readHello(crumbs)).toBe('other');
     for (let at = 0; at < hello.length; at += 5) {
       const bent = Buffer.from(hello);
       bent[at] = (bent[at] ?? 0) ^ 0xff;
-      const read = readServerName(bent);
-      expect(read === null || typeof read === 'string').toBe(true);
+      const read = readHello(bent);
+      expect(['more', 'other', 'object']).toContain(typeof read === 'string' ? read : typeof read);
     }
   });
 });
@@ -242,6 +249,16 @@ describe('a certificate of another CA', () => {
     expect(await keeper.lookAndAsk()).toEqual([
       { name: 'listener of the Macs', because: expect.stringMatching(/another CA \(.*Another CA\), and 2 Macs do not trust that/) },
     ]);
+    // Nothing is wrong with it: the words of the alarm and what is to be done fit that too.
+    const { store, clock } = serving.backend;
+    await tellOfCertificates({ store, clock, log }, [], await keeper.lookAndAsk());
+    const stands = (await serving.backend.custody.fleet()).alarms.filter(({ code }) => code === 'CERTIFICATE_REFUSED').map(({ code }) => sayAlarm(code));
+    expect(stands).toEqual([expect.stringMatching(/is not used: it cannot be, or it is of another CA that Macs do not trust yet/)]);
+    const row = readFileSync(join(import.meta.dirname, '../docs/operating.md'), 'utf8')
+      .split('\n')
+      .find((line) => line.startsWith('| `CERTIFICATE_REFUSED`'));
+    expect(row).toMatch(/cannot be used.*another CA, which Macs do not trust yet: `authority check`/);
+    await tellOfCertificates({ store, clock, log }, [], []);
     said.length = 0;
     for (let looks = 0; looks < 3; looks += 1) expect((await keeper.lookAndAsk()).length).toBe(1);
     // It was said once.
@@ -323,17 +340,18 @@ describe('sockets that systemd opens', () => {
   test.each([
     ['two of one name', 'macs:macs', /descriptor 4 \("macs"\)/],
     ['a name that is none of ours', 'macs:http', /descriptor 4 \("http"\)/],
-    ['more than there are listeners', 'a.socket:a.socket:a.socket:a.socket', /descriptor 6 \(without a name\)/],
+    ['more than there are listeners', 'a.socket:a.socket:a.socket:a.socket:a.socket', /descriptor 7 \(without a name\)/],
     ['a name and a place that are the same', 'people:sparekey.socket', /descriptor 4 \(without a name\)/],
   ])('%s: one that no listener takes is refused and named', (_, names, words) => {
     const LISTEN_FDS = String(names.split(':').length);
     expect(() => activatedSockets({ LISTEN_FDS, LISTEN_PID: '42', LISTEN_FDNAMES: names }, 42)).toThrow(words);
   });
 
-  test('one for people where they share the port of the Macs, or for other systems where nobody calls, is refused and named', async () => {
+  test('one for people where they share the port of the Macs, for other systems where nobody calls, or for admins where there is no console, is refused and named', async () => {
     for (const [name, words] of [
       ['people', /people \(descriptor 9\)/],
       ['neighbours', /neighbours \(descriptor 9\)/],
+      ['console', /console \(descriptor 9\)/],
     ] as const)
       await expect(serve({ dir: sockets, passphrase, log: silentLog, mountSites: async () => undefined, sockets: { [name]: 9 } })).rejects.toThrow(words);
   });
@@ -357,18 +375,22 @@ describe('sockets that systemd opens', () => {
     let said = '';
     for (const stream of [parent.stdout, parent.stderr]) stream.on('data', (chunk: Buffer) => (said += chunk.toString()));
     const ended = new Promise<number | null>((resolve) => parent.on('exit', resolve));
-    for (let tries = 0; !said.includes('ready:') && tries < 300; tries += 1) await new Promise((resolve) => setTimeout(resolve, 25));
+    await until(() => said.includes('ready:'));
     expect(said).toContain(`(port ${at})`);
     const nonce = post('/v1/nonce', {});
     expect((await ask(null, nonce, { at })).answer).toContain('"nonce"');
     // A request whose last byte comes after the signal.
     const late = new Promise<string>((resolve, reject) => {
       const socket = connect({ host: '127.0.0.1', port: at, rejectUnauthorized: false }, () => {
-        socket.write(nonce.slice(0, -1));
-        setTimeout(() => parent.kill('SIGTERM'), 100);
-        setTimeout(() => socket.write(nonce.slice(-1)), 400);
+        socket.write(nonce.slice(0, -1).replace('\r\n\r\n', '\r\nexpect: 100-continue\r\n\r\n'));
       });
       let answer = '';
+      // It has come when it is told to go on.
+      socket.once('data', async () => {
+        parent.kill('SIGTERM');
+        await until(() => said.includes('server-stopping'));
+        socket.write(nonce.slice(-1));
+      });
       socket.on('data', (chunk: Buffer) => {
         answer += chunk.toString('latin1');
       });
@@ -378,10 +400,6 @@ describe('sockets that systemd opens', () => {
     expect(await late).toContain('"nonce"');
     expect([await ended, said]).toEqual([0, expect.stringContaining('server-stopped')]);
   });
-});
-
-test('who is slow on the one port is cut off as on any other', async () => {
-  expect((await ask('keys.example.org', 'POST /v1/nonce HTTP/1.1\r\nhost: x\r\n')).answer).toMatch(/^HTTP\/1\.1 408[\s\S]*REQUEST_TOO_SLOW/);
 });
 
 test('a stop ends what is open for nothing on the one port, and lets nobody in any more', async () => {
@@ -396,7 +414,15 @@ test('a stop ends what is open for nothing on the one port, and lets nobody in a
     });
     socket.on('error', () => undefined);
   });
-  expect(await closed).toBeLessThan(5000);
+  // Kept open for nothing it would be for thirty seconds.
+  expect(await closed).toBeLessThan(20_000);
   await serving.stop();
   await expect(ask('keys.example.org', post('/v1/nonce', {}))).rejects.toThrow(/ECONNREFUSED/);
+});
+
+test('who is slow on the one port is cut off as on any other', async () => {
+  const settings = JSON.parse(readFileSync(paths.settings, 'utf8'));
+  writeFileSync(paths.settings, JSON.stringify({ ...settings, limits: { headerSeconds: 1 } }));
+  serving = await serve({ dir, passphrase, log, mountSites: async () => undefined });
+  expect((await ask('keys.example.org', 'POST /v1/nonce HTTP/1.1\r\nhost: x\r\n')).answer).toMatch(/^HTTP\/1\.1 408[\s\S]*REQUEST_TOO_SLOW/);
 });

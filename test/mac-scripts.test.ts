@@ -222,6 +222,14 @@ describe('postinstall', () => {
     expect(mac.isLoaded()).toBe(true);
   });
 
+  test('whose power goes right after a folder was made leaves none that is open to others, which the agent refuses', () => {
+    const mac = madeMac();
+    const cut = '#!/bin/sh\n/bin/mkdir "$@"\ncase $* in *io.sparekey.agent) kill -9 $PPID ;; esac\n';
+    writeFileSync(join(mac.root, '../bin/mkdir'), cut, { mode: 0o755 });
+    expect(mac.run('postinstall').exit).not.toBe(0);
+    expect(statSync(join(mac.root, state)).mode & 0o777).toBe(0o700);
+  });
+
   test('an upgrade keeps what the agent knows, lets the old job go and loads the new one', () => {
     const mac = madeMac();
     mac.set('loaded');

@@ -1,4 +1,6 @@
 import { type InitOptions, type InitResult, initialise } from '../server/init.ts';
+import { rsaPair } from './key-pairs.ts';
+import { putNewDatabase } from './new-database.ts';
 
 export const passphrase = 'correct horse battery staple';
 
@@ -14,8 +16,14 @@ export const makeDataFolder = (dir: string, devicesPort: number, more: Partial<I
     deviceCaFiles: [],
     ownTls: null,
     admin: 'ada',
-    // Shorter than a real one: each envelope is opened once on the way in.
-    escrowKeyBits: 2048,
+    escrowKey: escrowKeyFor(more.passphrase ?? passphrase),
+    putDatabase: putNewDatabase,
     say: () => undefined,
     ...more,
   });
+
+/** Shorter than a real one, since each envelope is opened on the way in; and neither made nor stretched anew for each backend. */
+export function escrowKeyFor(words: string): NonNullable<InitOptions['escrowKey']> {
+  const { privateKey } = rsaPair();
+  return { privateKey, encrypted: privateKey.export({ type: 'pkcs8', format: 'pem', cipher: 'aes-256-cbc', passphrase: words }).toString() };
+}

@@ -1,9 +1,9 @@
 import { describe, expect, test } from '@jest/globals';
 import { type BecauseNot, decide, encryptedBy, reasonsNot, type ShowFacts, selfServiceFor } from '../portal/may-show.ts';
-import { modelName } from '../portal/models.ts';
 import type { Facts } from '../protocol/messages.ts';
 import type { KeyRequest } from '../server/key-requests.ts';
 import { peopleSettings } from '../server/people-settings.ts';
+import { modelName } from '../web/models.ts';
 
 const shown: ShowFacts = {
   assigned: 'you',

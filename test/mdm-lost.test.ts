@@ -1,6 +1,7 @@
 import { createHash, randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { beforeAll, describe, expect, test } from '@jest/globals';
+import { parse } from 'plist';
 import { sealKey } from '../protocol/envelope.ts';
 import { openBackend } from '../server/backend.ts';
 import { mdmOpen } from '../server/mdm/mdm-words.ts';
@@ -79,6 +80,36 @@ describe('an answer whose key does not open', () => {
     expect(await it.rotationOf(mac)).toMatchObject({ state: 'done', reply: null, reply_key: null });
     await expect(open(uuid)).rejects.toMatchObject({ code: 'NOT_FOUND' });
     expect((await it.acts('mdm.answer-opened')).filter(({ commandUuid }) => commandUuid === uuid).map(({ opened }) => opened)).toEqual([false, true]);
+  });
+
+  test('that is no property list at all is kept whole, with the alarm, and opened once it can be read; nothing after it takes its place', async () => {
+    const mac = await it.known();
+    const { uuid } = await it.rotate(mac);
+    await it.send();
+    const { Command: command } = parse(mac.queue.shift()?.plist ?? '') as { Command: Record<string, unknown> };
+    const sealed = makeEscrowFile(mac.replaceKey().reveal(), Buffer.from(command['ReplyEncryptionCertificate'] as Uint8Array));
+    const content = { CommandUUID: uuid, Status: 'Acknowledged', UDID: mac.udid, RotateResult: { EncryptedNewRecoveryKey: sealed } };
+    const whole = Buffer.from(encode(content), 'base64').toString();
+    const garbled = whole.replace('<dict>', '<dict><made-up/>');
+    const send = (text: string) => it.answer(mac, uuid, {}, 'Acknowledged', { raw_payload: Buffer.from(text).toString('base64') });
+    await send(garbled);
+    expect(await it.rotationOf(mac)).toMatchObject({ state: 'failed', error: 'the answer cannot be read: it is no property list' });
+    expect(await it.openAlarms(uuid)).toEqual(['MDM_KEY_NOT_RETURNED']);
+    await send('nothing of it');
+    const { reply, reply_key: key } = (await it.rotationOf(mac)) ?? {};
+    expect([String(Buffer.from(reply ?? [])), key === null]).toEqual([garbled, false]);
+    expect(await open(uuid)).toMatchObject({ json: { opened: false } });
+    // As a version reads it that knows the form.
+    await it.backend.store.write((tx) =>
+      tx
+        .updateTable('mdm_command')
+        .set({ reply: Buffer.from(whole) })
+        .where('uuid', '=', uuid)
+        .execute(),
+    );
+    expect(await open(uuid)).toMatchObject({ json: { opened: true } });
+    expect((await shownOf(mac)).key.equals(mac.key)).toBe(true);
+    expect(await it.openAlarms(uuid)).toEqual([]);
   });
 
   test('is kept for 90 days from when it came and no longer', async () => {

@@ -15,6 +15,8 @@ import { createOutbound } from '../server/outbound.ts';
 import { type Serving, serve } from '../server/serve.ts';
 import { checkInBody, deviceCa, deviceIdentity, enrol, factsOf, newMac, sealedDelivery, type TestMac } from './device-calls.ts';
 import { makeEscrowFile } from './fake-mac/escrow-file.ts';
+import { escrowKeyFor } from './made-backend.ts';
+import { putNewDatabase } from './new-database.ts';
 import { freePort } from './ports.ts';
 import { scratch } from './scratch.ts';
 import { newKey } from './server-parts.ts';
@@ -93,7 +95,8 @@ export async function givenMdm(more: { log?: Log; server?: 'nanomdm' | 'micromdm
     deviceCaFiles: [caFile],
     ownTls: null,
     admin: 'ada',
-    escrowKeyBits: 2048,
+    escrowKey: escrowKeyFor(passphrase),
+    putDatabase: putNewDatabase,
     say: () => {},
   });
   const time = { now: Date.now() };

@@ -168,6 +168,44 @@ describe('a device that says the serial number of another Mac', () => {
     expect((await it.brought(mac)).map(({ state }) => state).toSorted()).toEqual(['refuted', 'waiting']);
   });
 
+  test('as an agent that nobody has confirmed takes nothing from the MDM’s word, beside the Mac that has it and alone', async () => {
+    /** Another machine, which says by now that it has this serial number. Its id here. */
+    const claim = async (serial: string) => {
+      const rival = it.newMac();
+      await (await it.agentOf(rival)).checkIn();
+      const macId = await it.backend.custody.findMac(rival.serial);
+      await it.backend.store.write(async (tx) => {
+        await tx.updateTable('mac').set({ serial, serial_proved: 0 }).where('id', '=', macId).execute();
+        await tx.updateTable('enrolment').set({ confirmed: 0 }).where('mac_id', '=', macId).execute();
+      });
+      return macId;
+    };
+    const mac = it.newMac();
+    const agent = await it.agentOf(mac);
+    await agent.checkIn();
+    await agent.deliver(mac.file);
+    const alone = it.newMac();
+    const rivals: string[] = [];
+    for (const one of [mac, alone]) {
+      await it.authenticate(one);
+      rivals.push(await claim(one.serial));
+      one.replaceKey();
+      await it.securityInfo(one);
+      expect([(await it.brought(one)).map(({ trust }) => trust), await it.openAlarms(one.serial)]).toEqual([['mdm'], []]);
+    }
+    // Of two that were confirmed nobody knows which it is.
+    await it.backend.store.write((tx) =>
+      tx
+        .updateTable('enrolment')
+        .set({ confirmed: 1 })
+        .where('mac_id', '=', rivals[0] ?? '')
+        .execute(),
+    );
+    mac.replaceKey();
+    await it.securityInfo(mac);
+    expect((await it.brought(mac)).map(({ trust }) => trust).toSorted()).toEqual(['mdm', 'none']);
+  });
+
   test('and no hardware is not the Mac with an agent that has it', async () => {
     const mac = it.newMac();
     const agent = await it.agentOf(mac);

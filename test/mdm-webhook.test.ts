@@ -3,15 +3,13 @@ import { readFileSync } from 'node:fs';
 import { request } from 'node:https';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, test } from '@jest/globals';
-import fc from 'fast-check';
 import { sealKey } from '../protocol/envelope.ts';
 import { makeEscrowCertificate } from '../server/certificates.ts';
-import { readPropertyList } from '../server/mdm/property-list.ts';
-import { isSigned, knowsKey, readEvent, type WebhookEvent } from '../server/mdm/webhook-event.ts';
+import { isSigned, knowsKey, readEvent } from '../server/mdm/webhook-event.ts';
 import { makeEscrowFile } from './fake-mac/escrow-file.ts';
 import { encode, everything, type GivenMdm, givenMdm, type ManagedMac, securityOf, signatureOf } from './mdm-parts.ts';
 import { keptLog } from './neighbours-together.ts';
-import { day, givenServer, hour, minute, newKey } from './server-parts.ts';
+import { day, hour, minute } from './server-parts.ts';
 
 /* What an MDM's webhook may bring, whoever wrote it: each event has its fate and its reason, and the log says it. */
 
@@ -528,164 +526,5 @@ describe('a second witness', () => {
     it.pass(2 * hour);
     await it.securityInfo(mac);
     expect(await alarms()).toEqual([{ code: 'WITNESS_DIFFERS' }]);
-  });
-});
-
-test('bytes that somebody bent are a property list or none, and nothing else happens', () => {
-  const whole = Buffer.from(encode({ CommandUUID: 'A', SecurityInfo: { FDE_Enabled: true, FDE_PersonalRecoveryKeyCMS: Buffer.from('envelope') } }), 'base64');
-  fc.assert(
-    fc.property(fc.nat(whole.length - 1), fc.nat(255), fc.nat(40), (at, byte, cut) => {
-      const bent = Buffer.from(whole);
-      bent[at] = byte;
-      const value = readPropertyList(bent.subarray(0, bent.length - (cut > 20 ? cut - 20 : 0)));
-      expect(value === null || value instanceof Map).toBe(true);
-    }),
-    { numRuns: 300 },
-  );
-});
-
-test('a property list is read as Apple writes it: entities, empty elements, comments, dates, numbers', () => {
-  const list = readPropertyList(
-    Buffer.from(
-      '\n<?xml version="1.0" encoding="UTF-8"?><!-- a comment -->\n<!DOCTYPE plist PUBLIC "-//Apple//DTD PLIST 1.0//EN" "http://www.apple.com/DTDs/PropertyList-1.0.dtd"><plist version="1.0"><dict><key>a &amp; b</key><string>&lt;&#x41;&#66;&gt;</string><key>c</key><array><true/><false></false><integer>-7</integer><real>1.5</real><string/><dict/></array><key>d</key><date>2026-11-22T10:00:00Z</date><key>e</key><data>\n\taGk=\n</data></dict></plist>\n',
-    ),
-  );
-  expect(list).toEqual(
-    new Map<string, unknown>([
-      ['a & b', '<AB>'],
-      ['c', [true, false, -7, 1.5, '', new Map()]],
-      ['d', new Date('2026-11-22T10:00:00Z')],
-      ['e', Buffer.from('hi')],
-    ]),
-  );
-  for (const wrong of [
-    '',
-    '<plist/>',
-    '<plist></plist>',
-    '<dict/>',
-    '<plist><dict/></plist>x',
-    '<plist><dict/><dict/></plist>',
-    '<plist><dict><string/></dict></plist>',
-    '<plist><dict><key>a</key></dict></plist>',
-    '<plist><string>a<true/></string></plist>',
-    '<plist><string>&#0;</string></plist>',
-    '<plist><string>&#55296000;</string></plist>',
-    '<plist><string>&amp</string></plist>',
-    '<plist><integer>1e9999x</integer></plist>',
-    '<plist><string>\u0007</string></plist>',
-    'bplist00',
-  ])
-    expect([wrong, readPropertyList(Buffer.from(wrong))]).toEqual([wrong, null]);
-});
-
-describe('without NanoMDM’s API, and without an opener', () => {
-  const micromdm = { ...everything, server: 'micromdm' as const, canAsk: false };
-  const eventOf = (topic: string, inner: object): WebhookEvent => {
-    const name = topic === 'mdm.Connect' ? 'acknowledge_event' : 'checkin_event';
-    const event = readEvent(Buffer.from(JSON.stringify({ topic, event_id: randomUUID(), created_at: new Date(Date.now()).toISOString(), [name]: inner })));
-    if (!event) throw new TypeError('no event');
-    return event;
-  };
-
-  test('MicroMDM’s events, which have no `ids`, bring keys as NanoMDM’s do, and nothing is asked', async () => {
-    const server = await givenServer();
-    const [udid, serial, key] = [randomUUID().toUpperCase(), 'C02MICRO0001', newKey()];
-    const file = makeEscrowFile(key.reveal(), server.escrow.pairs[0]?.der ?? Buffer.alloc(0));
-    const take = (event: WebhookEvent) => server.custody.mdm.take(micromdm, event, randomUUID());
-    const info = eventOf('mdm.Connect', {
-      udid,
-      status: 'Acknowledged',
-      command_uuid: 'A',
-      raw_payload: encode({ UDID: udid, SecurityInfo: { FDE_PersonalRecoveryKeyCMS: file } }),
-    });
-    expect(await take(info)).toEqual({ fate: 'ignored', because: 'serial-unknown' });
-    const asked = { udid, status: 'Acknowledged', command_uuid: 'B', raw_payload: encode({ UDID: udid, QueryResponses: { SerialNumber: serial } }) };
-    // Somebody else's question: what the Mac says of itself then is nobody's business here.
-    expect(await take(eventOf('mdm.Connect', asked))).toEqual({ fate: 'ignored', because: 'nothing-for-us' });
-    expect(await take(eventOf('mdm.Authenticate', { udid, raw_payload: encode({ UDID: udid, SerialNumber: serial }) }))).toEqual({
-      fate: 'taken',
-      because: 'enrolled',
-    });
-    expect(await take(info)).toEqual({ fate: 'taken', because: 'key-waiting' });
-    expect(await server.store.db.selectFrom('brought_key').select(['serial', 'source', 'trust']).execute()).toEqual([
-      { serial, source: 'micromdm', trust: 'mdm' },
-    ]);
-    expect(await server.store.db.selectFrom('mdm_command').selectAll().execute()).toEqual([]);
-    await server.close();
-  });
-
-  test('an envelope that nobody can open now is kept as it came, and the same one says nothing new', async () => {
-    const server = await givenServer();
-    server.escrow.answers = false;
-    const mac = await server.newMac();
-    await mac.checkIn();
-    const key = newKey();
-    const file = makeEscrowFile(key.reveal(), server.escrow.pairs[0]?.der ?? Buffer.alloc(0));
-    const info = () =>
-      eventOf('mdm.Connect', {
-        udid: mac.hardwareUuid,
-        status: 'Acknowledged',
-        command_uuid: 'A',
-        raw_payload: encode({ SecurityInfo: { FDE_PersonalRecoveryKeyCMS: file } }),
-      });
-    const take = () => server.custody.mdm.take(micromdm, info(), randomUUID());
-    expect(await take()).toEqual({ fate: 'taken', because: 'key-waiting' });
-    await mac.deliver(file, { source: 'escrow-file' });
-    expect(await take()).toEqual({ fate: 'taken', because: 'same-envelope' });
-    await server.close();
-  });
-});
-
-describe('MicroMDM, over HTTPS', () => {
-  let micro: GivenMdm;
-  beforeAll(async () => {
-    micro = await givenMdm({ server: 'micromdm' });
-  });
-  /** As its program does: what stands before the @ of the webhook's address goes along as Basic authentication; no `ids`, no signature. */
-  const send = (account: string, topic: string, inner: object) =>
-    new Promise<{ status: number; code: string | null }>((resolve, reject) => {
-      const body = JSON.stringify(micro.event(topic, inner));
-      const url = new URL(`https://${account}127.0.0.1:${micro.webhook.port}/v1/mdm/webhook`);
-      const sent = request(url, { method: 'POST', ca: micro.webhook.ca, agent: false, headers: { 'content-type': 'application/json' } }, (reply) => {
-        let text = '';
-        reply.on('data', (chunk: Buffer) => {
-          text += chunk.toString('utf8');
-        });
-        reply.on('end', () => resolve({ status: reply.statusCode ?? 0, code: text === '' ? null : JSON.parse(text).code }));
-      });
-      sent.on('error', reject);
-      sent.end(body);
-    });
-  const account = `mdm:${encodeURIComponent('a key of a webhook, long enough')}@`;
-  const authenticate = (mac: ManagedMac) => ({
-    udid: mac.udid,
-    raw_payload: encode({ MessageType: 'Authenticate', UDID: mac.udid, SerialNumber: mac.serial }),
-  });
-
-  test('with the key as the password of its address its events are taken, and a key that they bring is shown', async () => {
-    const mac = micro.newMac();
-    expect(await send(account, 'mdm.Authenticate', authenticate(mac))).toEqual({ status: 200, code: null });
-    const uuid = randomUUID();
-    const payload = encode({ CommandUUID: uuid, Status: 'Acknowledged', UDID: mac.udid, SecurityInfo: securityOf(mac) });
-    expect((await send(account, 'mdm.Connect', { udid: mac.udid, status: 'Acknowledged', command_uuid: uuid, raw_payload: payload })).status).toBe(200);
-    expect(await micro.brought(mac)).toMatchObject([{ source: 'micromdm', trust: 'mdm', state: 'waiting' }]);
-    const shown = await micro.backend.custody.discloseBrought({ serial: mac.serial, actor: 'ada', reason: 'locked out' });
-    expect(shown.key.equals(mac.key)).toBe(true);
-    expect(await micro.db.selectFrom('mdm_command').selectAll().execute()).toEqual([]);
-  });
-
-  test('a body that is signed as NanoMDM signs, and no account, is not MicroMDM’s', async () => {
-    const mac = micro.newMac();
-    expect((await micro.post(micro.event('mdm.Authenticate', authenticate(mac)))).status).toBe(403);
-  });
-
-  test.each([
-    ['no account', ''],
-    ['another password', 'mdm:another%20key%20of%20a%20webhook@'],
-    ['the password as the name', `${encodeURIComponent('a key of a webhook, long enough')}:@`],
-  ])('with %s nothing is taken', async (_, wrong) => {
-    const mac = micro.newMac();
-    expect(await send(wrong, 'mdm.Authenticate', authenticate(mac))).toEqual({ status: 403, code: 'WEBHOOK_REFUSED' });
-    expect(await micro.db.selectFrom('mdm_device').selectAll().where('id', '=', mac.udid).execute()).toEqual([]);
   });
 });

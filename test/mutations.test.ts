@@ -2,17 +2,18 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from '@jest/globals';
 import { coexistenceMutations } from './coexistence-mutations.ts';
+import { deployMutations } from './deploy-mutations.ts';
 import { mutations as ofThePromise } from './mutations.ts';
 
-const mutations = [...ofThePromise, ...coexistenceMutations];
+const mutations = [...ofThePromise, ...coexistenceMutations, ...deployMutations];
 const root = join(import.meta.dirname, '..');
 const read = (path: string): string => readFileSync(join(root, path), 'utf8');
 
 test.each(mutations)('$breaks', ({ file, from, to, test: shownBy }) => {
   expect(read(file).split(from)).toHaveLength(2);
   expect(to).not.toBe(from);
-  // The name stands in its file as a name: `npm run mutations` finds that very test.
-  expect(read(shownBy.file)).toContain(`'${shownBy.name}'`);
+  // The name stands in its file as a name: `npm run mutations` finds that very test. Where each rule has a case, the case does.
+  expect(read(shownBy.file)).toContain(`'${shownBy.name.replace(/^L\d+: /, '')}'`);
 });
 
 test('each thing that the promise stands on is broken at least once, and docs/reliability.md tells what was seen', () => {
@@ -35,6 +36,13 @@ test('each thing that the promise stands on is broken at least once, and docs/re
     'connectors',
     'Crypt clients',
     'leaving',
+    'package',
+    'profiles',
+    'proxies',
+    'certificates',
+    'backups',
+    'upgrades',
+    'doctor',
   ])
     expect(mutations.filter(({ breaks }) => breaks.startsWith(what)).length).toBeGreaterThan(0);
   for (const { breaks, test: shownBy } of mutations) {

@@ -14,7 +14,7 @@ const environment = { PATH: `${PATH}:/opt/homebrew/opt/openssl@3/bin:/usr/local/
 function findOpenssl(): { command: string; version: string } | null {
   for (const folder of environment.PATH.split(':').filter((each) => each.startsWith('/'))) {
     const command = join(folder, 'openssl');
-    const { status, stdout } = spawnSync(command, ['version'], { encoding: 'utf8', timeout: 10_000, env: environment });
+    const { status, stdout } = spawnSync(command, ['version'], { encoding: 'utf8', timeout: 60_000, env: environment });
     const version = /^OpenSSL (\d+\.\d+\.\d+)/.exec(stdout ?? '')?.[1];
     if (status === 0 && version && Number.parseInt(version, 10) >= 3) return { command, version };
   }
@@ -47,7 +47,7 @@ export function tryOpenssl(args: readonly string[], files: Files = {}, input: st
   const folder = mkdtempSync(join(tmpdir(), 'sparekey-openssl-'));
   try {
     for (const [name, bytes] of Object.entries(files)) writeFileSync(join(folder, basename(name)), bytes, { mode: 0o600 });
-    const { status, stdout, stderr } = spawnSync(foundOpenssl.command, args, { cwd: folder, input, timeout: 30_000, env: environment });
+    const { status, stdout, stderr } = spawnSync(foundOpenssl.command, args, { cwd: folder, input, timeout: 60_000, env: environment });
     const outputs = new Map(readdirSync(folder).map((name) => [name, readFileSync(join(folder, name))]));
     return { code: status, stdout, stderr: stderr.toString(), written: (name) => outputs.get(name) ?? Buffer.alloc(0) };
   } finally {

@@ -10,7 +10,7 @@ const { PATH = '', CI } = process.env;
 const environment = { PATH: `${PATH}:/opt/homebrew/bin:/usr/local/bin:/usr/bin:/bin`, LC_ALL: 'C', TZ: 'UTC' };
 
 const reader = (names: readonly string[], args: readonly string[]): string | null =>
-  names.find((name) => spawnSync(name, args, { env: environment, timeout: 10_000 }).status === 0) ?? null;
+  names.find((name) => spawnSync(name, args, { env: environment, timeout: 60_000 }).status === 0) ?? null;
 
 const found = {
   bsdtar: reader(['bsdtar'], ['--version']),

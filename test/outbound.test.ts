@@ -1,9 +1,9 @@
 import { generateKeyPairSync } from 'node:crypto';
 import { createServer as createPlain, type IncomingMessage } from 'node:http';
 import { createServer, type Server } from 'node:https';
-import { connect, createServer as createTcp } from 'node:net';
+import { connect, createServer as createTcp, type Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
+import { afterAll, beforeAll, beforeEach, describe, expect, jest, test } from '@jest/globals';
 import { issueServerCertificate, makeCa, pem } from '../server/certificates.ts';
 import { coexistenceSettings } from '../server/coexistence-settings.ts';
 import { createOutbound, type OutboundOptions, Unreached } from '../server/outbound.ts';
@@ -37,6 +37,13 @@ const answers: { status: number; headers?: Record<string, string>; body?: string
 const asked: { method: string; path: string; headers: Record<string, unknown>; body: string }[] = [];
 const servers: Server[] = [];
 
+let limit = new AbortController();
+/** The time for an answer, which is over when a question has come that gets none: the same on however slow a machine. */
+function limitEndsWithTheQuestion(): void {
+  limit = new AbortController();
+  jest.spyOn(AbortSignal, 'timeout').mockReturnValue(limit.signal);
+}
+
 async function listen(name: string): Promise<string> {
   const server = createServer(
     { key: pair.privateKey.export({ type: 'pkcs8', format: 'pem' }), cert: pem('CERTIFICATE', certificateFor(name)) },
@@ -47,7 +54,8 @@ async function listen(name: string): Promise<string> {
         asked.push({ method: request.method ?? '', path: request.url ?? '', headers: request.headers, body: Buffer.concat(chunks).toString('utf8') });
         const { status, headers = {}, body = '{}', hang, cut } = answers.shift() ?? { status: 200 };
         if (cut) return void request.socket.destroy();
-        if (!hang) response.writeHead(status, { 'content-type': 'application/json', ...headers }).end(body);
+        if (hang) limit.abort(new DOMException('over', 'TimeoutError'));
+        else response.writeHead(status, { 'content-type': 'application/json', ...headers }).end(body);
       });
     },
   );
@@ -78,6 +86,7 @@ const open = (more: Partial<OutboundOptions> = {}) => {
     origin,
     trusted,
     log,
+    totalSeconds: 60,
     chance: () => 1,
     uptime: () => now,
     wait: async (milliseconds) => {
@@ -268,6 +277,7 @@ describe('through a proxy', () => {
 
 describe('what goes wrong', () => {
   const failing = async (more: Partial<OutboundOptions>, answer: (typeof answers)[number] = { status: 200 }, method: 'GET' | 'PUT' = 'PUT') => {
+    if (answer.hang) limitEndsWithTheQuestion();
     const outbound = open(more);
     answers.length = 0;
     answers.push(answer);
@@ -297,20 +307,24 @@ describe('what goes wrong', () => {
   });
 
   test('a connection that comes to no TLS in time has carried nothing: it was not reached', async () => {
-    const deaf = createTcp(() => undefined);
+    const heard: Socket[] = [];
+    const deaf = createTcp((socket) => void heard.push(socket));
     await new Promise<void>((resolve) => deaf.listen(0, '127.0.0.1', resolve));
     const address = deaf.address();
     const error = await failing({ origin: `https://127.0.0.1:${typeof address === 'object' && address ? address.port : 0}`, totalSeconds: 0.2 });
     expect(error).toMatchObject({ code: 'NEIGHBOUR_FAILED', detail: expect.stringContaining('no answer in 0.2 s') });
     expect(error).toBeInstanceOf(Unreached);
-    deaf.close();
+    for (const socket of heard) socket.destroy();
+    await new Promise((resolve) => deaf.close(resolve));
     // On one that was kept open it is gone with the first byte.
+    limitEndsWithTheQuestion();
     const outbound = createOutbound({ origin, trusted, log, totalSeconds: 0.2 });
     answers.push({ status: 200 }, { status: 200, hang: true });
     await outbound.ask({ method: 'PUT', path: '/a' });
     const second = await outbound.ask({ method: 'PUT', path: '/b' }).catch((thrown: unknown) => thrown);
     outbound.close();
-    expect(second).toMatchObject({ code: 'NEIGHBOUR_FAILED' });
+    expect(second).toMatchObject({ code: 'NEIGHBOUR_FAILED', detail: expect.stringContaining('no answer in 0.2 s') });
+    expect(AbortSignal.timeout).toHaveBeenLastCalledWith(200);
     expect(second).not.toBeInstanceOf(Unreached);
   });
 
@@ -328,7 +342,7 @@ describe('what goes wrong', () => {
   });
 
   test('what waits when the backend stops ends at once', async () => {
-    const outbound = createOutbound({ origin, trusted, log, ratePerMinute: 1 });
+    const outbound = createOutbound({ origin, trusted, log, ratePerMinute: 1, totalSeconds: 60 });
     await outbound.ask({ method: 'GET', path: '/' });
     const waiting = outbound.ask({ method: 'GET', path: '/' });
     outbound.close();

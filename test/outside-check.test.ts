@@ -133,6 +133,12 @@ describe('what is found', () => {
     ranHoursAgo(1);
   });
 
+  test('a status of years ahead, from a clock that was wrong, does not hide for years that the job is silent', async () => {
+    ranHoursAgo(-5 * 8766);
+    expect(await word()).toEqual(['silent', 1]);
+    ranHoursAgo(1);
+  });
+
   test('launchctl that does not answer says nothing about the job: its status does', async () => {
     const own = readFileSync(mac.path('/bin/launchctl'));
     writeFileSync(mac.path('/bin/launchctl'), '#!/bin/sh\nexit 5\n');

@@ -1,10 +1,12 @@
 import { execFileSync, spawnSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
 import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, readlinkSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
 import { describe, expect, test } from '@jest/globals';
 import { ustarPath, writeArchive } from '../scripts/package-server/archive.ts';
 import { importedPackages, type Lock, type PackedFile, packagesFor, packedFiles } from '../scripts/package-server/files.ts';
+import { checkRuntime, readPins } from '../scripts/package-server/runtime.ts';
 import { commandsIn, wrongWith } from './documented-commands.ts';
 import { scratch } from './scratch.ts';
 
@@ -30,6 +32,22 @@ describe('the archive for a server', () => {
       [...new Set(packages.map(({ license }) => license))].filter((one) => !/^(MIT(-0)?|ISC|0BSD|BSD-[23]-Clause|Apache-2\.0|MPL-2\.0)$/.test(one)),
     ).toEqual([]);
     expect(packages.every(({ integrity }) => integrity.startsWith('sha512-'))).toBe(true);
+  });
+
+  test('a runtime with a changed byte, of another processor or of another version is not packed; the pins are those of the lock file', () => {
+    const pins = readPins();
+    for (const arch of ['x64', 'arm64'] as const) expect(lock.packages[`node_modules/node-linux-${arch}`]?.version).toBe(pins.version);
+    const file = join(scratch('sparekey-runtime'), 'node');
+    writeFileSync(file, 'a program');
+    const own = createHash('sha256').update('a program').digest('hex');
+    expect(() => checkRuntime(file, 'x64', pins.version, { ...pins, x64: own })).not.toThrow();
+    expect(() => checkRuntime(file, 'x64', '27.0.0', { ...pins, x64: own })).toThrow(/27\.0\.0, and 26\.10\.0 is pinned/);
+    expect(() => checkRuntime(file, 'arm64', pins.version, { ...pins, x64: own })).toThrow(`is not Node ${pins.version} for arm64`);
+    writeFileSync(file, 'A program');
+    expect(() => checkRuntime(file, 'x64', pins.version, { ...pins, x64: own })).toThrow(`is not Node ${pins.version} for x64`);
+    // What npm installed for this machine is what would be packed.
+    const installed = join(root, 'node_modules', `node-linux-${process.arch}`, 'bin', 'node');
+    if (process.arch === 'x64' || process.arch === 'arm64') if (existsSync(installed)) checkRuntime(installed, process.arch, pins.version, pins);
   });
 
   test('has the sources of the backend and of the sites, the units and the documents, and nothing of the agent, the tests or the profiles', () => {
@@ -141,6 +159,44 @@ describe('the units', () => {
   });
 });
 
+describe('the files for cron, where there is no systemd', () => {
+  test.each([
+    ['sparekey', 'sparekey'],
+    ['sparekey-container', 'root'],
+  ])('%s: each line is one that cron takes, with a command that there is, and asks for what the units ask for', async (name, user) => {
+    const path = deploy('cron', name);
+    // cron passes over a file with a dot in its name, and one that others can write.
+    expect([/^[\w-]+$/.test(name), statSync(path).mode & 0o133]).toEqual([true, 0]);
+    const text = readFileSync(path, 'utf8');
+    expect(text.endsWith('\n')).toBe(true);
+    const lines = text.split('\n').filter((line) => line !== '' && !line.startsWith('#') && !/^[A-Z_]+=\S+$/.test(line));
+    const said = lines.map((line) => {
+      const [, times = '', who = '', command = ''] = /^(\d{1,2} \d{1,2} \* \* [*\d]) {2}(\S+) {2}(.+) >\/dev\/null$/.exec(line) ?? [];
+      // A per cent sign is a new line for cron.
+      expect([times === '', who, command.includes('%')]).toEqual([false, user, false]);
+      return command.replace(/^podman exec sparekey /, '').replace(/^\/opt\/sparekey-server\/bin\//, '');
+    });
+    expect(said).toHaveLength(2);
+    for (const command of said) {
+      const [found] = commandsIn(`\`\`\`\n${command}\n\`\`\`\n`);
+      expect(found).toBeDefined();
+      if (found) expect([command, await wrongWith(found)]).toEqual([command, null]);
+    }
+    // The same words as in the units, but for where things lie.
+    const words = (line: string) =>
+      line
+        .replace(/\S*\/sparekey-server /, 'sparekey-server ')
+        .replaceAll(/ (\/|%d)\S+/g, ' FILE')
+        .split(' ')
+        .toSorted();
+    for (const [at, service] of ['sparekey-backup.service', 'sparekey-drill.service'].entries()) {
+      const wanted = words(unit(service).of('ExecStart')[0] ?? '');
+      expect(wanted.filter((word) => !words(said[at] ?? '').includes(word) && word !== '--dir')).toEqual([]);
+    }
+    expect(packedFiles(root, []).map((one) => one.path)).toContain(`cron/${name}`);
+  });
+});
+
 /** It gives files to root. */
 const asRoot = process.getuid?.() === 0 && process.platform === 'linux';
 const testAsRoot = asRoot ? test : (name: string, body: () => void) => test.skip(`${name} [skipped: needs root on Linux]`, body);
@@ -219,6 +275,38 @@ describe('install.sh', () => {
     expect(install(young, '--root', machine, '--with-socket').status).toBe(0);
     expect(existsSync(join(units, 'sparekey.socket'))).toBe(true);
     expect(readFileSync(join(units, 'sparekey.service'), 'utf8')).toContain('Requires=sparekey.socket');
+  });
+
+  testAsRoot('a first installation that ends among its units, and is made again, still has its socket', () => {
+    const folder = scratch();
+    const machine = join(folder, 'machine');
+    mkdirSync(machine);
+    const at = release(folder, '1.0.0');
+    const units = join(machine, 'usr/local/lib/systemd/system');
+    mkdirSync(join(folder, 'path'));
+    // The power goes when the service lies there.
+    const cut = `#!/bin/sh\n/usr/bin/install "$@"\ncase $* in *sparekey.service) kill -9 $PPID ;; esac\n`;
+    writeFileSync(join(folder, 'path/install'), cut, { mode: 0o755 });
+    const env = { PATH: `${join(folder, 'path')}:${process.env['PATH']}` };
+    expect(spawnSync('sh', [join(at, 'install.sh'), '--root', machine], { env }).signal).toBe('SIGKILL');
+    expect(existsSync(join(units, 'sparekey.service'))).toBe(true);
+    expect(install(at, '--root', machine).stdout).not.toContain('without a socket');
+    expect(existsSync(join(units, 'sparekey.socket'))).toBe(true);
+  });
+
+  testAsRoot('a release is on the disk before it has its name, so that a power cut leaves none of programs without bytes', () => {
+    const folder = scratch();
+    const machine = join(folder, 'machine');
+    mkdirSync(machine);
+    const at = release(folder, '1.0.0');
+    const seen = join(folder, 'seen');
+    mkdirSync(join(folder, 'path'));
+    writeFileSync(join(folder, 'path/sync'), `#!/bin/sh\nls -A ${machine}/opt/sparekey >>${seen}\n`, { mode: 0o755 });
+    const ended = spawnSync('sh', [join(at, 'install.sh'), '--root', machine], {
+      encoding: 'utf8',
+      env: { PATH: `${join(folder, 'path')}:${process.env['PATH']}` },
+    });
+    expect([ended.status, readFileSync(seen, 'utf8')]).toEqual([0, '.1.0.0.part\n']);
   });
 
   testAsRoot('changes nothing where the runtime cannot start, and says what is missing', () => {

@@ -6,6 +6,7 @@ import { initialise } from '../server/init.ts';
 import { checkPeople } from '../server/people-check.ts';
 import { peopleSettings } from '../server/people-settings.ts';
 import { checkDataFolder } from '../server/serve-check.ts';
+import { escrowKeyFor } from './made-backend.ts';
 import { pair } from './mail-parts.ts';
 import { scratch } from './scratch.ts';
 
@@ -108,7 +109,7 @@ test('where nobody could sign in, that is said', () => {
 test('a server does not start with them', async () => {
   const dir = join(scratch('start'), 'data');
   const options = { dir, names: ['127.0.0.1'], organisation: 'Example', devicesPort: 8443, passphrase: 'correct horse battery staple', copy: null };
-  await initialise({ ...options, deviceCaFiles: [], ownTls: null, admin: 'admin', escrowKeyBits: 2048, say: () => undefined });
+  await initialise({ ...options, deviceCaFiles: [], ownTls: null, admin: 'admin', escrowKey: escrowKeyFor(options.passphrase), say: () => undefined });
   expect(() => checkDataFolder(dir, true)).not.toThrow();
   const path = join(dir, 'settings.json');
   const settings = JSON.parse(readFileSync(path, 'utf8'));

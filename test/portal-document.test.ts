@@ -2,11 +2,14 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from '@jest/globals';
 import type { z } from 'zod';
+import { consoleSettings } from '../server/console-settings.ts';
 import { peopleSettings } from '../server/people-settings.ts';
 import { checkSettings } from '../server/settings.ts';
 
-const text = readFileSync(join(import.meta.dirname, '../docs/portal.md'), 'utf8');
-const rows = [...text.matchAll(/^\| `([^`]+)` \| ([^|]+) \| [^|]+ \|$/gm)].map(([, name = '', said = '']) => [name, said] as const);
+const document = (name: string) => readFileSync(join(import.meta.dirname, `../docs/${name}.md`), 'utf8');
+const text = document('portal');
+const rowsOf = (of: string) => [...of.matchAll(/^\| `([^`]+)` \| ([^|]+) \| [^|]+ \|$/gm)].map(([, name = '', said = '']) => [name, said] as const);
+const rows = rowsOf(text);
 
 /** What surrounds a schema, outermost first, and what it is of. */
 interface Inside {
@@ -32,6 +35,11 @@ function leaves(schema: z.ZodType, path: string, otherwise: string): [string, st
 
 test('docs/portal.md has every setting for people with its default, and no other', () => {
   expect(rows).toEqual(leaves(peopleSettings, '', 'none'));
+});
+
+test('docs/console.md has every setting for admins with its default, and no other', () => {
+  const { 1: section = '' } = /\n## Settings\n([\s\S]*?)\n## /.exec(document('console')) ?? [];
+  expect(rowsOf(section)).toEqual(leaves(consoleSettings, '', 'none'));
 });
 
 test('the example in it is taken as it stands', () => {

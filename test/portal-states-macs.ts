@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
-import { screensOf } from '../portal/steps/screens.ts';
-import { isWay, stepsOf } from '../portal/steps/steps.ts';
 import type { Tables } from '../server/tables.ts';
+import { screensOf } from '../web/steps/screens.ts';
+import { isWay, stepsOf } from '../web/steps/steps.ts';
 import type { Change } from './portal-copies.ts';
 import { fill, getKey, type Person, press, send, to, type World } from './portal-state-world.ts';
 

@@ -31,6 +31,9 @@ export async function addSignInStates(world: World): Promise<void> {
     signInWith('guessed', 'not a password'),
   );
   add('cannot-sign-in', null, to('/cannot-sign-in'));
+  add('release', null, to('/release'));
+  alike('release-wrong', null, to('/release'), fill('#code', '2222-3333-4444'), press('main form button'));
+  add('release-over', null, to('/release/key'));
   add('not-found', null, to('/no-such-page'));
   await first.portal.account('signs-in-here');
   add('signed-in', null, to('/sign-in'), signInWith('signs-in-here', world.password));
@@ -47,7 +50,7 @@ export async function addSignInStates(world: World): Promise<void> {
   alike('account-password-differs', herself, to('/account/password'), ...choose('a long enough one', 'another long one'), press('main form button'));
   const many = await person();
   for (const _ of [1, 2, 3]) world.cookiesOf(many.userName);
-  const passkey = { person_id: many.id, public_key: Buffer.alloc(8), counter: 0, transports: '[]', created_at: now() - 40 * 86_400_000 };
+  const passkey = { person_id: many.id, public_key: Buffer.alloc(8), counter: 0, transports: '[]', created_at: now() - 40 * 86_400_000, host: '' };
   for (const [label, last_used_at] of [
     ['iPhone', now() - 3_600_000],
     ['Security key with a name that its owner has chosen at length', null],

@@ -15,6 +15,8 @@ export const passwordOfTests = 'a password that only tests have';
 interface PortalOptions extends GivenOptions {
   /** `people` of settings.json without its address. */
   people?: object;
+  /** `console` of settings.json without its address: the admins' site is there too. */
+  console?: object;
   /** What is put on the listener instead. */
   mountSites?: MountSites;
   /** Where the backend writes its lines. */
@@ -29,17 +31,18 @@ export interface Given {
 }
 
 const much = { perMinute: 1e6, burst: 1e6 };
+const manyRates = { site: { sent: much, helpCodes: much }, api: { admin: much, address: much } };
+/** Each site with what it is in the program, and no limit that a test meets by being quick. */
+const mountBoth: MountSites = async (ground) =>
+  ground.site === 'portal'
+    ? (await import('../portal/portal.ts')).mountPortal(ground, manyRates.site)
+    : (await import('../console/console.ts')).mountConsole(ground, manyRates);
 let served = false;
 let made = 0;
 
 export async function givenPortal(options: PortalOptions = {}) {
-  const {
-    people = {},
-    mountSites = async (ground) => (await import('../portal/portal.ts')).mountPortal(ground, { sent: much, helpCodes: much }),
-    log,
-    ...more
-  } = options;
-  if (!served) servePeople({ settings: people, mountSites, ...(log ? { log } : {}) });
+  const { people = {}, console, mountSites = mountBoth, log, ...more } = options;
+  if (!served) servePeople({ settings: people, mountSites, ...(console ? { console } : {}), ...(log ? { log } : {}) });
   served = true;
   const it = await given(more);
   const url = it.serving.people?.url ?? '';
@@ -48,12 +51,16 @@ export async function givenPortal(options: PortalOptions = {}) {
   const client = (looks: Parameters<typeof portalClient>[2] = {}): PortalClient => portalClient(url, ca, looks);
 
   /** A local account with a password, as its person would have set it up. */
-  async function account(name: string, about: { groups?: readonly string[]; displayName?: string; email?: string } = {}): Promise<string> {
+  async function account(
+    name: string,
+    about: { groups?: readonly string[]; displayName?: string; email?: string; withoutPassword?: boolean } = {},
+  ): Promise<string> {
     const { store, clock, secrets, settings } = it.backend;
     const accounts = createAccounts({ store, clock, secrets, settings });
     const email = about.email ?? `${name}@example.org`;
     const { personId } = await accounts.add({ name, displayName: about.displayName ?? name, email, emergency: false, actor: 'a test' });
-    await accounts.choosePassword({ personId, name, password: passwordOfTests, code: null });
+    // Which costs the time that a password is meant to cost.
+    if (!about.withoutPassword) await accounts.choosePassword({ personId, name, password: passwordOfTests, code: null });
     const groups = JSON.stringify(about.groups ?? []);
     await store.write((tx) => tx.updateTable('person').set({ groups }).where('id', '=', personId).execute());
     return personId;

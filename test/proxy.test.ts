@@ -39,6 +39,8 @@ const proxied = (clientCertificate: Form | null, more: object = {}): Promise<Giv
     rates: { refused: { perMinute: 1000, burst: 1000 }, ...('plain' in more ? { nonce: { perMinute: 1, burst: 2 } } : {}) },
   });
 const alarms = async (given: GivenServer) => (await given.serving.backend.custody.fleet()).alarms.filter(({ code }) => code === 'CLIENT_HEADER_REFUSED');
+/** One act is written after another: whatever there was to write about requests that have ended is there. */
+const written = (given: GivenServer) => given.serving.backend.store.write(async () => undefined);
 
 let nginx: GivenServer;
 let mac: { identity: Identity; body: ReturnType<typeof checkInBody>; enrolmentId: string };
@@ -67,7 +69,7 @@ describe('from anywhere else', () => {
     const direct = new Agent({ localAddress: '127.0.0.2' });
     expect((await given.client.ask('/v1/check-in', { identity, body: checkInBody(one), agent: direct })).status).toBe(200);
     direct.destroy();
-    await new Promise((resolve) => setTimeout(resolve, 100));
+    await written(given);
     expect(await alarms(given)).toMatchObject([{ detail: '127.0.0.2: x-ssl-client-cert from an address that is none of the proxies' }]);
     const entries = await given.serving.backend.store.db.selectFrom('audit').select('details').where('act', '=', 'alarm.raised').execute();
     expect(entries.filter(({ details }) => details.includes('127.0.0.2'))).toHaveLength(1);
@@ -81,7 +83,7 @@ describe('from anywhere else', () => {
     ] as const) {
       const later = { now: clock.now, persist: async () => clock.now() + hours * 3_600_000 };
       createStrangerAlarm({ store, clock: later, log: silentLog })('127.0.0.2', 'x-ssl-client-cert from an address that is none of the proxies');
-      await new Promise((resolve) => setTimeout(resolve, 50));
+      await written(given);
       expect(await alarms(given)).toHaveLength(count);
     }
   });
@@ -103,7 +105,7 @@ describe('from anywhere else', () => {
     expect(await checkIn('127.0.0.1', {})).toBe(401);
     expect(await checkIn('127.0.0.2', { 'x-ssl-client-cert': cert })).toBe('ECONNRESET');
     await expect(clientOf(given.client.port, given.ca).ask('/v1/nonce', { body: {} })).rejects.toThrow();
-    await new Promise((resolve) => setTimeout(resolve, 100));
+    await written(given);
     expect(await alarms(given)).toMatchObject([{ detail: '127.0.0.2: it connects, and is none of the proxies' }]);
     // One Mac that asks without end is slowed down, and the others behind the proxy are not.
     const nonce = (address: string) => askPlainly(given, '/v1/nonce', { headers: { 'x-forwarded-for': address }, body: {} });

@@ -74,6 +74,7 @@ describe('the script for one real Mac', () => {
     expect(asked.transcripts['status']).toMatch(/exit {4}: 0\n[\s\S]*answered by a fake Mac[\s\S]*FileVault is On\./);
     expect(asked.transcripts['secure-token']).toMatch(/----- stderr -----\n.*Secure token is ENABLED for user/);
     expect(asked.transcripts['escrow-file']).toMatch(/30 80 06 09/);
+    expect(asked.transcripts['disabled-jobs']).toMatch(/command : \/bin\/launchctl print-disabled system\n[\s\S]*exit {4}: 0\n[\s\S]*disabled services = /);
     expect(asked.transcripts['curl']).toContain('exit    : none (this program is not here)');
     // Serial number, hardware UUID and the names of people are hidden; what is the same on every Mac stays.
     const text = Object.values(asked.transcripts).join('');

@@ -22,6 +22,7 @@ import type { Delivered } from '../server/delivery.ts';
 import type { Caller, CustodySettings, EscrowKeys, ServerSecrets, Store } from '../server/parts.ts';
 import { calmFacts } from './calm-facts.ts';
 import { rsaPair } from './key-pairs.ts';
+import { putNewDatabase } from './new-database.ts';
 import { scratch } from './scratch.ts';
 
 /** A backend's custody with a real database, real envelopes and real signatures; only time and the Mac's word are made up. */
@@ -117,6 +118,7 @@ export interface GivenServer {
 
 export async function givenServer(settings: Partial<CustodySettings> = {}, escrow = new TestEscrowKeys()): Promise<GivenServer> {
   const file = join(scratch('custody'), 'server.sqlite');
+  await putNewDatabase(file);
   const store = await openDatabase(file);
   const wall = new Wall();
   const clock = await openClock(store, wall.now);

@@ -11,6 +11,7 @@ import { init } from '../server/init-command.ts';
 import type { Log } from '../server/log.ts';
 import { serve } from '../server/serve.ts';
 import { settingsCheck } from '../server/settings-command.ts';
+import { escrowKeyFor } from './made-backend.ts';
 import { freePort } from './ports.ts';
 import { scratch } from './scratch.ts';
 
@@ -26,7 +27,7 @@ let next: string[];
 beforeAll(async () => {
   const portal = { url: 'https://key.example.org', port: 8444 };
   const more = { names: ['127.0.0.1'], organisation: 'Example', devicesPort: 8443, copy: null, deviceCaFiles: [], ownTls: null };
-  ({ next } = await initialise({ ...more, dir, passphrase, admin: 'olga', escrowKeyBits: 2048, portal, say: () => undefined }));
+  ({ next } = await initialise({ ...more, dir, passphrase, admin: 'olga', escrowKey: escrowKeyFor(passphrase), portal, say: () => undefined }));
 });
 const write = (people: object): void => {
   const settings = JSON.parse(readFileSync(paths.settings, 'utf8'));
@@ -55,6 +56,7 @@ test('init --portal writes settings with which the backend starts, names what is
       expect.stringMatching(/^emergency accounts with a passkey: 0 of two .*https:\/\/key\.example\.org\/set-up/),
       expect.stringMatching(/^people\.contact: left out: /),
       expect.stringMatching(/^people\.mail\.smtp: left out: mails stay files in /),
+      expect.stringMatching(/^console: left out/),
     ],
   });
 });
@@ -66,6 +68,8 @@ test.each([
   [{ onePort: true }, '--one-port goes with --portal'],
   [{ onePort: true, portal: 'https://key.example.org', portalPort: 8444 }, '--one-port goes with --portal and without --portal-port'],
   [{ onePort: true, portal: 'https://keys.example.org' }, '--one-port needs two names'],
+  [{ console: 'https://console.example.org' }, '--console goes with --portal'],
+  [{ portal: 'https://key.example.org', console: 'https://console.example.org/admin' }, '--console is an address'],
 ])('init refuses %j before a passphrase is asked for', async (portal, says) => {
   const flags = { dir: join(folder, 'other'), name: 'keys.example.org', organisation: 'Example', devicesPort: 8443, copy: false, deviceCa: [], admin: 'olga' };
   const refused = await init({ ...flags, copy: false, ...portal }).catch((error: unknown) => error);
@@ -73,13 +77,49 @@ test.each([
   expect((refused as Problem).message).toContain(says);
 });
 
-test('init --one-port puts both listeners on 443, and nobody is told to forward anything', async () => {
+test('init --one-port --console puts two listeners on 443, where nobody has to forward anything, and the admins’ site on this machine alone, with a certificate for its name', async () => {
   const passphraseFile = join(folder, 'passphrase');
   writeFileSync(passphraseFile, passphrase, { mode: 0o600 });
-  const flags = { dir: join(folder, 'one'), name: 'keys.example.org', organisation: 'Example', copy: false as const, deviceCa: [], admin: 'olga' };
-  const { warnings } = await init({ ...flags, portal: 'https://key.example.org', onePort: true, passphraseFile });
-  expect(JSON.parse(readFileSync(folderPaths(flags.dir).settings, 'utf8'))).toMatchObject({ listen: { port: 443 }, people: { listen: { port: 443 } } });
+  const flags = { dir: join(folder, 'admins'), name: 'keys.example.org', organisation: 'Example', copy: false as const, deviceCa: [], admin: 'olga' };
+  const console = 'https://console.example.org:8446';
+  const { json, warnings } = await init({ ...flags, portal: 'https://key.example.org', onePort: true, console, passphraseFile });
+  const made = folderPaths(flags.dir);
+  expect(JSON.parse(readFileSync(made.settings, 'utf8'))).toMatchObject({
+    listen: { port: 443 },
+    people: { listen: { port: 443 } },
+    console: { url: console, listen: { host: '127.0.0.1', port: 8446 } },
+  });
+  expect(new X509Certificate(readFileSync(made.tls.certificate)).checkHost('console.example.org')).toBe('console.example.org');
+  expect((json as { next: string[] }).next.join('\n')).toContain('role give NAME owner');
   expect(warnings).toEqual([expect.stringMatching(/^there is no offline copy/)]);
+  const { notes } = (await settingsCheck({ dir: flags.dir, sealed: false })).json as { notes: string[] };
+  expect(notes.filter((note) => note.startsWith('console.'))).toEqual([
+    expect.stringMatching(/^console\.metricsTokenFile: left out, and console\.networks too/),
+    expect.stringMatching(/^console\.tls: left out/),
+  ]);
+});
+
+test('settings for admins that do not hold together are refused, all at once and each by its name', async () => {
+  const made = folderPaths(join(folder, 'admins'));
+  const before = JSON.parse(readFileSync(made.settings, 'utf8')) as { people: { url: string } };
+  const token = join(folder, 'metrics-token');
+  writeFileSync(token, 'too short', { mode: 0o600 });
+  const console = { url: before.people.url, listen: { port: 443, host: null }, networks: ['10.0.0.0/8', '0.0.0.0/1'], metricsTokenFile: token };
+  const check = async (given: object) => {
+    writeFileSync(made.settings, JSON.stringify({ ...before, ...given }));
+    return ((await settingsCheck({ dir: join(folder, 'admins'), sealed: false })).json as { mistakes: string[] }).mistakes.toSorted();
+  };
+  expect(await check({ console })).toEqual([
+    'console.listen: is where the listener for Macs is',
+    'console.listen: is where the listener for people is',
+    `console.metricsTokenFile: what ${token} holds is no token of 24 to 512 signs without spaces (openssl rand -hex 32)`,
+    'console.networks: 0.0.0.0/1 is nearly everybody: leave networks out, or name your own',
+    'console.url: is the address of the site for people',
+  ]);
+  expect(await check({ people: null, console: { url: 'https://console.example.org', listen: { port: 8446 } } })).toEqual([
+    'console: needs `people`, for admins sign in as people do',
+  ]);
+  expect(await check({ console: { ...console, networks: ['ten'] } })).toContain('console.networks.0: is no address or network such as 10.0.0.0/24');
 });
 
 test('values that are wrong and files that are wrong are listed together, each once, and the exit status is that of settings', async () => {
@@ -118,8 +158,8 @@ test('values that are wrong and files that are wrong are listed together, each o
   expect((await settingsCheck({ dir, sealed: false })).json).toMatchObject({ ok: false, mistakes: [`${paths.settings} is not JSON: line 2 column 17`] });
 });
 
-test('a certificate for people that was replaced on the disk counts within a day, without a restart; one near its end, or another host’s, is said', async () => {
-  const [port, devicesPort] = [await freePort(), await freePort()];
+test('a certificate for people or for admins that was replaced on the disk counts within a day, without a restart; one near its end, or another host’s, is said', async () => {
+  const [port, devicesPort, adminsPort] = [await freePort(), await freePort(), await freePort()];
   const tls = { certificate: join(folder, 'portal.pem'), key: join(folder, 'portal-key.pem') };
   const bring = (left: number): string => {
     const days = 90;
@@ -132,7 +172,7 @@ test('a certificate for people that was replaced on the disk counts within a day
     writeFileSync(tls.key, privateKey.export({ type: 'pkcs8', format: 'pem' }), { mode: 0o600 });
     return createHash('sha256').update(der).digest('hex');
   };
-  const seen = async (): Promise<string> => {
+  const seen = async (port: number): Promise<string> => {
     const socket = await new Promise<TLSSocket>((resolve, reject) => {
       const made = connect({ host: '127.0.0.1', port, rejectUnauthorized: false }, () => resolve(made)).on('error', reject);
     });
@@ -142,13 +182,16 @@ test('a certificate for people that was replaced on the disk counts within a day
   };
   const first = bring(90);
   const people = { url: `https://key.example.org:${port}`, listen: { host: '127.0.0.1', port }, tls };
-  writeFileSync(paths.settings, JSON.stringify({ serverUrl: `https://127.0.0.1:${devicesPort}`, listen: { host: '127.0.0.1', port: devicesPort }, people }));
+  const console = { url: `https://console.example.org:${adminsPort}`, listen: { port: adminsPort }, tls };
+  const macs = { serverUrl: `https://127.0.0.1:${devicesPort}`, listen: { host: '127.0.0.1', port: devicesPort } };
+  writeFileSync(paths.settings, JSON.stringify({ ...macs, people, console }));
   const serving = await serve({ dir, passphrase, log, mountSites: async () => undefined });
   try {
-    expect(await seen()).toBe(first);
+    expect([await seen(port), await seen(adminsPort)]).toEqual([first, first]);
+    expect(serving.console).toEqual({ url: console.url, port: adminsPort });
     const second = bring(5);
     expect(serving.renewCertificate()).toBe(false);
-    expect(await seen()).toBe(second);
+    expect([await seen(port), await seen(adminsPort)]).toEqual([second, second]);
   } finally {
     await serving.stop();
   }
@@ -156,6 +199,8 @@ test('a certificate for people that was replaced on the disk counts within a day
   expect(notes).toEqual(
     expect.arrayContaining([
       `people.url: ${tls.certificate} is not a certificate for key.example.org`,
+      `console.url: ${tls.certificate} is not a certificate for console.example.org`,
+      expect.stringMatching(new RegExp(`^certificate of the listener for admins \\(${tls.certificate}\\): ends on .*, in less than 7 days$`)),
       expect.stringMatching(new RegExp(`^certificate of the listener for people \\(${tls.certificate}\\): ends on .*, in less than 7 days$`)),
     ]),
   );

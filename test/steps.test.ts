@@ -1,13 +1,13 @@
 import { describe, expect, test } from '@jest/globals';
-import { onYourMac, stepsAfterKey } from '../portal/steps/after-key.ts';
-import { type Evidence, sources } from '../portal/steps/evidence.ts';
-import { firstTries } from '../portal/steps/first.ts';
-import { locks, tries } from '../portal/steps/locks.ts';
-import { macLanguageOf, nameOf, type Quote, type QuoteId, quoted, quotes } from '../portal/steps/quotes.ts';
-import { chipOf, macosOf, screenIds, screenOf, screensOf } from '../portal/steps/screens.ts';
-import { quotesIn, written } from '../portal/steps/sentences.ts';
-import { isWay, type Sentence, stepsOf, type WayId, wayIds } from '../portal/steps/steps.ts';
-import { unlockWords } from '../portal/unlock-words.ts';
+import { onYourMac, stepsAfterKey } from '../web/steps/after-key.ts';
+import { type Evidence, sources } from '../web/steps/evidence.ts';
+import { firstTries } from '../web/steps/first.ts';
+import { locks, tries } from '../web/steps/locks.ts';
+import { macLanguageOf, nameOf, type Quote, type QuoteId, quoted, quotes } from '../web/steps/quotes.ts';
+import { chipOf, macosOf, screenIds, screenOf, screensOf } from '../web/steps/screens.ts';
+import { quotesIn, written } from '../web/steps/sentences.ts';
+import { isWay, type Sentence, stepsOf, type WayId, wayIds } from '../web/steps/steps.ts';
+import { unlockWords } from '../web/unlock-words.ts';
 import { languages } from '../web/words.ts';
 
 const chips = ['apple', 'intel', 'unknown'] as const;

@@ -2,7 +2,6 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { setTimeout as wait } from 'node:timers/promises';
 import { afterAll, describe, expect, test } from '@jest/globals';
 import { realDisk } from '../agent/disk.ts';
 import { alive } from './fake-mac/state-file.ts';
@@ -15,6 +14,7 @@ import { addRows, asJson, emptyRow, tableOf, totalsOf } from './sweep/result.ts'
 import { scenarios } from './sweep/scenarios.ts';
 import { quickFolder } from './sweep/shards.ts';
 import { closeAll } from './together.ts';
+import { until } from './waiting.ts';
 
 /*
  * `npm run sweep` in its quick form, and that it finds what is wrong: a sweep that cannot fail shows nothing.
@@ -128,7 +128,7 @@ test.each(['SIGTERM', 'SIGKILL'] as const)('a sweep that is ended by %s leaves n
   expect([alive(Number(said)), folders().length]).toEqual([true, 1]);
   sweeping.kill(signal);
   await once(sweeping, 'exit');
-  for (let tries = 0; tries < 100 && (alive(Number(said)) || folders().length > 0); tries++) await wait(50);
+  await until(() => !alive(Number(said)) && folders().length === 0);
   expect([alive(Number(said)), folders()]).toEqual([false, []]);
 });
 

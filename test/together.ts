@@ -56,6 +56,8 @@ interface Backing {
 /** A listener for people beside the one for Macs: its settings but its address, and what is put there. */
 interface PeoplesListener {
   settings: object;
+  /** The admins' site too: its settings but its address. */
+  console?: object;
   mountSites: MountSites;
   /** Where the backend writes its lines. */
   log?: ServerLog;
@@ -85,7 +87,7 @@ async function openBacking(): Promise<Backing> {
   time.now = Math.max(time.now, Date.now());
   const settings = join(dir, 'settings.json');
   const chosen = JSON.parse(readFileSync(settings, 'utf8'));
-  const more = people ? { people: await peopleSettings(people.settings) } : {};
+  const more = people ? { people: await peopleSettings(people.settings), ...(people.console ? { console: await peopleSettings(people.console) } : {}) } : {};
   writeFileSync(settings, JSON.stringify({ ...chosen, listen: { ...chosen.listen, port: behind }, ticketsBesideDeviceCas: true, ...more }));
   const serving = await start(dir, passphrase);
   const network = await openNetwork(port, behind);

@@ -1,9 +1,9 @@
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import { type Layout, layoutOf, layouts } from '../portal/typing/layouts.ts';
-import { lookAlikes } from '../portal/typing/look-alikes.ts';
-import { otherKeys, pressesFor } from '../portal/typing/presses.ts';
-import { spell } from '../portal/typing/spelling.ts';
+import { type Layout, layoutOf, layouts } from '../web/typing/layouts.ts';
+import { lookAlikes } from '../web/typing/look-alikes.ts';
+import { otherKeys, pressesFor } from '../web/typing/presses.ts';
+import { spell } from '../web/typing/spelling.ts';
 import { languages } from '../web/words.ts';
 
 const alphabet = [...'ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789'];

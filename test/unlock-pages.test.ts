@@ -1,5 +1,5 @@
 import { beforeAll, describe, expect, test } from '@jest/globals';
-import { screenIds, screenOf } from '../portal/steps/screens.ts';
+import { screenIds, screenOf } from '../web/steps/screens.ts';
 import { type Given, givenPortal } from './given-portal.ts';
 import type { Shown } from './portal-client.ts';
 

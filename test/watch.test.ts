@@ -198,6 +198,7 @@ test('what has lost its meaning is forgotten: sign-ins, forms, codes after a wee
     id: randomUUID(),
     digest: randomUUID(),
     person_id: it.ada,
+    site: 'portal' as const,
     way: 'password',
     created_at: at,
     last_seen_at: at,

@@ -54,6 +54,9 @@ test('each language has its own quotation marks, and French its spaces before si
 
 /** What is the same in two languages because it is: names, and words that both have. */
 const both = [
+  'releaseWords nl code',
+  'releaseWords de code',
+  'releaseWords fr code',
   'contactCardWords nl email',
   'contactCardWords fr email',
   'contactCardWords fr page',

@@ -20,6 +20,8 @@ interface AccountWords {
   added: string;
   used: string;
   neverUsed: string;
+  /** A passkey of the other site. */
+  worksAt: (host: string) => string;
   remove: (label: string) => string;
   add: string;
   addMeans: string;
@@ -56,6 +58,7 @@ export const accountWords: InTwo<AccountWords> = {
     added: 'added',
     used: 'last used',
     neverUsed: 'not used yet',
+    worksAt: (host) => `works at ${host} only`,
     remove: (label) => `Remove “${label}”`,
     add: 'Add a passkey',
     addMeans: 'With the fingerprint, face or PIN of this device, or with a security key.',
@@ -93,6 +96,7 @@ export const accountWords: InTwo<AccountWords> = {
     added: 'toegevoegd',
     used: 'laatst gebruikt',
     neverUsed: 'nog niet gebruikt',
+    worksAt: (host) => `werkt alleen op ${host}`,
     remove: (label) => `‘${label}’ verwijderen`,
     add: 'Passkey toevoegen',
     addMeans: 'Met je vingerafdruk, je gezicht of de pincode van dit apparaat, of met een beveiligingssleutel.',

@@ -12,14 +12,18 @@ import { newPasswordFields, type OwnParts } from './set-up.ts';
 import { setUpWords } from './set-up-words.ts';
 import { passkeyForm, troubleBox } from './sign-in-page.ts';
 import { ago, clockTime } from './times.ts';
-import type { Page, SignedIn, Site } from './visit.ts';
+import type { Page, SignedIn, Site, SiteName } from './visit.ts';
 import { say } from './words.ts';
 
 /** What belongs to oneself: where one is signed in, passkeys, the password of an account that was made here. */
 export function addAccount(site: Site, { accounts, passkeys }: OwnParts): void {
   const { ground } = site;
-  const { store, clock } = ground.backend;
+  const { store, clock, settings } = ground.backend;
   const { idleMinutes, sessionHours, providers } = ground.settings.signIn;
+  const hostOfSite = (which: SiteName): string => {
+    const url = (which === 'portal' ? settings.people : settings.console)?.url;
+    return url === undefined ? which : new URL(url).host;
+  };
   const ownerOf = ({ session: { person } }: SignedIn) => ({ id: person.id, userName: person.userName, displayName: person.displayName });
 
   async function account(visit: SignedIn, trouble?: { title: string; text: string }, note?: string): Promise<Page> {
@@ -44,7 +48,7 @@ ${trouble && troubleBox(trouble)}${note && html`<p class="note" role="status">${
 <h2>${words.sessions}</h2>
 <ul class="own">${living.map(
         (session) =>
-          html`<li>${session.browser}${session.id === here ? ` (${words.thisOne})` : ''}, ${words.from(session.network)}, ${words.since} ${clockTime(session.created_at, visit.at, language)}${
+          html`<li>${session.browser}${session.id === here ? ` (${words.thisOne})` : ''}${session.site === ground.site ? null : `, ${hostOfSite(session.site)}`}, ${words.from(session.network)}, ${words.since} ${clockTime(session.created_at, visit.at, language)}${
             session.id !== here &&
             html`
 <form method="post" action="/account/sessions/end">${visit.token('/account/sessions/end')}<input type="hidden" name="session" value="${session.id}"><button class="quiet">${words.end(`${session.browser}, ${session.network}`)}</button></form>`
@@ -59,7 +63,7 @@ ${own.length === 0 ? html`<p>${words.none}</p>` : null}
 <ul class="own">${own.map(
         (passkey) => html`<li>${passkey.label}: ${words.added} ${ago(passkey.created_at, visit.at, language)}, ${
           passkey.last_used_at === null ? words.neverUsed : html`${words.used} ${ago(passkey.last_used_at, visit.at, language)}`
-        }
+        }${passkeys.isOfHere(passkey) ? null : `, ${words.worksAt(passkeys.hostOf(passkey))}`}
 <form method="post" action="/account/passkeys/remove">${visit.token('/account/passkeys/remove')}<input type="hidden" name="passkey" value="${passkey.id}"><button class="quiet">${words.remove(passkey.label)}</button></form></li>`,
       )}</ul>
 ${passkeyForm(visit, {
@@ -111,7 +115,9 @@ ${local?.emergency === 0 ? html`<h2>${words.password}</h2><p class="ways"><a hre
     const removed = await store.write(async (tx) => {
       const at = await clock.persist(tx);
       await stillSignedIn(ground, tx, visit, at, 'fresh');
-      if (person.emergency && (await passkeysOf(tx, person.id)).length === 1) return false;
+      const own = await passkeysOf(tx, person.id);
+      const gone = own.find(({ id }) => id === passkeyId);
+      if (gone && person.emergency && own.filter((one) => passkeys.hostOf(one) === passkeys.hostOf(gone)).length === 1) return false;
       if (await removePasskey(tx, person.id, passkeyId)) {
         await audit(tx, { at, actor: person.userName, act: 'passkey.removed', details: { personId: person.id, passkeyId, network: visit.network } });
       }

@@ -9,13 +9,18 @@ import { macById } from '../server/store/macs.ts';
 import { addressee, insertMail, mailOfEpisode } from '../server/store/mails.ts';
 import { chooseLanguage, type Language } from './words.ts';
 
-/** Every mail that there is. The words are the portal's. */
-export const mailKinds = ['key-shown', 'key-replaced', 'nothing-heard', 'not-me', 'not-me-desk', 'key-request'] as const;
-export type MailKind = (typeof mailKinds)[number];
+/** Every mail about a Mac to its person, or to their desk. The words are the portal's. */
+export const mailKinds = ['key-shown', 'key-shown-desk', 'mac-not-yours', 'key-replaced', 'nothing-heard', 'not-me', 'not-me-desk', 'key-request'] as const;
+/** Those to admins; in English, as the console is. The words are in web/admin-letters.ts. */
+export const adminMailKinds = ['disclosure-asked', 'disclosure-decided', 'emergency-told'] as const;
+export type UserMailKind = (typeof mailKinds)[number];
+export type AdminMailKind = (typeof adminMailKinds)[number];
+export type MailKind = UserMailKind | AdminMailKind;
 
 /** What a mail's words are made with. Never a key; times are milliseconds of the server. */
 export const mailDetails = z.object({
-  macId: z.string(),
+  /** Null where it is about many. */
+  macId: z.string().nullable(),
   /** Of the Mac, as it was when this happened; filled in here. */
   macName: z.string().nullable().optional(),
   serialEnd: z.string().optional(),
@@ -34,6 +39,12 @@ export const mailDetails = z.object({
   personName: z.string().optional(),
   /** The episode's or the request's, to be read out on the telephone. */
   code: z.string().optional(),
+  /** A view by the desk, or with its help: nobody is told of one that opened no key. */
+  disclosureId: z.string().optional(),
+  /** To admins: what it is about in the words of whoever wrote them, whole lines of ours, and a page of the console. */
+  words: z.string().optional(),
+  lines: z.array(z.string()).optional(),
+  link: z.string().optional(),
 });
 export type MailDetails = z.infer<typeof mailDetails>;
 
@@ -73,7 +84,7 @@ export async function queueMail(tx: Tx, wanted: MailWanted): Promise<void> {
     return;
   }
   const language = chooseLanguage(person?.language ?? wanted.language, undefined);
-  const mac = await macById(tx, details.macId);
+  const mac = details.macId === null ? undefined : await macById(tx, details.macId);
   const said: MailDetails = { ...details, macName: (mac && lastFacts(mac)?.name) ?? null, serialEnd: mac?.serial.slice(-4) ?? '' };
   await insertMail(tx, {
     id: randomUUID(),
@@ -83,7 +94,7 @@ export async function queueMail(tx: Tx, wanted: MailWanted): Promise<void> {
     details: JSON.stringify(mailDetails.parse(said)),
     episode_id: episodeId,
     created_at: at,
-    next_try_at: kind === 'key-shown' ? at + settleMilliseconds : at,
+    next_try_at: kind === 'key-shown' || kind === 'key-shown-desk' ? at + settleMilliseconds : at,
     tries: 0,
     sent_at: null,
     given_up_at: null,

@@ -3,9 +3,11 @@ import { join } from 'node:path';
 import { rootCertificates } from 'node:tls';
 import { createTransport, type SendMailOptions } from 'nodemailer';
 import { raise } from '../server/alarms.ts';
+import type { Tx } from '../server/parts.ts';
 import type { PeopleSettings } from '../server/people-settings.ts';
 import { readPrivate } from '../server/private-files.ts';
 import type { SitesGround } from '../server/serve.ts';
+import { wasShown } from '../server/store/disclosures.ts';
 import { viewsOf } from '../server/store/episodes.ts';
 import { claimMail, dueMails, type Mail, updateMail } from '../server/store/mails.ts';
 import { type MailDetails, type MailKind, mailDetails } from './mail-queue.ts';
@@ -160,13 +162,20 @@ async function claim(ground: SitesGround, mail: Mail): Promise<boolean> {
   const { store, clock } = ground.backend;
   return store.write(async (tx) => {
     const at = await clock.persist(tx);
-    if (mail.kind === ('key-shown' satisfies MailKind) && mail.episode_id !== null && (await viewsOf(tx, mail.episode_id)).length === 0) {
+    if (await wasNothingShown(tx, mail)) {
       const over = at - mail.created_at >= longestTrying;
       await updateMail(tx, mail.id, over ? { given_up_at: at, last_error: 'no key was shown' } : { next_try_at: at + minute });
       return false;
     }
     return claimMail(tx, mail, at + pauseAfter(mail.tries + 1));
   });
+}
+
+async function wasNothingShown(tx: Tx, mail: Mail): Promise<boolean> {
+  const kind = mail.kind as MailKind;
+  if (kind === 'key-shown') return mail.episode_id !== null && (await viewsOf(tx, mail.episode_id)).length === 0;
+  const { disclosureId } = kind === 'key-shown-desk' ? mailDetails.parse(JSON.parse(mail.details)) : { disclosureId: undefined };
+  return disclosureId !== undefined && !(await wasShown(tx, disclosureId));
 }
 
 /** True where it is given up, with an alarm: after a day of trying, or at once where the address is refused for good. */

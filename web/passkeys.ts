@@ -4,7 +4,7 @@ import { z } from 'zod';
 import { Problem } from '../protocol/problems.ts';
 import { audit } from '../server/audit.ts';
 import { tokenBuckets } from '../server/limits.ts';
-import type { Tx } from '../server/parts.ts';
+import type { Store, Tx } from '../server/parts.ts';
 import type { SitesGround } from '../server/serve.ts';
 import { insertPasskey, type PasskeyRow, passkeyById, passkeysOf, passkeyUsed } from '../server/store/passkeys.ts';
 import { beginFlow, type SignInFlow, spendFlow } from '../server/store/sign-in-flows.ts';
@@ -60,12 +60,17 @@ export interface NewOwner {
 
 export type Passkeys = ReturnType<typeof createPasskeys>;
 
-/** Passkeys always ask for the person behind them (fingerprint, face, PIN), and are found by the authenticator itself. */
+/**
+ * Passkeys always ask for the person behind them (fingerprint, face, PIN), and are found by the authenticator itself. Each works
+ * at the host where it was made and nowhere else, so that every site has its own, unless two sites are at one host.
+ */
 export function createPasskeys(ground: SitesGround) {
   const { store, clock, settings: serverSettings } = ground.backend;
   const origin = ground.settings.url;
   const rpId = new URL(origin).hostname;
   const bucket = tokenBuckets(rate);
+  const isOfHere = ({ host }: Pick<PasskeyRow, 'host'>): boolean => host === rpId || (host === '' && ground.site === 'portal');
+  const ofHere = async (db: Store['db'], personId: string): Promise<PasskeyRow[]> => (await passkeysOf(db, personId)).filter(isOfHere);
 
   async function keepChallenge(visit: Visit, challenge: string, kind: SignInFlow['kind'], personId: string | null): Promise<void> {
     const wait = bucket.take(visit.network);
@@ -90,6 +95,10 @@ export function createPasskeys(ground: SitesGround) {
     store.write(async (tx) => spendFlow(tx, sha256(challengeOf(clientDataJson)), kind, await clock.persist(tx)));
 
   return {
+    isOfHere,
+    /** Where one works. */
+    hostOf: ({ host }: Pick<PasskeyRow, 'host'>): string => (host === '' ? new URL(serverSettings.people?.url ?? origin).hostname : host),
+
     /** What a browser needs to ask for a passkey: no name, so that nobody learns who has one. */
     async begin(visit: Visit) {
       const { generateAuthenticationOptions } = await library();
@@ -106,7 +115,7 @@ export function createPasskeys(ground: SitesGround) {
       // A challenge that was asked for in a session is answered in it.
       if (!flow || flow.session_id !== (visit.session?.id ?? null)) return 'flowOld';
       const passkey = await passkeyById(store.db, response.id);
-      if (!passkey) return 'passkeyUnknown';
+      if (!passkey || !isOfHere(passkey)) return 'passkeyUnknown';
       const { userHandle } = response.response;
       if (userHandle != null && Buffer.from(userHandle, 'base64url').toString('utf8') !== passkey.person_id) return 'passkeyRefused';
       const newCounter = await verified(response as AuthenticationResponseJSON, passkey);
@@ -124,7 +133,7 @@ export function createPasskeys(ground: SitesGround) {
     },
 
     async beginNew(visit: Visit, owner: NewOwner) {
-      const before = await passkeysOf(store.db, owner.id);
+      const before = await ofHere(store.db, owner.id);
       const { generateRegistrationOptions } = await library();
       const options = await generateRegistrationOptions({
         rpName: serverSettings.organisation,
@@ -151,9 +160,14 @@ export function createPasskeys(ground: SitesGround) {
       const row = await accepted(response as RegistrationResponseJSON);
       if (!row) return null;
       return async (tx, at) => {
-        if ((await passkeyById(tx, row.id)) || (await passkeysOf(tx, owner.id)).length >= mostPasskeys) return false;
-        await insertPasskey(tx, { ...row, person_id: owner.id, label: labelOf(label, visit), created_at: at, last_used_at: null });
-        await audit(tx, { at, actor: owner.userName, act: 'passkey.added', details: { personId: owner.id, passkeyId: row.id, network: visit.network } });
+        if ((await passkeyById(tx, row.id)) || (await ofHere(tx, owner.id)).length >= mostPasskeys) return false;
+        await insertPasskey(tx, { ...row, person_id: owner.id, label: labelOf(label, visit), created_at: at, last_used_at: null, host: rpId });
+        await audit(tx, {
+          at,
+          actor: owner.userName,
+          act: 'passkey.added',
+          details: { personId: owner.id, passkeyId: row.id, host: rpId, network: visit.network },
+        });
         return true;
       };
     },

@@ -4,11 +4,14 @@ import { audit } from '../server/audit.ts';
 import type { Tx } from '../server/parts.ts';
 import type { SitesGround } from '../server/serve.ts';
 import { endWebSession, endWebSessionsOf, insertWebSession, openWebSession, type SessionAndPerson, seeWebSession } from '../server/store/web-sessions.ts';
-import type { Page, Person, Session, SignedIn, Visit } from './visit.ts';
+import type { Page, Person, Session, SignedIn, SiteName, Visit } from './visit.ts';
 
 type Cookies = NonNullable<Page['cookies']>;
 
-export const sessionCookie = 'session';
+/** Not one name for both: sites at two ports of one host would share it. */
+export const sessionCookieOf = (site: SiteName): string => (site === 'portal' ? 'session' : `${site}-session`);
+/** Of either site: at two ports of one host each is sent those of both. */
+export const isSessionCookie = (name: string): boolean => name === sessionCookieOf('portal') || name === sessionCookieOf('console');
 export const visitorCookie = 'visitor';
 
 const minuteMs = 60_000;
@@ -26,11 +29,11 @@ export async function startSession(
 ): Promise<Cookies> {
   const token = randomBytes(32).toString('base64url');
   if (visit.session) await endWebSession(tx, visit.session.id, 'signed-in-again', at);
-  const { network, browser } = visit;
+  const { network, browser, site } = visit;
   const times = { created_at: at, last_seen_at: at, fresh_at: at - provedSecondsAgo * 1000, ended_at: null, ended_because: null };
-  await insertWebSession(tx, { id: randomUUID(), digest: digestOf(token), person_id: personId, way, network, browser, ...times });
+  await insertWebSession(tx, { id: randomUUID(), digest: digestOf(token), person_id: personId, site, way, network, browser, ...times });
   return [
-    { name: sessionCookie, value: token },
+    { name: sessionCookieOf(site), value: token },
     { name: visitorCookie, value: null },
   ];
 }
@@ -45,7 +48,7 @@ export async function endSession(ground: SitesGround, visit: Visit): Promise<Coo
       await endWebSession(tx, session.id, 'signed-out', at);
       await audit(tx, { at, actor: session.person.userName, act: 'session.ended', details: { personId: session.person.id, sessionId: session.id } });
     });
-  return [{ name: sessionCookie, value: null }];
+  return [{ name: sessionCookieOf(visit.site), value: null }];
 }
 
 /** Everywhere: how many sessions there were. */
@@ -56,8 +59,9 @@ const groupsOf = (json: string): string[] | null => {
   return Array.isArray(read) ? read.filter((group) => typeof group === 'string') : null;
 };
 
-/** Null where its time is over, by the server's clock. */
+/** Null where its time is over, by the server's clock, and where it is a session of the other site. */
 function sessionFrom(ground: SitesGround, { session, person, emergency }: SessionAndPerson, at: number): Session | null {
+  if (session.site !== ground.site) return null;
   const { sessionHours, idleMinutes, freshMinutes } = ground.settings.signIn;
   if (at >= session.created_at + sessionHours * 60 * minuteMs || at >= session.last_seen_at + idleMinutes * minuteMs) return null;
   return {

@@ -5,7 +5,7 @@ import { enter } from './entering.ts';
 import { type Html, html } from './html.ts';
 import type { Passkeys } from './passkeys.ts';
 import { setUpWords } from './set-up-words.ts';
-import { passkeyForm, signInPage, troubleBox } from './sign-in-page.ts';
+import { homeOf, passkeyForm, signInPage, troubleBox } from './sign-in-page.ts';
 import { signInWords } from './sign-in-words.ts';
 import type { Answer, Page, Site, Visit } from './visit.ts';
 import { say } from './words.ts';
@@ -95,9 +95,9 @@ ${passkeyForm(visit, {
     way: 'password' | 'passkey',
     chosen?: Pick<Awaited<ReturnType<Accounts['choosePassword']>>, 'known' | 'still'>,
   ): Promise<Answer> => {
-    const entering = { personId, way, goal: '/macs', expected: null, ...(chosen === undefined ? {} : { known: chosen.known }) };
+    const entering = { personId, way, goal: homeOf(ground.site), expected: null, ...(chosen === undefined ? {} : { known: chosen.known }) };
     const entered = await enter(ground, visit, entering, async (tx) => (!chosen || (await chosen.still(tx)) ? null : 'wrong'));
-    return typeof entered === 'string' ? signInPage(ground, visit, { goal: '/macs', again: false, trouble: entered }) : entered;
+    return typeof entered === 'string' ? signInPage(ground, visit, { goal: homeOf(ground.site), again: false, trouble: entered }) : entered;
   };
 
   site.page('/set-up', 'nobody', async (visit) => ask(visit));

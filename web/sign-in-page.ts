@@ -3,12 +3,15 @@ import { type Html, html } from './html.ts';
 import { isLocalPath } from './paths.ts';
 import type { SignInTrouble } from './sign-in-trouble.ts';
 import { signInWords } from './sign-in-words.ts';
-import type { Page, Visit } from './visit.ts';
+import type { Page, SiteName, Visit } from './visit.ts';
+
+/** Where everybody begins who wanted to be nowhere else. */
+export const homeOf = (site: SiteName): string => (site === 'portal' ? '/macs' : '/');
 
 /** Where somebody wants to be afterwards. Signing in is no such place. */
-export function thenOf(text: string | undefined): string {
+export function thenOf(site: SiteName, text: string | undefined): string {
   const path = text ?? '';
-  return isLocalPath(path) && !/^\/(sign-in|sign-out|set-up)\b/.test(path) ? path : '/macs';
+  return isLocalPath(path) && !/^\/(sign-in|sign-out|set-up)\b/.test(path) ? path : homeOf(site);
 }
 
 export interface SigningIn {
@@ -43,6 +46,12 @@ export const passkeyForm = (
 export const troubleBox = ({ title, text }: { title: string; text: string }): Html =>
   html`<div class="error" role="alert" id="trouble"><h2>${title}</h2><p>${text}</p></div>`;
 
+/** In English as all of the console. */
+const atConsole = {
+  first: 'For whoever looks after the Macs. Use your work account, or the account that was made for you here.',
+  again: (most: number) => `For this we ask who you are once more. The sign-in then counts for ${most} minutes.`,
+};
+
 /** One page for all ways in, and for whatever went wrong on one of them: the others are beside it. */
 export function signInPage(ground: SitesGround, visit: Visit, given: SigningIn): Page {
   const words = signInWords[visit.language];
@@ -60,6 +69,7 @@ export function signInPage(ground: SitesGround, visit: Visit, given: SigningIn):
   const isTyped = trouble === 'wrong' || trouble === 'emptied';
   const wrong = isTyped ? html` aria-invalid="true" aria-describedby="trouble"` : null;
   const title = again ? words.again.title : words.title;
+  const lead = ground.site === 'console' ? atConsole : { first: words.lead, again: words.again.lead };
   const password = html`<form method="post" action="/sign-in/password" class="sign-in">${visit.token('/sign-in/password')}${fields}
 <label for="name">${words.userName}</label>
 <input id="name" name="name" autocomplete="username" autocapitalize="none" autocorrect="off" spellcheck="false" required maxlength="256" value="${session ? session.person.userName : userName}"${wrong}>
@@ -76,7 +86,7 @@ export function signInPage(ground: SitesGround, visit: Visit, given: SigningIn):
     body: html`<h1>${title}</h1>
 ${said && troubleBox(said)}
 ${note && html`<p class="note" role="status">${words[note]}</p>`}
-<p>${again ? words.again.lead(freshMinutes) : words.lead}</p>
+<p>${again ? lead.again(freshMinutes) : lead.first}</p>
 <div class="sign-in-ways">${withProviders}
 ${passkeyForm(visit, {
   ask: '/sign-in/passkey',

@@ -3,13 +3,14 @@ import { Problem } from '../protocol/problems.ts';
 import { audit } from '../server/audit.ts';
 import { tokenBuckets } from '../server/limits.ts';
 import type { Tx } from '../server/parts.ts';
+import { markDirtyByUser } from '../server/store/fleet-dirty.ts';
 import { insertPerson, othersNamed, personOfSubject, updatePerson } from '../server/store/people.ts';
 import { beginFlow, isFlow, spendFlow } from '../server/store/sign-in-flows.ts';
 import { endWebSessionsOf } from '../server/store/web-sessions.ts';
 import { enter } from './entering.ts';
 import type { SaidByProvider } from './provider-claims.ts';
 import type { ProviderFailure, Providers } from './providers.ts';
-import { isAgain, signInPage, thenOf } from './sign-in-page.ts';
+import { homeOf, isAgain, signInPage, thenOf } from './sign-in-page.ts';
 import type { SignInTrouble } from './sign-in-trouble.ts';
 import type { Site, Visit } from './visit.ts';
 
@@ -52,7 +53,7 @@ export function addProviderPages(site: Site, providers: Providers): void {
 
   site.page('/sign-in/with/:provider', 'nobody', async (visit) => {
     const id = visit.params['provider'] ?? '';
-    const signing = { goal: thenOf(visit.query['then']), again: isAgain(visit, visit.query['again']) };
+    const signing = { goal: thenOf(ground.site, visit.query['then']), again: isAgain(visit, visit.query['again']) };
     const { session } = visit;
     const wait = bucket.take(visit.network);
     if (wait !== null) throw new Problem('TOO_MANY_REQUESTS', undefined, { retryAfterSeconds: wait });
@@ -95,7 +96,7 @@ export function addProviderPages(site: Site, providers: Providers): void {
     const bound = flow ? (JSON.parse(flow.checks) as { browser: string }).browser : '';
     if (!flow || flow.provider !== id || !sameText(bound, sha256(browser))) {
       // Whoever goes back in their history after they are in has lost nothing.
-      return signInPage(ground, visit, { goal: '/macs', again: false, trouble: 'flowOld' });
+      return signInPage(ground, visit, { goal: homeOf(ground.site), again: false, trouble: 'flowOld' });
     }
     const again = flow.person_id !== null;
     const signing = { goal: flow.then_path, again: again && visit.session !== null };
@@ -142,10 +143,14 @@ async function know(tx: Tx, provider: string, said: SaidByProvider, at: number):
     if (known.user_name !== userName)
       await audit(tx, { at, actor: 'server', act: 'person.renamed', details: { personId: known.id, provider, from: known.user_name, to: userName } });
     await updatePerson(tx, known.id, now);
+    // Their groups are tags of their Macs.
+    if (known.groups !== now.groups || known.user_name !== userName || known.confirmed_at === 0)
+      for (const name of new Set([known.user_name, userName])) await markDirtyByUser(tx, name);
     return known.id;
   }
   const id = randomUUID();
   await insertPerson(tx, { id, provider, subject, ...now, language: null, created_at: at, last_seen_at: null, disabled_at: null, disabled_because: null });
   await audit(tx, { at, actor: 'server', act: 'person.met', details: { personId: id, provider, userName } });
+  await markDirtyByUser(tx, userName);
   return id;
 }

@@ -3,7 +3,7 @@ import { audit } from '../server/audit.ts';
 import { addAccount } from './account.ts';
 import { enter, knownCookie } from './entering.ts';
 import { createPasskeys } from './passkeys.ts';
-import { endSession, endSessionsOf, sessionCookie } from './sessions.ts';
+import { endSession, endSessionsOf, sessionCookieOf } from './sessions.ts';
 import { addSetUp } from './set-up.ts';
 import { isAgain, type SigningIn, signInPage, thenOf } from './sign-in-page.ts';
 import { addProviderPages } from './sign-in-with.ts';
@@ -18,12 +18,12 @@ export async function addSignIn(site: Site): Promise<void> {
   const { localAccounts } = ground.settings.signIn;
 
   const page = (visit: Visit, given: SigningIn): Answer => signInPage(ground, visit, given);
-  const sent = (visit: Visit): SigningIn => ({ goal: thenOf(visit.form['then']), again: isAgain(visit, visit.form['again']) });
+  const sent = (visit: Visit): SigningIn => ({ goal: thenOf(ground.site, visit.form['then']), again: isAgain(visit, visit.form['again']) });
   const expectedOf = (visit: Visit, { again }: SigningIn): string | null => (again ? (visit.session?.person.id ?? null) : null);
 
   site.page('/sign-in', 'nobody', async (visit) => {
     const { then, again, ended, out } = visit.query;
-    const signing = { goal: thenOf(then), again: isAgain(visit, again) };
+    const signing = { goal: thenOf(ground.site, then), again: isAgain(visit, again) };
     if (visit.session && !signing.again) return { to: signing.goal };
     return page(visit, { ...signing, ...(ended === '1' ? { note: 'ended' } : out === '1' ? { note: 'signedOut' } : {}) });
   });
@@ -64,7 +64,7 @@ export async function addSignIn(site: Site): Promise<void> {
       const sessions = await endSessionsOf(tx, person.id, 'signed-out-everywhere', at);
       await audit(tx, { at, actor: person.userName, act: 'sessions.ended', details: { personId: person.id, sessions } });
     });
-    return { to: '/sign-in?out=1', cookies: [{ name: sessionCookie, value: null }] };
+    return { to: '/sign-in?out=1', cookies: [{ name: sessionCookieOf(ground.site), value: null }] };
   });
 
   addSetUp(site, { accounts, passkeys });

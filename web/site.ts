@@ -1,6 +1,8 @@
 import { randomBytes } from 'node:crypto';
+import { Readable } from 'node:stream';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { Problem } from '../protocol/problems.ts';
+import { sendProblem } from '../server/http.ts';
 import { networkOf, type Rate, tokenBuckets } from '../server/limits.ts';
 import type { SitesGround } from '../server/serve.ts';
 import { addAssets, readAssets } from './assets.ts';
@@ -13,9 +15,9 @@ import { type FrameParts, frame } from './frame.ts';
 import { helpCodeOf } from './help-codes.ts';
 import { html } from './html.ts';
 import { createPaths, isLocalPath } from './paths.ts';
-import { sessionCookie, sessionOf, visitorCookie } from './sessions.ts';
+import { isSessionCookie, sessionCookieOf, sessionOf, visitorCookie } from './sessions.ts';
 import type { Answer, Needs, Site, Visit, VisitOf } from './visit.ts';
-import { chooseLanguage } from './words.ts';
+import { chooseLanguage, type Language } from './words.ts';
 
 /** Per address, behind which a whole organisation may be: what is sent, and pages that went wrong and are kept for the service desk. */
 export interface SiteRates {
@@ -58,10 +60,21 @@ interface SiteOptions {
   brand?: string;
   logoPath?: string | null;
   rates?: SiteRates;
+  /** Every page in this language, whatever the browser would like. */
+  language?: Language;
+  /** What stands around every page; default the portal's. */
+  frame?: typeof frame;
+  /** The page for what went wrong; default the portal's. */
+  errorPage?: typeof errorPage;
+  /** Beginnings of paths that programs ask: what goes wrong there is said as problem+json, and what is sent there is counted there. */
+  programs?: readonly string[];
 }
 
 export function createSite(ground: SitesGround, options: SiteOptions = {}): Site {
   const { app } = ground.http;
+  const { programs = [] } = options;
+  const isForPrograms = (url: string): boolean => programs.some((path) => url.startsWith(path));
+  const sessionCookie = sessionCookieOf(ground.site);
   const { clock, secrets, settings: serverSettings } = ground.backend;
   const assets = readAssets(options.brand ?? '');
   const parts: FrameParts = {
@@ -83,7 +96,8 @@ export function createSite(ground: SitesGround, options: SiteOptions = {}): Site
     if (before) return before;
     const cookies = readCookies(request.headers.cookie);
     // The token of a session is for nobody to see but sessions.ts.
-    const { [sessionCookie]: token, ...pageCookies } = cookies;
+    const { [sessionCookie]: token } = cookies;
+    const pageCookies = Object.fromEntries(Object.entries(cookies).filter(([name]) => !isSessionCookie(name)));
     const at = clock.now();
     const [, query = ''] = request.url.split(/\?(.*)/s);
     const session = without.includes('session') ? null : await sessionOf(ground, token, at);
@@ -99,11 +113,12 @@ export function createSite(ground: SitesGround, options: SiteOptions = {}): Site
       return `visitor:${visitor}`;
     };
     const visit: Visit = {
+      site: ground.site,
       params: (request.params ?? {}) as Record<string, string>,
       query: request.is404 || without.includes('query') ? {} : readFields(query),
       form: request.headers['content-type']?.startsWith('application/x-www-form-urlencoded') ? ((request.body ?? {}) as Record<string, string>) : {},
       path: isLocalPath(request.url) ? request.url : '/',
-      language: chooseLanguage(cookies[languageCookie], request.headers['accept-language']),
+      language: options.language ?? chooseLanguage(cookies[languageCookie], request.headers['accept-language']),
       session,
       cookies: pageCookies,
       network: networkOf(ground.http.addressOf(request)),
@@ -125,8 +140,12 @@ export function createSite(ground: SitesGround, options: SiteOptions = {}): Site
     if ('to' in answer) {
       if (!answer.away && !isLocalPath(answer.to)) throw new Problem('SERVER_BUG', 'not a path of this site');
       reply.headers(pageHeaders).header('location', answer.to).code(303);
+    } else if ('file' in answer) {
+      const { name, type, content } = answer.file;
+      const disposition = `attachment; filename="${name.replace(/[^\w.-]/g, '-')}"`;
+      return reply.headers(pageHeaders).type(type).header('content-disposition', disposition).send(Readable.from(content));
     } else {
-      const text = frame(parts, known.visit, answer, backOf(request, known.visit));
+      const text = (options.frame ?? frame)(parts, known.visit, answer, backOf(request, known.visit));
       if (answer.refresh && !isLocalPath(answer.refresh.to)) throw new Problem('SERVER_BUG', 'not a path of this site');
       reply
         .headers({ ...answer.headers, ...pageHeaders })
@@ -170,14 +189,17 @@ export function createSite(ground: SitesGround, options: SiteOptions = {}): Site
   takeForms(app);
   addAssets(app, assets);
   app.addHook('onRequest', async (request) => {
-    if (request.method === 'POST') limit(request);
+    if (request.method === 'POST' && !isForPrograms(request.url)) limit(request);
   });
 
   ground.http.sayProblems(async (problem, request, reply) => {
     const path = request.url.split('?')[0] ?? '';
-    const allowed = request.is404 ? paths.methodsOf(path) : [];
+    const there = request.is404 ? paths.methodsOf(path) : [];
+    // An address that cannot be decoded may look like one that there is.
+    const allowed = there.includes(request.method) ? [] : there;
     const said = allowed.length > 0 ? new Problem('METHOD_NOT_ALLOWED') : problem;
     if (allowed.length > 0) reply.header('allow', allowed.join(', '));
+    if (isForPrograms(request.url)) return sendProblem(reply, said, request.id);
     if (said.code === 'BODY_TOO_LARGE') reply.header('connection', 'close');
     const known = await know(request, ['query']).catch(() => know(request, ['query', 'session']));
     if (request.routeOptions.config && 'asks' in request.routeOptions.config) {
@@ -192,7 +214,7 @@ export function createSite(ground: SitesGround, options: SiteOptions = {}): Site
     // Whoever is here by another name of this machine finds the one that forms are taken from.
     const goOn = said.code === 'ORIGIN_REFUSED' ? `${ground.settings.url}${back}` : back;
     const hasCookies = known.cookies[sessionCookie] !== undefined || known.cookies[visitorCookie] !== undefined;
-    return send(request, reply, known, errorPage(said, known.visit, { code, goOn, hasCookies }));
+    return send(request, reply, known, (options.errorPage ?? errorPage)(said, known.visit, { code, goOn, hasCookies }));
   }, unreadablePage(serverSettings.organisation));
 
   /** Null where somebody makes more mistakes than a service desk would ever be told. */
@@ -203,6 +225,13 @@ export function createSite(ground: SitesGround, options: SiteOptions = {}): Site
 
   const site: Site = {
     ground,
+    addPath: paths.add,
+    visitOf: async (request) => (await know(request)).visit,
+    async checkSent(request) {
+      checkOrigin(request);
+      const token = request.headers[tokenHeader];
+      await checkSent(request, await know(request), typeof token === 'string' ? token : undefined);
+    },
     page(path, needs, answer) {
       paths.add('GET', path);
       app.get(path, { exposeHeadRoute: true }, async (request, reply) => {
@@ -237,6 +266,7 @@ export function createSite(ground: SitesGround, options: SiteOptions = {}): Site
       });
     },
   };
+  if (options.language) return site;
   site.act('/language', 'nobody', async ({ form }) => ({
     to: isLocalPath(form['then'] ?? '') ? (form['then'] ?? '/') : '/',
     cookies: [{ name: languageCookie, value: chooseLanguage(form['language'], undefined), maxAgeSeconds: yearSeconds }],

@@ -1,5 +1,7 @@
+import type { HttpRequest } from '../server/http.ts';
 import type { SitesGround } from '../server/serve.ts';
 import type { Html } from './html.ts';
+import type { Method } from './paths.ts';
 import type { Language } from './words.ts';
 
 /** Somebody who is signed in. */
@@ -26,8 +28,12 @@ export interface Session {
   fresh: boolean;
 }
 
+/** Sessions are for one of them. */
+export type SiteName = SitesGround['site'];
+
 /** One request, as a page sees it. */
 export interface Visit {
+  site: SiteName;
   params: Readonly<Record<string, string>>;
   query: Readonly<Record<string, string>>;
   /** The fields of a form; of a name that came twice the last. */
@@ -81,7 +87,13 @@ export interface Elsewhere {
   cookies?: Page['cookies'];
 }
 
-export type Answer = Page | Elsewhere;
+/** A file that is made while it is sent. */
+interface SentFile {
+  file: { name: string; type: string; content: AsyncIterable<string | Uint8Array> };
+  cookies?: Page['cookies'];
+}
+
+export type Answer = Page | Elsewhere | SentFile;
 
 /** Who may come: anybody; whoever is signed in; whoever has signed in a short time ago. */
 export type Needs = 'nobody' | 'person' | 'fresh';
@@ -90,6 +102,12 @@ export type VisitOf<N extends Needs> = N extends 'nobody' ? Visit : SignedIn;
 /** What a part of the sites adds its pages to. */
 export interface Site {
   ground: SitesGround;
+  /** For routes that are added to the app itself: so that other methods are refused in words. */
+  addPath(method: Method, path: string): void;
+  /** Who asks by such a route. */
+  visitOf(request: HttpRequest): Promise<Visit>;
+  /** Throws where no page of ours has sent it, with a token for this very path in the header `form-token`. */
+  checkSent(request: HttpRequest): Promise<void>;
   page<N extends Needs>(path: string, needs: N, answer: (visit: VisitOf<N>) => Promise<Answer>): void;
   /**
    * A form that changes something. Its token has been checked when `answer` is called; `once`: the answer spends it itself,

@@ -31,7 +31,7 @@ export interface PackedPackage {
 }
 
 /** What the backend is made of; the agent, the profiles and the tests are not for a server. */
-const sourceFolders = ['protocol', 'server', 'web', 'portal'] as const;
+const sourceFolders = ['protocol', 'server', 'web', 'portal', 'console', 'ctl'] as const;
 /** Read by programs that are written, never by one that runs: two fifths of the bytes. */
 const notRun = /(\.d\.[cm]?ts|\.map|\.tsbuildinfo|\/(test|tests|__tests__|docs|example|examples|benchmarks?)\/.*)$/;
 

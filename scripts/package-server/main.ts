@@ -1,12 +1,10 @@
-import { spawnSync } from 'node:child_process';
-import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { mkdirSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Command, CommanderError, Option } from 'commander';
 import { writeArchive } from './archive.ts';
 import { importedPackages, type Lock, packagesFor, packedFiles } from './files.ts';
+import { CannotBuild, runtimeFor } from './runtime.ts';
 
 const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
 
@@ -16,52 +14,12 @@ interface Options {
   json?: true;
 }
 
-/** A package that cannot be built: what happened, and the one thing that mends it. */
-class CannotBuild extends Error {
-  readonly fix: string;
-  constructor(message: string, fix: string) {
-    super(message);
-    this.fix = fix;
-  }
-}
-
-/**
- * The runtime for `arch`: the one that npm installed for this machine, or else fetched by npm and held against the digest of
- * the lock file. Kept in dist/, since it is 50 MB to fetch.
- */
-function runtimeFor(lock: Lock, arch: Options['arch']): { file: string; version: string } {
-  const name = `node-linux-${arch}`;
-  const { version = '', integrity = '' } = lock.packages[`node_modules/${name}`] ?? {};
-  const installed = join(root, 'node_modules', name, 'bin', 'node');
-  if (existsSync(installed)) return { file: installed, version };
-  const kept = join(root, 'dist', 'runtime', `${name}-${version}`);
-  const file = join(kept, 'package', 'bin', 'node');
-  if (existsSync(file)) return { file, version };
-  const folder = mkdtempSync(join(tmpdir(), 'sparekey-runtime-'));
-  try {
-    process.stderr.write(`sparekey: fetching ${name}@${version}\n`);
-    const npm = process.env['npm_execpath'];
-    const [program, before] = npm === undefined ? ['npm', []] : [process.execPath, [npm]];
-    const packed = spawnSync(program, [...before, 'pack', `${name}@${version}`, '--pack-destination', folder, '--silent'], { cwd: folder, encoding: 'utf8' });
-    const tarball = join(folder, packed.stdout?.trim() ?? '');
-    if (packed.status !== 0) throw new CannotBuild(`${name}@${version} could not be fetched`, 'with a network, run the same command again');
-    const digest = `sha512-${createHash('sha512').update(readFileSync(tarball)).digest('base64')}`;
-    if (digest !== integrity)
-      throw new CannotBuild(`${name}@${version} is not what the lock file says`, 'look at what the registry gives; the package was not used');
-    mkdirSync(kept, { recursive: true });
-    if (spawnSync('tar', ['-xzf', tarball, '-C', kept]).status !== 0) throw new CannotBuild('the runtime could not be unpacked', 'free some disk space');
-    return { file, version };
-  } finally {
-    rmSync(folder, { recursive: true, force: true });
-  }
-}
-
 async function packageServer({ out, arch, json }: Options): Promise<void> {
   const read = (file: string) => JSON.parse(readFileSync(join(root, file), 'utf8')) as unknown;
   const { version, license } = read('package.json') as { version: string; license: string };
   const lock = read('package-lock.json') as Lock;
   const packages = packagesFor(lock, importedPackages(root));
-  const runtime = runtimeFor(lock, arch);
+  const runtime = runtimeFor(root, lock, arch);
   const folder = `sparekey-server-${version}`;
   const text = (value: object) => Buffer.from(`${JSON.stringify(value, null, 2)}\n`);
   const files = [

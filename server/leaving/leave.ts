@@ -2,7 +2,7 @@ import { X509Certificate } from 'node:crypto';
 import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { basename, join, relative, resolve } from 'node:path';
 import { Problem } from '../../protocol/problems.ts';
-import { audit } from '../audit.ts';
+import { audit, recordOf } from '../audit.ts';
 import type { Backend } from '../backend.ts';
 import { pem } from '../certificates.ts';
 import { openDatabase } from '../database.ts';
@@ -149,8 +149,8 @@ async function writeAudit(paths: LeavingPaths, page: (after: number) => ReturnTy
   const lines: string[] = [];
   let last = { seq: 0, hash: '' };
   for (let rows = await page(0); rows.length > 0; rows = await page(last.seq)) {
-    for (const { mac_id: macId, details, ...row } of rows) {
-      lines.push(`${JSON.stringify({ ...row, macId, details: JSON.parse(details) })}\n`);
+    for (const row of rows) {
+      lines.push(`${JSON.stringify(recordOf(row))}\n`);
       last = row;
     }
   }

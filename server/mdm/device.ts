@@ -1,4 +1,5 @@
 import { raise } from '../alarms.ts';
+import { isKnownMac } from '../brought/serial.ts';
 import { type CustodyParts, isoTime, sameCase } from '../custody-parts.ts';
 import { lastFacts } from '../custody-state.ts';
 import type { Tx } from '../parts.ts';
@@ -141,7 +142,15 @@ export async function standingOf(tx: Tx, device: MdmDevice): Promise<Standing> {
   );
   if (await hasChanged(tx, device)) return { serial, mac: null, clash: `it said before that it was ${saidOf(device).serialWas}`, isAlarm: true };
   if (others.length > 0) return { serial, mac: null, clash: `the MDM has another device with the serial number ${serial}` };
-  const [mac, ...rest] = await macsWithSerial(tx, serial);
+  const claiming = await macsWithSerial(tx, serial);
+  const known: Mac[] = [];
+  for (const one of claiming) if (await isKnownMac(tx, one)) known.push(one);
+  // Whoever merely claims a serial number takes nothing from what the MDM says of it, and is the device only by its hardware too.
+  if (known.length === 0) {
+    const [same, ...others] = claiming.filter((one) => sameCase(one.hardware_uuid) === device.udid);
+    return { serial, mac: others.length === 0 ? (same ?? null) : null, clash: null };
+  }
+  const [mac, ...rest] = known;
   if (rest.length > 0) return { serial, mac: null, clash: `there is more than one Mac with the serial number ${serial}` };
   if (mac && device.udid === null) return { serial, mac: null, clash: `the MDM does not say which hardware the Mac ${serial} is` };
   if (mac && sameCase(mac.hardware_uuid) !== device.udid)

@@ -2,6 +2,7 @@ import { Problem } from '../../protocol/problems.ts';
 import { audit } from '../audit.ts';
 import type { CustodyParts } from '../custody-parts.ts';
 import { commandByUuid, deviceById } from '../store/mdm.ts';
+import { dictionaryOf, readPropertyList } from './property-list.ts';
 import { openReply } from './reply-key.ts';
 import type { MdmSettings } from './take-event.ts';
 import { takeRotation } from './take-rotation.ts';
@@ -18,7 +19,10 @@ export async function reopen(
   if (reason.trim() === '') throw new Problem('REASON_MISSING');
   const found = await commandByUuid(parts.store.db, uuid.toUpperCase());
   if (!found?.reply) throw new Problem('NOT_FOUND', `there is no answer to ${uuid} that waits to be opened`);
-  const sealed = Buffer.from(found.reply);
+  const reply = Buffer.from(found.reply);
+  // Where the whole message could not be read, the whole message was kept.
+  const inside = dictionaryOf(dictionaryOf(readPropertyList(reply))?.get('RotateResult'))?.get('EncryptedNewRecoveryKey');
+  const sealed = Buffer.isBuffer(inside) ? inside : reply;
   const answer = openReply(parts.secrets, found, sealed);
   return parts.act(async (tx, at) => {
     const [command, device] = [await commandByUuid(tx, found.uuid), await deviceById(tx, found.device_id)];

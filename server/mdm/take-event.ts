@@ -1,4 +1,3 @@
-import type { RecoveryKey } from '../../protocol/recovery-key.ts';
 import { audit } from '../audit.ts';
 import { type CustodyParts, minute } from '../custody-parts.ts';
 import type { Tx } from '../parts.ts';
@@ -20,7 +19,7 @@ import { oneLineOf } from './nanomdm.ts';
 import { dictionaryOf, type PropertyDictionary, readPropertyList, textIn } from './property-list.ts';
 import { openReply } from './reply-key.ts';
 import { lookAtKey } from './take-key.ts';
-import { takeRotation } from './take-rotation.ts';
+import { type RotationSaid, takeRotation } from './take-rotation.ts';
 import { type SecuritySaid, takeSecurity } from './take-security.ts';
 import { isSecretTopic, type WebhookEvent } from './webhook-event.ts';
 
@@ -129,9 +128,11 @@ type Looked =
   | { kind: 'because'; because: Because }
   | ({ kind: 'security' } & SecuritySaid)
   | { kind: 'information'; serial: string | null }
-  | { kind: 'rotation'; answer: 'no-key' | 'unreadable' | RecoveryKey; sealed: Buffer | null }
+  | { kind: 'rotation'; answer: RotationSaid['answer']; sealed: Buffer | null }
   | { kind: 'nothing' };
 
+/** Of an answer that is kept as it came. A key and its certificate have some 3 KB. */
+const mostKept = 256 * 1024;
 const marks = ['SecurityInfo', 'QueryResponses', 'RotateResult'].map((name) => Buffer.from(`<key>${name}</key>`));
 
 async function lookInto(parts: CustodyParts, event: Named): Promise<Looked> {
@@ -141,7 +142,11 @@ async function lookInto(parts: CustodyParts, event: Named): Promise<Looked> {
   // Lists of programs are megabytes, and nobody here reads them.
   if (!command && payload && !marks.some((mark) => payload.includes(mark))) return { kind: 'because', because: 'nothing-for-us' };
   const message = messageIn(event);
-  if (typeof message === 'string') return { kind: 'because', because: message };
+  if (typeof message === 'string') {
+    // macOS has carried out our command: in what cannot be read lies the new key, and nobody else has it.
+    if (command?.kind === 'rotate') return { kind: 'rotation', answer: 'unparsed', sealed: payload && payload.length <= mostKept ? payload : null };
+    return { kind: 'because', because: message };
+  }
   if (textIn(message, 'UserID') !== null) return { kind: 'because', because: 'of-a-user' };
   if (differs(textIn(message, 'UDID'), event.udid)) return { kind: 'because', because: 'another-device' };
   if (differs(textIn(message, 'CommandUUID'), commandUuid)) return { kind: 'because', because: 'another-command' };

@@ -28,14 +28,20 @@ export interface RotationSaid {
   commandUuid: string;
   /** By the MDM's clock. */
   saidAt: number;
-  answer: 'no-key' | 'unreadable' | RecoveryKey;
-  /** As it came; null where there is none. */
+  /** `unparsed`: the message is no property list. */
+  answer: 'no-key' | 'unreadable' | 'unparsed' | RecoveryKey;
+  /** As it came: the key, or all of a message that could not be read; null where there is none. */
   sealed: Buffer | null;
   /** By the server's clock, where it came before now. */
   cameAt?: number;
   canAsk: boolean;
 }
 
+const wordsOf = {
+  'no-key': 'the answer has no key in it',
+  unreadable: 'the key in the answer does not open',
+  unparsed: 'the answer cannot be read: it is no property list',
+} as const;
 const notReturned = (uuid: string): string => `command ${uuid}`;
 /** Why a SecurityInfo is asked for: its answer is the second witness of what the MDM did. */
 export const confirms = 'to confirm what RotateFileVaultKey did';
@@ -44,7 +50,7 @@ export async function takeRotation(parts: CustodyParts, tx: Tx, at: number, said
   const { device, command, answer, commandUuid } = said;
   const standing = await standingOf(tx, device);
   const macId = standing.mac?.id ?? null;
-  if (command?.state === 'done' || (command?.reply && answer === 'no-key')) return 'answered-before';
+  if (command?.state === 'done' || (command?.reply && (answer === 'no-key' || answer === 'unparsed'))) return 'answered-before';
   if (said.canAsk) await askDevice(tx, at, device, 'security-info', { because: confirms, actor: 'server' });
   if (!command) {
     // Somebody else's command, or one of ours that a restore has forgotten: nobody here can open what it brought.
@@ -62,10 +68,10 @@ export async function takeRotation(parts: CustodyParts, tx: Tx, at: number, said
   await settleOf(tx, at, 'MDM_COMMAND_SILENT', command, 'its answer came');
   const escrowPayload = payloadOf(device, standing.mac);
   await updateCommand(tx, command.uuid, { escrow_payload: escrowPayload });
-  if (answer === 'no-key' || answer === 'unreadable') {
-    const error = answer === 'no-key' ? 'the answer has no key in it' : 'the key in the answer does not open';
+  if (answer === 'no-key' || answer === 'unreadable' || answer === 'unparsed') {
+    const error = wordsOf[answer];
     // Under somebody else's payload nothing else has this key: what opens it may be mended, or a later version.
-    const isKept = answer === 'unreadable' && said.sealed !== null && command.reply_key !== null;
+    const isKept = answer !== 'no-key' && command.reply_key !== null;
     await endCommand(tx, at, command, answer === 'no-key' ? 'done' : 'failed', error, isKept ? at + keepReplyKeys : null);
     if (isKept) await updateCommand(tx, command.uuid, { reply: said.sealed });
     await raise(parts, tx, at, macId, 'MDM_KEY_NOT_RETURNED', notReturned(command.uuid));

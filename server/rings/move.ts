@@ -1,3 +1,4 @@
+import type { Kysely } from 'kysely';
 import type { Facts } from '../../protocol/messages.ts';
 import { raise, settle } from '../alarms.ts';
 import { audit } from '../audit.ts';
@@ -12,6 +13,7 @@ import { type Mac, macById } from '../store/macs.ts';
 import { macsOfRing, macsStandingStill, openRingOf, openStates, type Ring, type RingMac, updateRing, updateRingMac } from '../store/rings.ts';
 import { rotationsOf } from '../store/rotations.ts';
 import { buildName, readMemory } from '../store/upkeep.ts';
+import type { Tables } from '../tables.ts';
 import { macosMakesTheKey, settingsDisagree } from './judge.ts';
 
 /*
@@ -124,7 +126,7 @@ async function prove(parts: CustodyParts, tx: Tx, at: number, ring: Ring, row: R
 }
 
 /** What the Mac's own gates will say to the order, as far as it is known here. */
-async function whyOrderWaits(tx: Tx, facts: Facts): Promise<string | null> {
+export async function whyOrderWaits(tx: Kysely<Tables>, facts: Facts): Promise<string | null> {
   if ((facts.foreignChanges?.times.length ?? 0) >= 2) return 'somebody else changed its key twice in 14 days: part the two rotators';
   if (facts.capability === 'refused') return 'its build of macOS does not take the key itself as authority: have its user run `sudo sparekey adopt`';
   if (facts.capability === 'unknown' && (await readMemory(tx, buildName(facts.macosBuild))) === null)

@@ -3,8 +3,9 @@ import { Problem } from '../../protocol/problems.ts';
 import { audit } from '../audit.ts';
 import { type CustodyParts, day } from '../custody-parts.ts';
 import { findMac } from '../custody-report.ts';
+import { withdrawOrderIn } from '../orders.ts';
 import type { Tx } from '../parts.ts';
-import { closeDebt, endOrder, orderById } from '../store/debts.ts';
+import { orderById } from '../store/debts.ts';
 import { macById } from '../store/macs.ts';
 import { forgetRingMacs, insertRing, insertRingMac, macsOfRing, openRingOf, type Ring, type RingMac, ringNamed, updateRing } from '../store/rings.ts';
 import { judgeMove, type Move } from './judge.ts';
@@ -175,12 +176,10 @@ async function start(parts: CustodyParts, { name, actor, reason }: RingAct): Pro
 }
 
 /** What the ring ordered, and nobody has carried out, is taken back with its debt. */
-async function takeBackOrder(tx: Tx, at: number, { mac_id: macId, order_id: orderId }: RingMac, because: string): Promise<void> {
+async function takeBackOrder(tx: Tx, at: number, { order_id: orderId }: RingMac, because: string): Promise<void> {
   const order = orderId === null ? undefined : await orderById(tx, orderId);
   if (order?.state !== 'waiting') return;
-  await endOrder(tx, order.id, 'withdrawn', at);
-  await closeDebt(tx, macId, order.id, because, at);
-  await audit(tx, { at, actor: 'server', act: 'rotation.order-withdrawn', macId, details: { orderId: order.id, because } });
+  await withdrawOrderIn(tx, at, order, { actor: 'server', because });
 }
 
 async function rollBack(parts: CustodyParts, { name, actor, reason }: RingAct): Promise<RolledBack> {

@@ -49,6 +49,10 @@ export const orderById = (db: Db, id: string): Promise<RotationOrder | undefined
 export const ordersOf = (db: Db, macId: string): Promise<RotationOrder[]> =>
   db.selectFrom('rotation_order').selectAll().where('mac_id', '=', macId).orderBy('created_at', 'desc').execute();
 
+/** What waits for this Mac, newest first. */
+export const waitingOrdersOf = (db: Db, macId: string): Promise<RotationOrder[]> =>
+  db.selectFrom('rotation_order').selectAll().where('mac_id', '=', macId).where('state', '=', 'waiting').orderBy('created_at', 'desc').orderBy('id').execute();
+
 /** Waiting orders of Macs that are not rotating at this moment. */
 export const ordersToExpire = (db: Db, at: number): Promise<RotationOrder[]> =>
   db

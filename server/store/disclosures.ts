@@ -29,6 +29,22 @@ export const volumesOnHoldOf = (db: Db, macId: string): Promise<{ volume: string
 export const disclosuresOf = (db: Db, macId: string): Promise<Disclosure[]> =>
   db.selectFrom('disclosure').selectAll().where('mac_id', '=', macId).orderBy('at', 'desc').execute();
 
+/** False where its envelope did not open. */
+export const wasShown = async (db: Db, id: string): Promise<boolean> =>
+  (await db.selectFrom('disclosure').select('shown').where('id', '=', id).executeTakeFirst())?.shown === 1;
+
+/** Records of a Mac that somebody has been shown since then. */
+export const recordsShownSince = async (db: Db, macId: string, since: number): Promise<string[]> =>
+  (await db.selectFrom('disclosure').select('record_id').distinct().where('mac_id', '=', macId).where('shown', '=', 1).where('at', '>', since).execute()).map(
+    ({ record_id: recordId }) => recordId,
+  );
+
+/** The last one that showed a key; null where none did. */
+export async function latestShown(db: Db, macId: string): Promise<string | null> {
+  const shown = db.selectFrom('disclosure').select('id').where('mac_id', '=', macId).where('shown', '=', 1);
+  return (await shown.orderBy('at', 'desc').limit(1).executeTakeFirst())?.id ?? null;
+}
+
 export async function insertDisclosure(tx: Tx, disclosure: Disclosure): Promise<void> {
   await tx.insertInto('disclosure').values(disclosure).execute();
 }

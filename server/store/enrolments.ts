@@ -2,6 +2,7 @@ import { randomUUID, X509Certificate } from 'node:crypto';
 import type { Insertable, Kysely, Selectable } from 'kysely';
 import type { Tx } from '../parts.ts';
 import type { Tables } from '../tables.ts';
+import { addFleetRow } from './fleet-projection.ts';
 
 type Db = Kysely<Tables>;
 export type MacRow = Selectable<Tables['mac']>;
@@ -92,7 +93,7 @@ export async function addMac(
   tx: Tx,
   mac: { serial: string; serialProved: boolean; subject: string | null; hardwareUuid: string; at: number },
 ): Promise<MacRow> {
-  return await tx
+  const made = await tx
     .insertInto('mac')
     .values({
       id: randomUUID(),
@@ -105,6 +106,8 @@ export async function addMac(
     })
     .returningAll()
     .executeTakeFirstOrThrow();
+  await addFleetRow(tx, made);
+  return made;
 }
 
 export const addEnrolment = async (tx: Tx, enrolment: Insertable<Tables['enrolment']>): Promise<void> => {

@@ -152,14 +152,23 @@ export async function openEpisodesOf(db: Db, macId: string) {
   return Promise.all(episodes.map(async (episode) => ({ ...episode, views: await viewsOf(db, episode.id), refusals: await refusalsOf(db, episode.id) })));
 }
 
-/** Of whomever it was shown to: how often people said that this key was refused. */
+/** Of whomever it was shown to, admins and people with a code of the desk too: how often it was said that this key was refused. */
 export async function countRefusals(db: Db, recordId: string): Promise<number> {
-  const row = await db
+  const own = await db
     .selectFrom('refusal')
     .select((e) => e.fn.countAll<number>().as('count'))
     .where('record_id', '=', recordId)
     .executeTakeFirstOrThrow();
-  return row.count;
+  const refused = async (table: 'admin_view' | 'release_view'): Promise<number> =>
+    (
+      await db
+        .selectFrom(table)
+        .select((e) => e.fn.countAll<number>().as('count'))
+        .where('record_id', '=', recordId)
+        .where('refused_at', 'is not', null)
+        .executeTakeFirstOrThrow()
+    ).count;
+  return own.count + (await refused('admin_view')) + (await refused('release_view'));
 }
 
 /** Also of keys that did not open: a limit counts what was asked for. */

@@ -1,6 +1,5 @@
 import type { Kysely } from 'kysely';
 import type { Tables } from '../tables.ts';
-import { openAlarms } from './alarms.ts';
 
 type Db = Kysely<Tables>;
 
@@ -14,13 +13,16 @@ function byMac<Row extends { mac_id: string | null }>(rows: readonly Row[]): (ma
   return (macId) => groups.get(macId) ?? [];
 }
 
-/** What custody is computed from, for all Macs at once: a dozen questions for each would take seconds for a fleet of thousands. */
-export async function fleetRows(db: Db) {
+/** What custody is computed from, for all Macs at once or for these: a dozen questions for each would take seconds for a fleet of thousands. */
+export async function fleetRows(db: Db, macIds: readonly string[] | null = null) {
+  const some = macIds !== null;
+  const ids = macIds ?? [];
   const records = await db
     .selectFrom('key_record')
     .selectAll()
     .where('state', 'in', ['held', 'candidate'])
     .where('unverified', '=', 0)
+    .$if(some, (query) => query.where('mac_id', 'in', ids))
     .orderBy('received_at', 'desc')
     .orderBy('id')
     .execute();
@@ -29,6 +31,7 @@ export async function fleetRows(db: Db) {
     .innerJoin('key_record', 'key_record.id', 'envelope.record_id')
     .selectAll('envelope')
     .where('key_record.state', '=', 'held')
+    .$if(some, (query) => query.where('key_record.mac_id', 'in', ids))
     .execute();
   const envelopeIds = await db
     .selectFrom('envelope')
@@ -37,11 +40,39 @@ export async function fleetRows(db: Db) {
     .select(['envelope.mac_id', 'envelope.id'])
     .whereRef('key_record.volume', '=', 'mac.present_volume')
     .where('mac.escrow_changed_at', 'is not', null)
+    .$if(some, (query) => query.where('mac.id', 'in', ids))
     .execute();
-  const rotations = await db.selectFrom('rotation').selectAll().where('state', '=', 'begun').execute();
-  const alarms = await openAlarms(db);
-  const debts = await db.selectFrom('debt').selectAll().where('closed_at', 'is', null).orderBy('opened_at').orderBy('id').execute();
-  const shown = await db.selectFrom('disclosure').selectAll().where('shown', '=', 1).where('hold_ended_at', 'is', null).orderBy('at').orderBy('id').execute();
+  const rotations = await db
+    .selectFrom('rotation')
+    .selectAll()
+    .where('state', '=', 'begun')
+    .$if(some, (query) => query.where('mac_id', 'in', ids))
+    .execute();
+  const alarms = await db
+    .selectFrom('alarm')
+    .selectAll()
+    .where('judged_at', 'is', null)
+    .$if(some, (query) => query.where('mac_id', 'in', ids))
+    .orderBy('opened_at')
+    .orderBy('id')
+    .execute();
+  const debts = await db
+    .selectFrom('debt')
+    .selectAll()
+    .where('closed_at', 'is', null)
+    .$if(some, (query) => query.where('mac_id', 'in', ids))
+    .orderBy('opened_at')
+    .orderBy('id')
+    .execute();
+  const shown = await db
+    .selectFrom('disclosure')
+    .selectAll()
+    .where('shown', '=', 1)
+    .where('hold_ended_at', 'is', null)
+    .$if(some, (query) => query.where('mac_id', 'in', ids))
+    .orderBy('at')
+    .orderBy('id')
+    .execute();
   return {
     records: byMac(records),
     heldEnvelopes: byMac(heldEnvelopes),

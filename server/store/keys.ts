@@ -2,6 +2,7 @@ import type { Kysely } from 'kysely';
 import type { RecordState } from '../../protocol/messages.ts';
 import type { Tx } from '../parts.ts';
 import type { Tables } from '../tables.ts';
+import { markDirty, markDirtyByRecord } from './fleet-dirty.ts';
 
 type Db = Kysely<Tables>;
 export type KeyRecord = Tables['key_record'];
@@ -135,6 +136,7 @@ export async function insertRecord(tx: Tx, record: KeyRecord): Promise<void> {
 
 export async function updateRecord(tx: Tx, id: string, values: Partial<Omit<KeyRecord, 'id'>>): Promise<void> {
   await tx.updateTable('key_record').set(values).where('id', '=', id).execute();
+  await markDirtyByRecord(tx, id);
 }
 
 export async function setRecordState(tx: Tx, id: string, state: RecordState, because: string, at: number): Promise<void> {
@@ -158,6 +160,7 @@ export async function insertEnvelope(tx: Tx, envelope: EnvelopeRow): Promise<voi
     )
     .executeTakeFirst();
   if (kept.numInsertedOrUpdatedRows !== 1n) throw new Error('an envelope came twice');
+  await markDirty(tx, envelope.mac_id);
 }
 
 export async function updateEnvelope(

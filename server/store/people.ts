@@ -1,4 +1,4 @@
-import type { Kysely, Selectable, Updateable } from 'kysely';
+import { type Kysely, type Selectable, sql, type Updateable } from 'kysely';
 import type { Tx } from '../parts.ts';
 import type { Tables } from '../tables.ts';
 
@@ -55,6 +55,10 @@ export const forgetSetUpCodes = async (tx: Tx): Promise<void> =>
 export const disabledSince = (db: Db, since: number) =>
   db.selectFrom('person').select(['id', 'disabled_because as because', 'disabled_at as at']).where('disabled_at', '>=', since).execute();
 
+/** The accounts for the day when nobody else can sign in, that can be used. */
+export const emergencyPeople = (db: Db): Promise<KnownPerson[]> =>
+  withAccount(db).where('emergency', '=', 1).where('disabled_at', 'is', null).orderBy('user_name').execute();
+
 /** Everybody, with how many passkeys they have. */
 export async function everybody(db: Db) {
   const counts = await db
@@ -71,4 +75,43 @@ export async function everybody(db: Db) {
     .orderBy('user_name')
     .execute();
   return people.map((person) => ({ ...person, passkeys: passkeys.get(person.id) ?? 0 }));
+}
+
+const likeText = (text: string): string => text.replace(/[\\%_]/g, (sign) => `\\${sign}`);
+/** Searched as text: whether it is so is for the reader of the row to say. */
+const inGroup = (group: string) => sql<boolean>`person.groups like ${`%${likeText(JSON.stringify(group))}%`} escape '\\'`;
+
+/** Those whom their provider may last have said to be in one of these groups. */
+export const peopleInGroups = async (db: Db, groups: readonly string[]): Promise<KnownPerson[]> =>
+  groups.length === 0
+    ? []
+    : withAccount(db)
+        .where((e) => e.or(groups.map(inGroup)))
+        .orderBy('user_name')
+        .orderBy('id')
+        .execute();
+
+interface PeopleWanted {
+  /** Part of a name or an address. */
+  q: string | null;
+  /** Only these, and those who may be in these groups; null: everybody. */
+  among: { ids: readonly string[]; groups: readonly string[] } | null;
+  after: { userName: string; id: string } | null;
+  limit: number;
+}
+
+/** By name, with how they sign in. */
+export function peoplePage(db: Db, { q, among, after, limit }: PeopleWanted) {
+  let rows = withAccount(db).select('local_account.password_at');
+  if (q !== null) {
+    const text = `%${likeText(q)}%`;
+    rows = rows.where((e) =>
+      e.or(['user_name', 'display_name', 'email'].map((column) => sql<boolean>`lower(${sql.ref(`person.${column}`)}) like ${text.toLowerCase()} escape '\\'`)),
+    );
+  }
+  if (among !== null)
+    rows = rows.where((e) => e.or([...(among.ids.length > 0 ? [e('person.id', 'in', among.ids)] : []), ...among.groups.map(inGroup), sql<boolean>`1 = 0`]));
+  if (after !== null)
+    rows = rows.where((e) => e.or([e('user_name', '>', after.userName), e.and([e('user_name', '=', after.userName), e('person.id', '>', after.id)])]));
+  return rows.orderBy('user_name').orderBy('person.id').limit(limit).execute();
 }

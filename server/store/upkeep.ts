@@ -105,10 +105,16 @@ export const usableKeysBefore = (db: Db, before: number) =>
 export const lastAuditEntry = async (db: Db) =>
   (await db.selectFrom('audit').select(['seq', 'hash', 'at']).orderBy('seq', 'desc').limit(1).executeTakeFirst()) ?? null;
 
+const entryOfInitMark = 'entry-of-init';
+/** Before retention takes it out of the audit. */
+export const keepEntryOfInit = async (tx: Tx): Promise<void> => writeMemory(tx, entryOfInitMark, JSON.stringify(await entryOfInit(tx)));
+
 /** What `init` wrote down of itself. */
 export async function entryOfInit(db: Db): Promise<Record<string, unknown>> {
   const made = await db.selectFrom('audit').select('details').where('act', '=', 'server.made').orderBy('seq').limit(1).executeTakeFirst();
-  return made ? (JSON.parse(made.details) as Record<string, unknown>) : {};
+  // Retention may have taken it out; what it said is remembered then.
+  const text = made?.details ?? (await readMemory(db, entryOfInitMark));
+  return text === null ? {} : (JSON.parse(text) as Record<string, unknown>);
 }
 
 /** Of `init`: since when this backend has been there. */

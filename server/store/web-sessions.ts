@@ -1,6 +1,7 @@
 import type { Kysely } from 'kysely';
 import type { Tx } from '../parts.ts';
 import type { Tables } from '../tables.ts';
+import { endLoginsOf } from './api-tokens.ts';
 
 type Db = Kysely<Tables>;
 export type WebSession = Tables['web_session'];
@@ -50,8 +51,9 @@ export async function endOwnWebSession(tx: Tx, personId: string, id: string, bec
 export const openWebSessionsOf = (db: Db, personId: string): Promise<WebSession[]> =>
   db.selectFrom('web_session').selectAll().where('person_id', '=', personId).where('ended_at', 'is', null).orderBy('created_at', 'desc').limit(50).execute();
 
-/** How many there were. */
+/** How many there were. What the command line was let in with by this person ends with them. */
 export async function endWebSessionsOf(tx: Tx, personId: string, because: string, at: number): Promise<number> {
+  await endLoginsOf(tx, personId, because, at);
   const ended = await tx
     .updateTable('web_session')
     .set({ ended_at: at, ended_because: because })
@@ -84,4 +86,17 @@ export async function forgetOldVisits(tx: Tx, at: number, sessionsBefore: number
     .deleteFrom('web_session')
     .where((e) => e.or([e('ended_at', '<', sessionsBefore), e('last_seen_at', '<', sessionsBefore)]))
     .execute();
+}
+
+/** When each of these was last seen at a site; of sessions that are forgotten nothing is known any more. */
+export async function lastSeenAtSite(db: Db, site: WebSession['site'], personIds: readonly string[]): Promise<Map<string, number>> {
+  if (personIds.length === 0) return new Map();
+  const rows = await db
+    .selectFrom('web_session')
+    .select(({ fn }) => ['person_id', fn.max('last_seen_at').as('last')])
+    .where('site', '=', site)
+    .where('person_id', 'in', personIds)
+    .groupBy('person_id')
+    .execute();
+  return new Map(rows.map(({ person_id: id, last }) => [id, last]));
 }

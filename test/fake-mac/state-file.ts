@@ -1,6 +1,6 @@
 // The state as a file, `.fake/state.json` under the Mac's root: replaced as a whole (temp + rename), so that a killed
 // process leaves the old or the new one, and changed under a lock, because commands, job and keychain come at the same time.
-import { closeSync, existsSync, linkSync, mkdirSync, openSync, readFileSync, renameSync, statSync, unlinkSync, writeFileSync, writeSync } from 'node:fs';
+import { existsSync, linkSync, mkdirSync, readFileSync, renameSync, unlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type MacState, NotOnThisMac } from './state.ts';
 
@@ -49,27 +49,27 @@ export const withLock = <T>(root: string, act: () => T): T => {
   const lock = lockFile(root);
   if (held === lock) return act();
   const mine = `${process.pid} ${process.hrtime.bigint()}`;
-  const until = Date.now() + 30_000;
+  // Signed before it is there: whoever finds it knows its owner, however long that one sleeps in between.
+  const signed = `${lock}.${mine.replace(' ', '.')}`;
+  writeFileSync(signed, mine, { mode: 0o600 });
+  const until = Date.now() + 60_000;
   for (;;) {
     try {
-      const file = openSync(lock, 'wx', 0o600);
-      writeSync(file, mine);
-      closeSync(file);
+      linkSync(signed, lock);
       break;
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
     }
-    if (Date.now() > until) throw new Error(`the fake Mac at ${root} is busy: ${lock} was held for 30 seconds`);
+    if (Date.now() > until) throw new Error(`the fake Mac at ${root} is busy: ${lock} was held for a minute`);
     try {
       const seen = readFileSync(lock, 'utf8');
-      const owner = Number(seen.split(' ')[0]);
-      // An empty lock is one whose owner has made it and not yet signed it; after a second its owner is dead.
-      if (owner ? !alive(owner) : Date.now() - statSync(lock).mtimeMs > 1000) breakLock(lock, seen);
+      if (!alive(Number(seen.split(' ')[0]))) breakLock(lock, seen);
     } catch {
       // It was given back in between.
     }
     sleep(2);
   }
+  unlinkSync(signed);
   const outer = held;
   held = lock;
   try {

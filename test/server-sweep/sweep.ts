@@ -61,8 +61,8 @@ const systemCalls: readonly [AtSystemCall['name'], number][] = [
   ['unlink', 4],
 ];
 /** Milliseconds; for a machine that does other things besides. */
-const lifeAtMost = 8000;
-const startAtMost = 30_000;
+const lifeAtMost = 60_000;
+const startAtMost = 60_000;
 
 /** Until that many answers more have been given, or the life has ended: true where it ended by itself. */
 async function untilAnswered(life: Life, ledger: Ledger, more: number): Promise<boolean> {

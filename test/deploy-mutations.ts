@@ -1,0 +1,175 @@
+import type { Mutation } from './mutations.ts';
+
+/*
+ * What a deployment stands on, each broken once: the package and its scripts, profiles, proxies, certificates of the listener,
+ * backups, upgrades, doctor. `npm run mutations` does it in a copy of the tree.
+ */
+
+export const deployMutations: readonly Mutation[] = [
+  {
+    breaks: 'package: an archive of npm is taken that is not the one that was pinned',
+    file: 'scripts/package/runtime.ts',
+    from: 'if (is !== integrity) throw changed(archive, integrity, is);',
+    to: '',
+    test: { file: 'test/package.test.ts', name: 'one byte of the archive is another' },
+  },
+  {
+    breaks: 'package: a program is packed that is not the one that was pinned',
+    file: 'scripts/package/runtime.ts',
+    from: 'if (found !== sha256) throw changed(file, sha256, found);',
+    to: '',
+    test: { file: 'test/package.test.ts', name: 'the archive is as pinned and the program in it is not' },
+  },
+  {
+    breaks: 'package: one that nobody signed does not say that it is for a lab only',
+    file: 'scripts/package/make.ts',
+    from: "' (lab only: not signed)'",
+    to: "''",
+    test: { file: 'test/package.test.ts', name: 'lab only says so in its name, its title, its receipt, and to the agent' },
+  },
+  {
+    breaks: 'package: a Mac takes the one for the other processor',
+    file: 'scripts/package/mac/preinstall',
+    from: '*" $processor "*) ;;',
+    to: '*) ;;',
+    test: { file: 'test/mac-scripts.test.ts', name: 'an Intel Mac gets the package for Apple silicon' },
+  },
+  {
+    breaks: 'package: its scripts do not wait for a change of the recovery key',
+    file: 'scripts/package/mac/run.sh',
+    from: '\t\tif is_changing; then',
+    to: '\t\tif false; then',
+    test: { file: 'test/mac-scripts.test.ts', name: 'fdesetup that has outlived its run is waited for, too' },
+  },
+  {
+    breaks: 'profiles: a second escrow payload is passed over',
+    file: 'profiles/lint-escrow-rules.ts',
+    from: 'return having.slice(1).map(',
+    to: 'return having.slice(9).map(',
+    test: { file: 'test/profiles-lint.test.ts', name: 'L1: a second escrow payload' },
+  },
+  {
+    breaks: 'profiles: an escrow certificate that another profile brings is passed over',
+    file: 'profiles/lint-escrow-rules.ts',
+    from: "if (named === undefined) return { key: 'EncryptCertPayloadUUID', says: 'names no payload of this profile' };",
+    to: 'if (named === undefined) return null;',
+    test: { file: 'test/profiles-lint.test.ts', name: 'L2: a certificate that is in another file' },
+  },
+  {
+    breaks: 'profiles: a recovery key in plain text on the disk is passed over',
+    file: 'profiles/lint-escrow-rules.ts',
+    from: "['OutputPath', 'Username', 'Password'].filter(",
+    to: "['Username', 'Password'].filter(",
+    test: { file: 'test/profiles-lint.test.ts', name: 'L8: a plain key on the disk' },
+  },
+  {
+    breaks: 'proxies: any address may say by a header which Mac it is',
+    file: 'server/proxy.ts',
+    from: 'if (!isProxy(request.socket.remoteAddress)) {',
+    to: 'if (proxy === null) {',
+    test: { file: 'test/proxy.test.ts', name: 'a header that says who a Mac is is refused on every address, and is one alarm and an entry in the audit' },
+  },
+  {
+    breaks: 'proxies: a header of RFC 9440 may hold more than one byte sequence',
+    file: 'server/proxy.ts',
+    from: '/^:([A-Za-z0-9+/]+={0,2}):$/.exec(text)',
+    to: '/^:([A-Za-z0-9+/]+={0,2}):/.exec(text)',
+    test: { file: 'test/proxy.test.ts', name: 'by RFC 9440: what is no byte sequence, a chain without a certificate, and two of them are refused' },
+  },
+  {
+    breaks: 'certificates: a running listener takes one of a CA that Macs do not trust',
+    file: 'server/tls-keeper.ts',
+    from: 'if (answer.count === 0) return null;',
+    to: 'if (answer.count >= 0) return null;',
+    test: {
+      file: 'test/listeners.test.ts',
+      name: 'waits while Macs of 90 days do not trust it, with the alarm, and is used once they do; of the same CA it is used at once',
+    },
+  },
+  {
+    breaks: 'certificates: a start takes one of a CA that Macs may not trust',
+    file: 'server/last-tls.ts',
+    from: 'return otherAuthority(fresh.certificate, last.certificate) ?',
+    to: 'return fault !== null ?',
+    test: { file: 'test/listeners.test.ts', name: 'that waits is not taken by a start either, and neither is one that has ended' },
+  },
+  {
+    breaks: 'certificates: before a restart nobody hears that Macs will be cut off',
+    file: 'server/settings-command.ts',
+    from: '...(await warningsOnAuthority(backend)), ',
+    to: '',
+    test: {
+      file: 'test/authorities.test.ts',
+      name: '`settings check` says in red who would be cut off by a chain of another CA in `tls.files`, of our own certificate too, and the start refuses it',
+    },
+  },
+  {
+    breaks: 'certificates: a CA is retired without asking which Macs need it',
+    file: 'server/authority-commands.ts',
+    from: 'if (macs.length > 0 && although !== words) return refusal(',
+    to: 'if (macs.length > 1e9 && although !== words) return refusal(',
+    test: { file: 'test/authorities.test.ts', name: 'is retired only when no Mac of the last 90 days is known by it; those are listed' },
+  },
+  {
+    breaks: 'backups: one that is to be encrypted lies there in clear',
+    file: 'server/backup.ts',
+    from: 'renameSync(options.encryptTo ? sealed : plain, file);',
+    to: 'renameSync(plain, file);',
+    test: {
+      file: 'test/backup-timer.test.ts',
+      name: 'to a certificate of its own is drilled and restored with that key, which has a passphrase of its own or is private',
+    },
+  },
+  {
+    breaks: 'backups: what only this machine can open counts as a drill',
+    file: 'server/drill.ts',
+    from: "if (by !== 'data-folder') await writeMemory(",
+    to: 'await writeMemory(',
+    test: { file: 'test/backup-timer.test.ts', name: 'opened with the key of the data folder is no drill: what counts needs nothing of this machine' },
+  },
+  {
+    breaks: 'backups: one that does not open is no alarm',
+    file: 'server/drill.ts',
+    from: "if (paths) await tellOfFailure(paths, 'DRILL_FAILED', basename(options.file), error);",
+    to: '',
+    test: { file: 'test/backup-timer.test.ts', name: 'that was tried and did not open is an alarm at once, and no older one goes until one opens again' },
+  },
+  {
+    breaks: 'backups: a timer that makes none for want of an offline copy is not heard',
+    file: 'server/backup-command.ts',
+    from: "await tellOfFailure(paths, 'BACKUP_FAILS', 'backup --encrypt-to escrow', problem);",
+    to: '',
+    test: { file: 'test/backup-timer.test.ts', name: 'that is refused because there is no offline copy is an alarm at once, until there is a backup' },
+  },
+  {
+    breaks: 'backups: a restore lets in whoever was revoked since',
+    file: 'server/restore.ts',
+    from: 'list ? await applyRevocations(tx, list, at) : nobody',
+    to: 'list ? await applyRevocations(tx, { ...list, enrolments: [] }, at) : nobody',
+    test: { file: 'test/backup.test.ts', name: 'is recorded, takes the revocations, refuses what it does not know, and gets lost deliveries back' },
+  },
+  {
+    breaks: 'upgrades: the database gets a new shape without a copy of the old one',
+    file: 'server/upgrade.ts',
+    from: 'copy: basename(copyBeforeUpgrade(paths, from))',
+    to: "copy: basename(upgradeCopyName(from, new Date(paths.dir === '' ? 1 : 0)))",
+    test: { file: 'test/upgrade.test.ts', name: 'is brought to today’s shape by any command, with a copy of everything before, named in the audit' },
+  },
+  {
+    breaks: 'upgrades: install.sh takes the release before away',
+    file: 'deploy/install.sh',
+    from: '\tuse_release "$version"\n\tfor command in',
+    to: '\tfor old in "$programs"/*; do [ "$old" = "$programs/$version" ] || rm -rf "$old"; done\n\tuse_release "$version"\n\tfor command in',
+    test: { file: 'test/package-server.test.ts', name: 'installs beside what was there, goes back, and takes nothing of the data away' },
+  },
+  {
+    breaks: 'doctor: a refusal of macOS’s privacy protection passes for a file that is not there',
+    file: 'agent/doctor-job.ts',
+    from: "return code === 'EPERM' || code === 'EACCES' ? [{ path, code }] : [];",
+    to: "return code === 'EACCES' ? [{ path, code }] : [];",
+    test: {
+      file: 'test/doctor-job.test.ts',
+      name: 'what macOS’s privacy protection refuses (EPERM) is told from ownership (EACCES) and from what is not there',
+    },
+  },
+];
