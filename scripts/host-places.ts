@@ -1,5 +1,5 @@
 import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process';
-import { copyFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { copyFileSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
 import { tryUpgrades, type UpgradesSeen } from './host-upgrades.ts';
@@ -71,6 +71,19 @@ function run(program: string, args: readonly string[], options: { input?: string
   });
 }
 
+/** Its packages come over a network, which may fail for a moment: that says nothing of what is tried here. */
+async function makeDebian(root: string, packages: string, note: (what: string) => void): Promise<void> {
+  const tried = () => run('mmdebstrap', ['--quiet', '--variant=minbase', `--include=${packages}`, 'bookworm', root]);
+  for (let left = 2; left > 0; left -= 1) {
+    const ended = await tried();
+    if (ended.code === 0) return;
+    note(`mmdebstrap ended with ${ended.code}, and is tried again: ${ended.stderr.trim().split('\n').at(-1) ?? ''}`);
+    rmSync(root, { recursive: true, force: true });
+    await wait(10_000);
+  }
+  await must('mmdebstrap', tried());
+}
+
 async function must(what: string, ran: Promise<Ended>): Promise<Ended> {
   const ended = await ran;
   if (ended.code !== 0) throw new Error(`${what} ended with ${ended.code}:\n${ended.stdout}${ended.stderr}`);
@@ -97,7 +110,7 @@ export async function bootedPlace({ folder, archive, port, passphrase, note }: P
   const root = join(folder, 'debian');
   note('making a Debian with systemd');
   const packages = 'systemd,dbus,libatomic1';
-  await must('mmdebstrap', run('mmdebstrap', ['--quiet', '--variant=minbase', `--include=${packages}`, 'bookworm', root]));
+  await makeDebian(root, packages, note);
   const unpacked = join(folder, 'unpacked');
   mkdirSync(unpacked);
   await must('tar', run('tar', ['-xzf', archive, '-C', unpacked, '--strip-components=1']));
