@@ -1,4 +1,5 @@
-import { Command, CommanderError } from 'commander';
+import { Command } from 'commander';
+import { runCommands } from '../protocol/command-line.ts';
 import { Problem } from '../protocol/problems.ts';
 import { openApi } from './asking.ts';
 import { login, logout, whoami } from './commands/login.ts';
@@ -101,22 +102,5 @@ export async function commandLine({ argv, terminal, folder = configFolder(), now
   addRecordCommands(commands);
   addTokenCommands(commands);
   addCompletionCommand(commands, (text) => terminal.out(text));
-  return run(program, argv, () => exit);
-}
-
-/** Commander's own refusals become ours; asking for help is no failure. */
-async function run(program: Command, argv: readonly string[], exit: () => number): Promise<number> {
-  const quiet = (command: Command): void => {
-    command.exitOverride().configureOutput({ outputError: () => {} });
-    for (const below of command.commands) quiet(below);
-  };
-  quiet(program);
-  try {
-    await program.parseAsync([...argv]);
-    return exit();
-  } catch (error) {
-    if (!(error instanceof CommanderError)) throw error;
-    if (error.exitCode === 0) return 0;
-    throw new Problem('USAGE', error.code === 'commander.help' ? 'name a command' : error.message.replace(/^error: /, '').replace(/\s*\n\s*/g, ' '));
-  }
+  return runCommands(program, argv, () => exit);
 }

@@ -12,6 +12,7 @@ import { openDatabase } from '../server/database.ts';
 import { silentLog } from '../server/log.ts';
 import type { EscrowKeys, ServerSecrets } from '../server/parts.ts';
 import { type Admin, type Permission, permissions } from '../server/permissions.ts';
+import { usualCustodySettings } from '../test/custody-settings.ts';
 import { seedFleet } from './seed-fleet.ts';
 
 /** A backend on a seeded fleet, without its listeners: what an operation costs is what it asks of the database. */
@@ -28,16 +29,7 @@ export async function seededBackend(file: string, devices: number, say: (done: n
     clock,
     escrowKeys,
     secrets,
-    settings: {
-      holdDeadlineHours: 24,
-      checkInMinutes: 15,
-      retainSupersededDays: 90,
-      orderExpiresDays: 30,
-      grants: 'automatic',
-      grantsPerHour: 200,
-      confirmProvedSerials: true,
-      proveEveryDays: 30,
-    },
+    settings: usualCustodySettings,
   });
   await seedFleet({ store, clock, custody, secrets, escrowKeys }, { devices, seed: 1, say });
   return { store, clock, custody, secrets, escrowKeys, log: silentLog } as unknown as Backend;

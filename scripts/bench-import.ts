@@ -10,9 +10,10 @@ import { openClock } from '../server/clock.ts';
 import { createCustody } from '../server/custody.ts';
 import { openDatabase } from '../server/database.ts';
 import { type Export, readExports } from '../server/formats/export.ts';
-import type { CustodySettings, EscrowKeys, ServerSecrets } from '../server/parts.ts';
+import type { EscrowKeys, ServerSecrets } from '../server/parts.ts';
 import { type BroughtRow, broughtById, broughtOfRun, insertBrought } from '../server/store/brought.ts';
 import { type ImportRun, insertLines, insertRun, linesOfRun, runById } from '../server/store/imports.ts';
+import { usualCustodySettings } from '../test/custody-settings.ts';
 
 /*
  * What the import of a table of keys costs, as ratios to what no import could do without: reading the file, sealing as many
@@ -65,16 +66,6 @@ const certificate = { digest: certificateDigest(der), der, names: recipientNames
 // Nothing is opened: the table has its keys in plain.
 const escrowKeys: EscrowKeys = { canOpen: false, certificates: [certificate], open: async () => 'no-opener' };
 const secrets: ServerSecrets = { fingerprint: randomBytes(32), rowMac: randomBytes(32), nonce: randomBytes(32), ticket: randomBytes(32) };
-const settings: CustodySettings = {
-  holdDeadlineHours: 24,
-  checkInMinutes: 15,
-  retainSupersededDays: 90,
-  orderExpiresDays: 30,
-  grants: 'automatic',
-  grantsPerHour: 200,
-  confirmProvedSerials: true,
-  proveEveryDays: 30,
-};
 
 const letters = 'ABCDEFGHJKLMNPQRTUVWXYZ23456789';
 const newKey = (): string => [...randomBytes(24)].map((byte, at) => `${at > 0 && at % 4 === 0 ? '-' : ''}${letters[byte % letters.length]}`).join('');
@@ -134,7 +125,7 @@ const storeRows = ({ run, brought, lines: fates }: Rows): Promise<number> =>
 
 async function importRound(): Promise<Record<'import' | 'again' | 'dryRun', number> & { bytes: number; rows: Rows }> {
   return withDatabase(async (file, store) => {
-    const custody = createCustody({ store, clock: await openClock(store, Date.now), escrowKeys, secrets, settings });
+    const custody = createCustody({ store, clock: await openClock(store, Date.now), escrowKeys, secrets, settings: usualCustodySettings });
     const run = async (dryRun: boolean): Promise<string> => {
       // Without the pause between two acts, in which Macs are let in.
       const done = await custody.importExport({ what: readTable(), actor: 'bench', reason: 'bench', dryRun, pause: 0 });

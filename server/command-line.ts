@@ -1,4 +1,5 @@
-import { Command, CommanderError } from 'commander';
+import { Command } from 'commander';
+import { runCommands } from '../protocol/command-line.ts';
 import { Problem } from '../protocol/problems.ts';
 import { addAccountCommands } from './accounts-command-line.ts';
 import { addAssignmentCommands } from './assignments-command-line.ts';
@@ -255,22 +256,5 @@ export async function commandLine(given: { argv: readonly string[]; operator: st
     exit = print(profileValues(options.dir), options.json);
   });
 
-  return run(program, argv, () => exit);
-}
-
-/** Commander's own refusals become ours; asking for help is no failure. */
-async function run(program: Command, argv: readonly string[], exit: () => number): Promise<number> {
-  const quiet = (command: Command): void => {
-    command.exitOverride().configureOutput({ outputError: () => {} });
-    for (const below of command.commands) quiet(below);
-  };
-  quiet(program);
-  try {
-    await program.parseAsync([...argv]);
-    return exit();
-  } catch (error) {
-    if (!(error instanceof CommanderError)) throw error;
-    if (error.exitCode === 0) return 0;
-    throw new Problem('USAGE', error.code === 'commander.help' ? 'name a command' : error.message.replace(/^error: /, '').replace(/\s*\n\s*/g, ' '));
-  }
+  return runCommands(program, argv, () => exit);
 }

@@ -1,13 +1,11 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, jest, test } from '@jest/globals';
-import { Problem } from '../protocol/problems.ts';
 import { createAccounts } from '../server/accounts.ts';
 import { verifyAudit } from '../server/audit.ts';
 import { openBackend } from '../server/backend.ts';
-import { problemLines } from '../server/command.ts';
-import { commandLine } from '../server/command-line.ts';
 import { type GivenServer, givenServer } from './given-server.ts';
+import { serverCommand } from './server-command.ts';
 
 let server: GivenServer;
 beforeAll(async () => {
@@ -15,31 +13,9 @@ beforeAll(async () => {
 });
 afterAll(() => void jest.restoreAllMocks());
 
-/** As `main.ts` does it, without a process for each. */
 async function account(...args: string[]) {
-  const said = { out: '', err: '' };
-  const hear = (stream: 'out' | 'err') => (text: string | Uint8Array) => {
-    said[stream] += String(text);
-    return true;
-  };
-  const out = jest.spyOn(process.stdout, 'write').mockImplementation(hear('out'));
-  const err = jest.spyOn(process.stderr, 'write').mockImplementation(hear('err'));
-  let code = 0;
-  try {
-    code = await commandLine({
-      argv: ['node', 'sparekey-server', 'account', ...args, '--dir', server.dir],
-      operator: 'operator',
-      mountSites: async () => undefined,
-    });
-  } catch (error) {
-    if (!(error instanceof Problem)) throw error;
-    code = error.kind.exit;
-    said.err += problemLines(error);
-  } finally {
-    out.mockRestore();
-    err.mockRestore();
-  }
-  return { code, stdout: said.out, stderr: said.err, json: args.includes('--json') && said.out !== '' ? JSON.parse(said.out) : null };
+  const { code, out, err } = await serverCommand('account', ...args, '--dir', server.dir);
+  return { code, stdout: out, stderr: err, json: args.includes('--json') && out !== '' ? JSON.parse(out) : null };
 }
 const inBackend = async <T>(work: (backend: Awaited<ReturnType<typeof openBackend>>) => Promise<T>): Promise<T> => {
   const backend = await openBackend({ dir: server.dir, passphrase: null });

@@ -1,12 +1,10 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, jest, test } from '@jest/globals';
-import { Problem } from '../protocol/problems.ts';
 import { createAccounts } from '../server/accounts.ts';
 import { makeLoginToken } from '../server/admins/tokens.ts';
-import { problemLines } from '../server/command.ts';
-import { commandLine } from '../server/command-line.ts';
 import { type GivenServer, givenServer } from './given-server.ts';
+import { serverCommand } from './server-command.ts';
 
 let server: GivenServer;
 beforeAll(async () => {
@@ -14,27 +12,9 @@ beforeAll(async () => {
 });
 afterAll(() => void jest.restoreAllMocks());
 
-/** As `main.ts` does it, without a process for each. */
 async function run(...args: string[]) {
-  const said = { out: '', err: '' };
-  const hear = (stream: 'out' | 'err') => (text: string | Uint8Array) => {
-    said[stream] += String(text);
-    return true;
-  };
-  const out = jest.spyOn(process.stdout, 'write').mockImplementation(hear('out'));
-  const err = jest.spyOn(process.stderr, 'write').mockImplementation(hear('err'));
-  let code = 0;
-  try {
-    code = await commandLine({ argv: ['node', 'sparekey-server', ...args, '--dir', server.dir], operator: 'operator', mountSites: async () => undefined });
-  } catch (error) {
-    if (!(error instanceof Problem)) throw error;
-    code = error.kind.exit;
-    said.err += problemLines(error);
-  } finally {
-    out.mockRestore();
-    err.mockRestore();
-  }
-  return { code, ...said, json: () => JSON.parse(said.out) };
+  const said = await serverCommand(...args, '--dir', server.dir);
+  return { ...said, json: () => JSON.parse(said.out) };
 }
 
 async function account(name: string): Promise<string> {

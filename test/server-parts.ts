@@ -21,6 +21,7 @@ import { openDatabase } from '../server/database.ts';
 import type { Delivered } from '../server/delivery.ts';
 import type { Caller, CustodySettings, EscrowKeys, ServerSecrets, Store } from '../server/parts.ts';
 import { calmFacts } from './calm-facts.ts';
+import { usualCustodySettings } from './custody-settings.ts';
 import { rsaPair } from './key-pairs.ts';
 import { putNewDatabase } from './new-database.ts';
 import { scratch } from './scratch.ts';
@@ -81,17 +82,6 @@ export class TestEscrowKeys implements EscrowKeys {
 
 export const secrets: ServerSecrets = { fingerprint: randomBytes(32), rowMac: randomBytes(32), nonce: randomBytes(32), ticket: randomBytes(32) };
 
-const defaults: CustodySettings = {
-  holdDeadlineHours: 24,
-  checkInMinutes: 15,
-  retainSupersededDays: 90,
-  orderExpiresDays: 30,
-  grants: 'automatic',
-  grantsPerHour: 200,
-  confirmProvedSerials: true,
-  proveEveryDays: 30,
-};
-
 const letters = 'ABCDEFGHJKLMNPQRTUVWXYZ23456789';
 export function newKey(): RecoveryKey {
   const text = [...randomBytes(24)].map((byte) => letters[byte % letters.length]).join('');
@@ -122,7 +112,7 @@ export async function givenServer(settings: Partial<CustodySettings> = {}, escro
   const store = await openDatabase(file);
   const wall = new Wall();
   const clock = await openClock(store, wall.now);
-  const chosen = { ...defaults, ...settings };
+  const chosen = { ...usualCustodySettings, ...settings };
   const custody = createCustody({ store, clock, escrowKeys: escrow, secrets, settings: chosen });
   const server: GivenServer = {
     file,
