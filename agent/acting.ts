@@ -1,7 +1,8 @@
 import type { CheckInReply } from '../protocol/messages.ts';
-import { Problem } from '../protocol/problems.ts';
+import { Problem, problems } from '../protocol/problems.ts';
 import { nobodyHasTheKey } from './adoption-note.ts';
 import type { Finished, World } from './check-in.ts';
+import { nextCheckIn, placeOf } from './coming.ts';
 import type { OpenRun } from './conversation.ts';
 import { type Decision, decide, type Situation } from './decide.ts';
 import { deliverWanted } from './deliver.ts';
@@ -71,9 +72,29 @@ export async function finishRun(world: World, run: OpenRun, finished: Finished, 
         : delivered
           ? 'delivered what the backend wanted'
           : nothingBut(decision));
-  finished.quietSeconds = quietSeconds(run, reply);
+  finished.quietSeconds = quietSeconds(world, run, reply);
+  if (!finished.rotated && !world.stopping()) await tellWhy(run, reply, decision, finished.did);
   if (outcome.acted || delivered) world.log('checked-in', { custody: reply.custody, did: finished.did });
   else world.log('nothing-to-do', { custody: reply.custody });
+}
+
+/**
+ * Why what is owed is not done yet: whoever ordered it reads it in the console. Only where the backend asks for it, and knows it
+ * otherwise; a hold, and a rotation that is under way, it sees by itself.
+ */
+async function tellWhy(run: OpenRun, reply: CheckInReply, decision: Decision, did: string): Promise<void> {
+  if (reply.waits === undefined || reply.debts.length === 0 || reply.hold || run.journal.value.rotation) return;
+  const needsPerson = run.problems.some(({ code }) => problems[code].retry === 'after-help');
+  const lasting = decision.do === 'nothing' ? decision.lasting === true : decision.do === 'ask for help' || needsPerson;
+  const says = (decision.do === 'nothing' ? decision.because : did).slice(0, 256);
+  if (says === reply.waits) return;
+  run.waits = { says, lasting };
+  try {
+    await run.again();
+  } catch (cause) {
+    // What was done is done, and the next run says it.
+    if (!(cause instanceof Problem) || cause.kind.exit === 70) throw cause;
+  }
 }
 
 const nothingBut = (decision: Decision): string => (decision.do === 'nothing' ? `nothing, because ${decision.because}` : decision.because);
@@ -174,10 +195,10 @@ async function noticeWitness(world: World, run: Run, finished: Finished): Promis
 }
 
 /** Quiet only when nothing is owed: what waits for a login or for the end of a hold is looked at in every wake-up. */
-function quietSeconds(run: Run, reply: CheckInReply): number | null {
+function quietSeconds(world: World, run: Run, reply: CheckInReply): number | null {
   const { rotation, outbox, proofs, endings, debts } = run.journal.value;
   if (rotation || outbox.length > 0 || proofs.length > 0 || endings.length > 0 || debts.some((debt) => !debt.confirmed)) return null;
   // For a key that nobody has a person has to come: no wake-up brings that nearer.
   if (reply.debts.some((debt) => debt.because !== 'never-escrowed') || reply.proofOrders.length > 0) return null;
-  return Math.min(reply.nextCheckInSeconds, run.settings.checkInMinutes * 60);
+  return nextCheckIn(Math.min(reply.nextCheckInSeconds, run.settings.checkInMinutes * 60), placeOf(run.facts.hardwareUuid), world.random());
 }

@@ -22,6 +22,8 @@ import type { Outcome } from './rotate.ts';
 import type { Run } from './run-of-agent.ts';
 import { keepLastGood, readSettings, type SettingsRead, settingsProblem } from './settings.ts';
 import type { Settings } from './settings-table.ts';
+import { noteRefusal, staysAway } from './staying-away.ts';
+import { waitForNews } from './waiting.ts';
 import type { Disk, KeptKeys, Runner, Secrets } from './world.ts';
 
 /*
@@ -45,7 +47,11 @@ export interface World {
   /** Seconds that only go forward. */
   monotonic(): number;
   wait(milliseconds: number): Promise<void>;
+  /** 0 to 1. */
+  random(): number;
   stopping(): boolean;
+  /** The run is done, and the job stays only for what may come: what it did is said now. */
+  staying(finished: Finished): void;
   /** Says to whoever waits what is being done. */
   progress(says: string): void;
   /** Where the command line brings a password to. */
@@ -70,6 +76,8 @@ export interface Finished {
   code: ProblemCode | null;
   /** The key was replaced in this run. */
   rotated: boolean;
+  /** The backend has something new for this Mac: a run from the beginning is due at once. */
+  news: boolean;
   /** Seconds after which the next full run is due; null: at the next wake-up, whatever it is for. */
   quietSeconds: number | null;
   observed: Observed | null;
@@ -89,6 +97,7 @@ export async function checkIn(world: World, requests: readonly Taken[]): Promise
     did: '',
     code: null,
     rotated: false,
+    news: false,
     quietSeconds: null,
     observed: null,
     standing: null,
@@ -108,6 +117,7 @@ export async function checkIn(world: World, requests: readonly Taken[]): Promise
     finished.code = problem.code;
     finished.problems.push({ code: problem.code, ...(problem.detail ? { detail: problem.detail.slice(0, 256) } : {}) });
     world.log(problem.kind.exit === 69 ? 'offline' : 'run-failed', { code: problem.code, detail: problem.detail });
+    noteRefusal(world, problem);
   }
   finished.backend?.close();
   return finished;
@@ -119,8 +129,9 @@ const whereOf = (cause: unknown): string => {
   return `${name} at ${/[\w.-]+:\d+:\d+/.exec(stack ?? '')?.[0] ?? 'an unknown place'}`;
 };
 
-async function inOrder(world: World, requests: readonly Taken[], finished: Finished): Promise<void> {
-  const standing = await readStanding(world.runner, world.disk, world.now(), world.booted);
+async function inOrder(world: World, requests: readonly Taken[], finished: Finished, waited = false): Promise<void> {
+  // What was read before the wait says less uptime than there is.
+  const standing = await readStanding(world.runner, world.disk, world.now(), waited ? null : world.booted);
   finished.standing = standing;
   const startedAt = world.monotonic();
   const uptime = () => standing.uptimeSeconds + (world.monotonic() - startedAt);
@@ -162,6 +173,12 @@ async function inOrder(world: World, requests: readonly Taken[], finished: Finis
     return;
   }
 
+  const stays = await staysAway(world, { hardwareUuid: standing.hardwareUuid, journal: journal.value, requests, finished, waited });
+  if (stays === 'yes') return;
+  if (stays === 'later') {
+    finished.problems.splice(0);
+    return inOrder(world, requests, finished, true);
+  }
   world.progress('asking the backend');
   const run = await openRun(world, { standing, journal, settings, managed: read.state === 'managed', observed, uptime, finished });
   if (onlyLooks(requests) && !journal.value.rotation) {
@@ -172,6 +189,7 @@ async function inOrder(world: World, requests: readonly Taken[], finished: Finis
   const early = await unlessOffline(finished, () => resolve(run, null));
   await run.again();
   await finishRun(world, run, finished, early, requests);
+  finished.news = await waitForNews(world, run, finished, requests);
 }
 
 /** What is set aside stays on the disk under another name; nothing of another machine is used. */

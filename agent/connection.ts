@@ -6,7 +6,7 @@ import type { Duplex } from 'node:stream';
 import { createSecureContext, type SecureContext, connect as tlsConnect } from 'node:tls';
 import { Problem } from '../protocol/problems.ts';
 import { chooseProxy, openTunnel, type ProxyAddress } from './proxy.ts';
-import { Passing } from './retry.ts';
+import { Passing, resetAtDoorSeconds } from './retry.ts';
 import type { Settings } from './settings.ts';
 import { isTrustFailure, lookAtCertificates, trustedRoots, trustProblem } from './trust.ts';
 import type { Runner } from './world.ts';
@@ -187,5 +187,7 @@ async function whyNot(error: NodeJS.ErrnoException, ways: Ways, incomplete: bool
     return new Problem('SERVER_NOT_TRUSTED', 'it speaks no TLS that is new enough');
   if (/ALERT_(?:CERTIFICATE|BAD_CERTIFICATE|UNKNOWN_CA)/.test(code))
     return new Problem(code.includes('EXPIRED') ? 'CERTIFICATE_EXPIRED' : 'CERTIFICATE_UNKNOWN', code);
+  // As a backend does that has too many in line for their handshake; trying on within this run would only lengthen the line.
+  if (code === 'ECONNRESET') return new Passing(new Problem('SERVER_UNREACHABLE', code, { retryAfterSeconds: resetAtDoorSeconds }));
   return new Passing(new Problem('SERVER_UNREACHABLE', code === 'HANDSHAKE_TIMEOUT' ? `no handshake in ${ways.seconds} s` : code || 'the handshake broke'));
 }

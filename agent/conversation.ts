@@ -1,8 +1,10 @@
 import { randomUUID } from 'node:crypto';
 import type { CheckInReply, CheckInRequest } from '../protocol/messages.ts';
 import { Problem, type ProblemCode } from '../protocol/problems.ts';
+import { waitsCodes } from '../protocol/waits.ts';
 import type { Standing } from './boot-note.ts';
 import type { Finished, World } from './check-in.ts';
+import { afterAnswer, keepComing, readComing, urgencyOf } from './coming.ts';
 import { everyEnvelope } from './deliver.ts';
 import { type Journal, type JournalFile, withCurrent, withSureTime } from './journal.ts';
 import type { Observed } from './observe.ts';
@@ -31,19 +33,21 @@ export interface Opening {
   finished: Finished;
 }
 
-export type OpenRun = Run & { again(): Promise<CheckInReply>; reply: CheckInReply | null };
+/** `again` checks in once more; `waitSeconds`: the backend may keep its answer for so long, until there is something new. */
+export type OpenRun = Run & { again(waitSeconds?: number): Promise<CheckInReply>; reply: CheckInReply | null };
 
 export async function openRun(world: World, it: Opening): Promise<OpenRun> {
   const { standing, journal, settings, managed, observed, uptime, finished } = it;
   let backend = await world.connect(world, { settings, managed, journal, standing, anew: null });
   finished.backend = backend;
   let nonce: string | null = null;
-  const again = async (): Promise<CheckInReply> => {
+  const again = async (waitSeconds = 0): Promise<CheckInReply> => {
     await lookForSuspects(run);
     const request = reportOf(run);
+    const how = { urgent: urgencyOf(journal.value, false) === 'now', waitSeconds };
     let reply: CheckInReply;
     try {
-      reply = await run.ask.checkIn(request);
+      reply = await run.ask.checkIn(request, how);
     } catch (cause) {
       if (!(cause instanceof Problem) || !enrolAnew.includes(cause.code) || backend.anew) throw cause;
       world.log('identity-set-aside', { because: cause.code });
@@ -52,7 +56,7 @@ export async function openRun(world: World, it: Opening): Promise<OpenRun> {
       finished.backend = backend;
       run.ask = backend.ask;
       run.sign = backend.sign;
-      reply = await run.ask.checkIn(request);
+      reply = await run.ask.checkIn(request, how);
     }
     await backend.confirm();
     nonce = reply.grantNonce;
@@ -60,6 +64,8 @@ export async function openRun(world: World, it: Opening): Promise<OpenRun> {
     run.enrolmentId = reply.enrolmentId;
     finished.reply = reply;
     noteReply(run, reply);
+    const coming = readComing(world.disk);
+    keepComing(world.disk, coming, afterAnswer(coming, world.now(), reply.spreadSeconds));
     return reply;
   };
   const run: OpenRun = {
@@ -126,7 +132,10 @@ function reportOf(run: Run): CheckInRequest {
     endings: journal.endings.slice(0, mostReported.endings),
     rotation: rotationOf(journal),
     exhausted: journal.exhausted,
-    problems: run.problems.slice(0, 16).map((one) => ({ code: one.code, ...(one.detail ? { detail: one.detail.slice(0, 256) } : {}) })),
+    problems: [
+      ...(run.waits ? [{ code: run.waits.lasting ? waitsCodes.lasting : waitsCodes.passing, detail: run.waits.says }] : []),
+      ...run.problems.slice(0, 15).map((one) => ({ code: one.code, ...(one.detail ? { detail: one.detail.slice(0, 256) } : {}) })),
+    ],
   };
 }
 

@@ -50,7 +50,7 @@ export interface Situation {
 }
 
 export type Decision =
-  | { do: 'nothing'; because: string }
+  | { do: 'nothing'; because: string; lasting?: true }
   | { do: 'rotate'; because: RotationReason; debts: OpenDebt[] }
   | { do: 'prove'; orderId: string; recordId: string; envelopeIds: readonly string[]; because: string }
   | { do: 'ask for help'; code: ProblemCode; because: string };
@@ -169,7 +169,7 @@ function decideRotation(it: Situation, reply: NonNullable<Situation['reply']>, o
     (it.payloadChangedAt !== null && it.now - it.payloadChangedAt < hour ? 'the escrow payload has been another one for less than an hour' : null) ??
     (reply.alarms.length > 0 ? `an alarm stops it: ${reply.alarms.join(', ')}` : null) ??
     (reply.rotation ? 'the backend has an open rotation of this Mac' : null);
-  if (notNow !== null) return nothing(notNow);
+  if (notNow !== null) return notNow === lasting ? { do: 'nothing', because: notNow, lasting: true } : nothing(notNow);
   if (it.exhausted) return { do: 'ask for help', code: 'KEY_EXHAUSTED', because: 'no known recovery key opens this Mac any more' };
   // Nobody has a key: only a password can make one, and no key is tried for it.
   if (because === 'never-escrowed' && !reply.held && reply.candidates.length === 0 && it.facts.custodyMode === 'server')

@@ -114,6 +114,7 @@ const howSetting: { [Name in keyof Settings]: 'value' | 'set' | 'certificate' | 
   identitySubject: 'value',
   enrolmentTicket: 'set',
   checkInMinutes: 'value',
+  waitForOrders: 'value',
   custody: 'value',
   escrowOwner: 'value',
   rotator: 'value',

@@ -80,11 +80,13 @@ interface Parts {
   booted: Booted | null;
 }
 
-async function oneRun(root: string, options: JobOptions, parts: Parts): Promise<number> {
+/** `asked`: requests of the run before, which ended because there is something new for them. */
+async function oneRun(root: string, options: JobOptions, parts: Parts, asked: readonly Taken[] = []): Promise<number> {
   const { disk, log } = parts;
-  const { taken, refused } = takeRequests(disk);
+  const { taken: come, refused } = takeRequests(disk);
+  const taken = [...asked, ...come];
   for (const id of refused) log('request-refused', { id });
-  for (const one of taken) log('request-taken', { id: one.id, kind: one.kind });
+  for (const one of come) log('request-taken', { id: one.id, kind: one.kind });
   endQuiet(disk);
   forgetOldAnswers(disk, parts.now());
   removeLeftDoors(disk);
@@ -96,15 +98,19 @@ async function oneRun(root: string, options: JobOptions, parts: Parts): Promise<
     keys: keptKeys(secrets),
     versions,
     monotonic: () => performance.now() / 1000,
+    random: Math.random,
     wait: (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds)),
     progress: (says) => sayProgress(disk, taken, says),
     connect,
+    staying: (finished) => report(root, world, finished, [], null),
     openDoor: async (...args) => (await import('./password-door.ts')).openDoor(...args),
     ...parts,
     ...options.world,
   };
   const finished = await checkIn(world, taken);
   const saw = taken.some(({ kind }) => kind === 'look') ? await lookFromJob(world, finished) : null;
+  // With everything observed anew: what was seen before the wait is old.
+  if (finished.news && !world.stopping()) return oneRun(root, options, { ...parts, booted: null }, taken);
   report(root, world, finished, taken, saw);
   // R0: fdesetup is still at it, and the next run looks again.
   const waits = finished.journal?.value.rotation?.state === 'changing' ? 75 : 0;

@@ -17,6 +17,8 @@ export const paths = {
   outputs: `${state}/out`,
   /** Wrong passwords, the last dialog, and why nobody has this Mac's key: beside the journal, so that its loss asks nobody twice. */
   adoption: `${state}/adoption.json`,
+  /** When the backend may be asked again, as it said. */
+  coming: `${state}/coming.json`,
   lastGoodSettings: `${state}/settings.json`,
   public: '/var/db/io.sparekey.agent.public',
   status: '/var/db/io.sparekey.agent.public/status.json',

@@ -46,6 +46,9 @@ export function ask(disk: Disk, request: Request): void {
   disk.rename(`${paths.state}/${request.id}.request`, `${paths.queue}/${request.id}.json`);
 }
 
+/** Somebody asked while this run was under way. */
+export const queueHasMore = (disk: Disk): boolean => disk.list(paths.queue).length > 0;
+
 export const queueIsEmpty = (disk: Disk): boolean => disk.list(paths.queue).length === 0 && disk.list(paths.taken).length === 0;
 
 /** Moves every request out of the queue, and gives those that can be acted on. What is left of a run that died counts as one more try. */

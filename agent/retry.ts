@@ -6,6 +6,8 @@ export interface Retries {
   firstSeconds: number;
   /** A `Retry-After` that is longer than this is left to the next check-in. */
   mostSeconds: number;
+  /** For what must not wait for another run: a longer `Retry-After` is cut to `mostSeconds`. */
+  patient?: boolean;
   wait(milliseconds: number): Promise<void>;
   /** 0 to 1. */
   random(): number;
@@ -18,6 +20,12 @@ export const usualRetries: Retries = {
   wait: (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds)),
   random: Math.random,
 };
+
+/** For a key that only this Mac has, and for the report of a used one: within nine minutes six tries, then the next run. */
+export const patientRetries = { tries: 6, patient: true } as const;
+
+/** What a reset instead of a handshake counts as: a backend that can say nothing more than that. */
+export const resetAtDoorSeconds = 300;
 
 /** A failure that may be gone in a moment. Everything else is not repeated. */
 export class Passing extends Error {
@@ -37,10 +45,10 @@ export async function retry<T>(act: () => Promise<T>, retries: Retries): Promise
     } catch (error) {
       if (!(error instanceof Passing)) throw error;
       const after = error.problem.retryAfterSeconds;
-      if (tried >= retries.tries || (after ?? 0) > retries.mostSeconds) throw error.problem;
+      if (tried >= retries.tries || ((after ?? 0) > retries.mostSeconds && !retries.patient)) throw error.problem;
       // At least what the backend asks for, and spread: 20,000 Macs have all been told the same.
       const spread = retries.random() * retries.firstSeconds * 2 ** (tried - 1);
-      await retries.wait(((after ?? 0) + spread) * 1000);
+      await retries.wait((Math.min(after ?? 0, retries.mostSeconds) + spread) * 1000);
     }
   }
 }

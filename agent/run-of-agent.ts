@@ -38,4 +38,6 @@ export interface Run {
   refused: RecoveryKey[];
   /** What could not be done, for the next report. */
   problems: { code: ProblemCode; detail?: string }[];
+  /** Why what is owed was not done, for the next report; not there before this run knows. */
+  waits?: { says: string; lasting: boolean };
 }

@@ -4,9 +4,9 @@ import type { z } from 'zod';
 import type { BeginReply, CheckInReply, CheckInRequest, enrolReply, enrolRequest, Receipt } from '../protocol/messages.ts';
 import { isProblemCode, Problem } from '../protocol/problems.ts';
 import { type Connections, openConnections } from './connection.ts';
-import { Passing, type Retries, readRetryAfter, retry, usualRetries } from './retry.ts';
+import { Passing, patientRetries, type Retries, readRetryAfter, retry, usualRetries } from './retry.ts';
 import type { Settings } from './settings.ts';
-import type { Ask, Runner } from './world.ts';
+import type { Ask, CheckInHow, Runner } from './world.ts';
 
 export type EnrolRequest = z.infer<typeof enrolRequest>;
 export type EnrolReply = z.infer<typeof enrolReply>;
@@ -45,32 +45,44 @@ export function openServer(options: ServerOptions): Server {
   const retries: Retries = { ...usualRetries, ...options.retries };
   const connections = openConnections(options, connectSeconds);
 
-  async function call<T>(method: 'POST' | 'PUT', path: string, body: unknown, schema: Schema<T>): Promise<T> {
+  async function call<T>(
+    method: 'POST' | 'PUT',
+    path: string,
+    body: unknown,
+    schema: Schema<T>,
+    { urgent = false, waitSeconds = 0 }: CheckInHow = {},
+  ): Promise<T> {
     const messages = await import('../protocol/messages.ts');
     const bytes = Buffer.from(JSON.stringify(body));
-    return retry(async () => {
-      const answered = await send(connections, {
-        method,
-        path,
-        bytes,
-        version: messages.protocolVersion,
-        header: messages.protocolHeader,
-        seconds: totalSeconds,
-        userAgent: options.agentVersion,
-      });
-      const read = schema(messages).safeParse(readJson(answered), once);
-      if (read.success) return read.data;
-      const theirs = answered.headers[messages.protocolHeader];
-      throw new Problem(
-        'REPLY_UNREADABLE',
-        `${path}: it has another form than protocol ${messages.protocolVersion} says${theirs ? ` (the backend speaks ${theirs.slice(0, 8)})` : ''}`,
-      );
-    }, retries);
+    return retry(
+      async () => {
+        const answered = await send(connections, {
+          method,
+          path,
+          bytes,
+          more: {
+            [messages.protocolHeader]: String(messages.protocolVersion),
+            ...(urgent ? { [messages.urgentHeader]: '1' } : {}),
+            ...(waitSeconds > 0 ? { prefer: `wait=${waitSeconds}` } : {}),
+          },
+          seconds: totalSeconds + waitSeconds,
+          userAgent: options.agentVersion,
+        });
+        const read = schema(messages).safeParse(readJson(answered), once);
+        if (read.success) return read.data;
+        const theirs = answered.headers[messages.protocolHeader];
+        throw new Problem(
+          'REPLY_UNREADABLE',
+          `${path}: it has another form than protocol ${messages.protocolVersion} says${theirs ? ` (the backend speaks ${theirs.slice(0, 8)})` : ''}`,
+        );
+      },
+      urgent ? { ...retries, ...patientRetries } : retries,
+    );
   }
 
   return {
-    async checkIn(request) {
-      const say = (what: CheckInRequest) => call<CheckInReply>('POST', '/v1/check-in', what, (messages) => messages.checkInReply);
+    async checkIn(request, how) {
+      const say = (what: CheckInRequest) => call<CheckInReply>('POST', '/v1/check-in', what, (messages) => messages.checkInReply, how);
       try {
         return await say(request);
       } catch (cause) {
@@ -81,7 +93,7 @@ export function openServer(options: ServerOptions): Server {
     },
     begin: (request) => call<BeginReply>('POST', '/v1/rotations', request, (messages) => messages.beginReply),
     async deliver(envelopeId, request) {
-      const receipt = await call<Receipt>('PUT', `/v1/keys/${envelopeId}`, request, (messages) => messages.receipt);
+      const receipt = await call<Receipt>('PUT', `/v1/keys/${envelopeId}`, request, (messages) => messages.receipt, { urgent: true });
       if (receipt.envelopeId !== envelopeId) throw new Problem('REPLY_UNREADABLE', 'a receipt for another envelope');
       return receipt;
     },
@@ -106,8 +118,7 @@ interface Asked {
   method: 'POST' | 'PUT';
   path: string;
   bytes: Buffer;
-  version: number;
-  header: string;
+  more: Record<string, string>;
   seconds: number;
   userAgent: string | undefined;
 }
@@ -131,7 +142,7 @@ async function send(connections: Connections, asked: Asked): Promise<Answered> {
         accept: 'application/json, application/problem+json',
         'accept-encoding': 'identity',
         'user-agent': `sparekey/${asked.userAgent ?? '0'}`,
-        [asked.header]: String(asked.version),
+        ...asked.more,
       },
       httpsAgent: agent,
       // The environment's proxy variables are not asked: the setting is.
@@ -179,13 +190,15 @@ async function whyRefused({ status, headers, body }: Answered): Promise<Problem 
   const passing = (problem: Problem) => (problem.kind.retry === 'never' || problem.kind.retry === 'after-help' ? problem : new Passing(problem));
   if (status === 407) return new Problem('PROXY_REFUSED');
   if (isJson({ headers })) {
-    const { problemReply } = await import('../protocol/messages.ts');
+    const { problemReply } = await import('../protocol/problem-reply.ts');
     const read = problemReply.safeParse(readJson({ body }), once);
     if (read.success && isProblemCode(read.data.code)) {
       const problem = new Problem(read.data.code, read.data.detail?.slice(0, 256), more);
       // The daily limits of a Mac are a 429 too, and no wait within a run ends them.
       return problem.code === 'TOO_MANY_REQUESTS' || status >= 500 ? passing(problem) : problem;
     }
+    // A newer backend's way to say that it cannot now.
+    if (read.success && status >= 500) return new Passing(new Problem('SERVER_UNREACHABLE', `it answered ${status}`, more));
     if (read.success) return new Problem('REPLY_UNREADABLE', `${status} with the unknown code ${read.data.code.replace(/[^\w-]/g, '?')}`, more);
   }
   if (status === 429) return passing(new Problem('TOO_MANY_REQUESTS', undefined, more));

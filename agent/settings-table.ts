@@ -21,6 +21,8 @@ export interface Settings {
   /** Its secret is not enumerable: it is in no dump and in no JSON. */
   enrolmentTicket: EnrolmentTicket | null;
   checkInMinutes: number;
+  /** Whether the job stays for orders where the backend keeps its answers for a while. */
+  waitForOrders: boolean;
   custody: 'auto' | 'server' | 'keychain';
   escrowOwner: 'auto' | 'sparekey' | 'mdm';
   rotator: 'sparekey' | 'mdm';
@@ -181,6 +183,14 @@ export const settingsTable: { [Name in keyof Settings]: Setting<Settings[Name]> 
   identitySubject: name("subject of the profile's identity in the System keychain: common name, or a part of the whole name"),
   enrolmentTicket,
   checkInMinutes: wholeNumber('minutes', 5, 1440, 60, 'between two check-ins'),
+  waitForOrders: {
+    unit: 'yes or no',
+    range: 'true, false',
+    default: 'false',
+    meaning: 'the job stays connected, so that an order comes within a second and not with the next check-in; needs `keys.waitSeconds` of the backend',
+    initial: false,
+    read: (value) => (typeof value === 'boolean' ? { value } : { wrong: `is ${describe(value)}; it must be true or false` }),
+  },
   custody: oneOf(
     ['auto', 'server', 'keychain'],
     'auto',

@@ -80,9 +80,15 @@ export interface KeptKeys {
   roundTrip(account: string): Promise<boolean>;
 }
 
+/** `urgent`: it has what cannot wait. `waitSeconds`: the backend may keep its answer until there is something new. */
+export interface CheckInHow {
+  urgent?: boolean;
+  waitSeconds?: number;
+}
+
 /** The backend, as this Mac. Every call throws a `Problem` when it does not succeed. */
 export interface Ask {
-  checkIn(request: CheckInRequest): Promise<CheckInReply>;
+  checkIn(request: CheckInRequest, how?: CheckInHow): Promise<CheckInReply>;
   begin(request: BeginRequest): Promise<BeginReply>;
   deliver(envelopeId: string, request: DeliveryRequest): Promise<Receipt>;
   /** The compact JWE. */

@@ -3,7 +3,7 @@ import { type Html, html } from '../web/html.ts';
 import { dateOf } from '../web/times.ts';
 import type { Page } from '../web/visit.ts';
 import { devicePath, headline, inWords, sentence, since } from './fleet-parts.ts';
-import { alarmAssign, alarmJudge, alarmList, alarmMute, alarmUnmute } from './operations/alarms.ts';
+import { alarmAssign, alarmGet, alarmJudge, alarmList, alarmMute, alarmUnmute } from './operations/alarms.ts';
 import { orProblem, problemBox } from './people-parts.ts';
 import type { ConsoleSite, ConsoleVisit } from './visit.ts';
 
@@ -57,23 +57,8 @@ ${
   };
 }
 
-/** Alarms have no question for one alone: it is looked for where it can be. */
-async function theAlarm(visit: ConsoleVisit): Promise<Alarm> {
-  const id = visit.params['id'] ?? '';
-  for (const state of ['open', 'judged'] as const) {
-    let cursor: string | null = null;
-    do {
-      const page: Listed = await visit.perform(alarmList, { state, limit: 200, ...(cursor === null ? {} : { cursor }) });
-      const found = page.items.find((one) => one.id === id);
-      if (found) return found;
-      cursor = page.next;
-    } while (cursor !== null);
-  }
-  throw new Problem('NOT_FOUND', 'no such alarm');
-}
-
 async function one(visit: ConsoleVisit, problem: Problem | null = null): Promise<Page> {
-  const alarm = await theAlarm(visit);
+  const alarm = await visit.perform(alarmGet, { id: visit.params['id'] });
   const { form } = visit;
   const here = `/alarms/${alarm.id}`;
   const isOpen = alarm.judgedAt === null;

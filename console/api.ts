@@ -9,7 +9,7 @@ import { networkOf, type Rate, tokenBuckets } from '../server/limits.ts';
 import type { Admin } from '../server/permissions.ts';
 import type { Site } from '../web/visit.ts';
 import { type AnyOperation, type Download, perform, scopeFor } from './operation.ts';
-import { fromQuery, hasBody, jsonSchemaOf, namesInPath } from './schema.ts';
+import { fromQuery, hasBody, isRepeatable, jsonSchemaOf, namesInPath } from './schema.ts';
 
 /** A selection of thousands of Macs is the largest thing that is ever sent. */
 const mostBodyBytes = 256 * 1024;
@@ -88,7 +88,7 @@ export function addApi(site: Site, operations: readonly AnyOperation[], rates: A
       const act = (): Promise<unknown> =>
         whileAsking(asking, async () => checked(made, await perform(made, { admin, backend, log, at, requestId: request.id }, input)));
       const key = request.headers['idempotency-key'];
-      if (made.method !== 'POST' || key === undefined) return send(made, reply, await act());
+      if (!isRepeatable(made) || key === undefined) return send(made, reply, await act());
       if (typeof key !== 'string' || made.sends) throw new Problem('MESSAGE_INVALID', 'Idempotency-Key: is for acts, and stands there once');
       const owner = admin.tokenId ?? admin.personId ?? admin.name;
       const { reply: said, repeated } = await idempotency.once(

@@ -39,7 +39,9 @@ function verdictBox(state: State): Html {
   const since = looked.since === null ? 'from the first record on' : html`from the checkpoint of ${utc(looked.since)} on`;
   const sealed =
     checkpoint === null
-      ? 'No checkpoint has been made yet.'
+      ? looked.records === null
+        ? 'What a checkpoint signs is told to whoever reads all of the audit.'
+        : 'No checkpoint has been made yet.'
       : html`Checkpoint ${checkpoint.number} of ${utc(checkpoint.at)} signs everything up to record ${sealedTo}.`;
   if (ok) return html`<p class="verdict"><strong>Nothing was changed</strong>, ${since}. ${sealed} <span class="soft">Key ${keyId.slice(0, 16)}…</span></p>`;
   return html`<div class="error" role="alert"><h2>The audit is not as it was written</h2>
@@ -67,9 +69,9 @@ ${items.map(
     requestId,
     tokenId,
     hash,
-  }) => html`<tr><th scope="row">${seq}</th><td>${utc(at)}</td><td><a href="${link({ actor })}">${actor}</a></td><td><a href="${link({ act })}">${act}</a></td>
+  }) => html`<tr><th scope="row">${seq}</th><td class="once">${utc(at)}</td><td class="once"><a href="${link({ actor })}">${actor}</a></td><td><a href="${link({ act })}">${act}</a></td>
 <td>${serial === null ? '' : html`<a href="${link({ device: serial })}">${serial}</a>`}</td><td>${reasonOf(details)}</td>
-<td><details><summary>Record ${seq}</summary><pre>${JSON.stringify({ ...details, ...(network === null ? {} : { network }), ...(requestId === null ? {} : { requestId }), ...(tokenId === null ? {} : { tokenId }), hash }, null, 2)}</pre></details></td></tr>`,
+<td><details><summary>Details<span class="hidden-words"> of record ${seq}</span></summary><pre>${JSON.stringify({ ...details, ...(network === null ? {} : { network }), ...(requestId === null ? {} : { requestId }), ...(tokenId === null ? {} : { tokenId }), hash }, null, 2)}</pre></details></td></tr>`,
 )}</tbody></table></div>`;
 }
 
@@ -89,12 +91,12 @@ export function addAuditPage({ page, act }: ConsoleSite): void {
       body: html`<h1>Audit</h1>
 ${problemBox(problem)}
 ${verdictBox(state)}
-<form method="get" action="/audit" class="filters">
+<form method="get" action="/audit" class="filters" role="search" aria-label="Audit"><div class="grid">
 ${fields.map(({ name, label, hint, most }) => html`<div><label for="${name}">${label}</label><p class="hint" id="${name}-hint">${hint}</p><input id="${name}" name="${name}" maxlength="${most}" autocomplete="off" autocapitalize="none" spellcheck="false" aria-describedby="${name}-hint" value="${asked[name]}"></div>`)}
 <div><label for="from">From</label><p class="hint" id="from-hint">Day, UTC</p><input id="from" name="from" type="date" aria-describedby="from-hint" value="${asked['from']}"></div>
 <div><label for="to">To</label><p class="hint" id="to-hint">Day, with it</p><input id="to" name="to" type="date" aria-describedby="to-hint" value="${asked['to']}"></div>
-<button class="second">Search</button></form>
-${found instanceof Problem ? null : found.items.length === 0 ? html`<p>${found.next === null ? 'There is no such record.' : 'None among the newest of these; there may be older ones.'}</p>` : recordsTable(found, link)}
+<div class="row"><button>Search</button>${Object.keys(asked).length > 0 && html`<a href="/audit">All records</a>`}</div></div></form>
+${found instanceof Problem ? null : found.items.length === 0 ? html`<p>${found.next === null ? 'There is no such record. Leave out a word, or take an earlier day.' : 'None among the newest of these; there may be older ones.'}</p>` : recordsTable(found, link)}
 ${found instanceof Problem || found.next === null ? null : html`<p class="ways"><a href="${link({ cursor: found.next })}">Older records</a></p>`}
 ${found instanceof Problem || found.older.length === 0 ? null : html`<p>Older records were taken out of the database, into the folder <code>audit-archive</code> of the data folder:</p><ul>${found.older.map(({ from, to, until, file }) => html`<li>Records ${from} to ${to}, until ${utc(until)}: <code>${file}</code></li>`)}</ul>`}
 <h2>Take it out</h2>
@@ -105,10 +107,10 @@ ${visit.may('report.make') ? packForm(visit, given) : null}`,
 
   const packForm = (visit: ConsoleVisit, given: Readonly<Record<string, string | undefined>>): Html => html`<h2>Evidence for an auditor</h2>
 <p>A signed ZIP of a period: all Macs and a sample of them, who was shown which key and why, how soon keys were replaced, who may what, how the settings changed, and the audit. Its README says how each is checked without Sparekey.</p>
-<form method="post" action="/audit/evidence">${visit.token('/audit/evidence')}
-<label for="pack-from">From</label><input id="pack-from" name="packFrom" type="date" required value="${given['packFrom']}">
-<label for="pack-to">To</label><p class="hint" id="pack-to-hint">With this day</p><input id="pack-to" name="packTo" type="date" required aria-describedby="pack-to-hint" value="${given['packTo']}">
-<label for="seed">Seed of the sample</label><p class="hint" id="seed-hint">An auditor names one that nobody here could know. Empty: by chance.</p><input id="seed" name="seed" maxlength="64" autocomplete="off" aria-describedby="seed-hint" value="${given['seed']}">
+<form method="post" action="/audit/evidence">${visit.token('/audit/evidence')}<div class="grid">
+<div><label for="pack-from">From</label><p class="hint">With this day</p><input id="pack-from" name="packFrom" type="date" required value="${given['packFrom']}"></div>
+<div><label for="pack-to">To</label><p class="hint" id="pack-to-hint">With this day</p><input id="pack-to" name="packTo" type="date" required aria-describedby="pack-to-hint" value="${given['packTo']}"></div>
+<div><label for="seed">Seed of the sample</label><p class="hint" id="seed-hint">An auditor names one that nobody here could know. Empty: by chance.</p><input id="seed" name="seed" maxlength="64" autocomplete="off" aria-describedby="seed-hint" value="${given['seed']}"></div></div>
 <button class="second">Make the pack</button></form>`;
 
   page('/audit', 'audit.read', (visit) => list(visit, visit.query));

@@ -1,6 +1,7 @@
 import { grantsInWords } from '../server/admins/grants.ts';
 import { beginLearning } from '../server/fleet/alarm-care.ts';
 import type { SitesGround } from '../server/serve.ts';
+import { remindOfEmergencyAccounts } from '../web/admin-mails.ts';
 import { addLogo, readBrand } from '../web/brand.ts';
 import { html } from '../web/html.ts';
 import { addSignIn } from '../web/sign-in.ts';
@@ -8,6 +9,7 @@ import { createSite, type SiteRates } from '../web/site.ts';
 import { addAlarmsPage } from './alarms-page.ts';
 import { type ApiRates, addApi } from './api.ts';
 import { addAuditPage } from './audit-page.ts';
+import { addBroughtPage } from './brought-page.ts';
 import { addCannotSignIn } from './cannot-sign-in.ts';
 import { addDeviceActsPages } from './device-acts-page.ts';
 import { addDevicePage } from './device-page.ts';
@@ -73,9 +75,11 @@ export async function mountConsole(ground: SitesGround, rates: { site?: SiteRate
   addLoginPage(admins);
   addDisclosuresPage(admins);
   addKeyPage(admins);
+  addBroughtPage(admins);
   addReleasesPage(admins);
   addEmergencyPage(admins);
   ground.every(30_000, 'approvals', () => watchApprovals(ground));
+  ground.every(10 * 60_000, 'reminders', () => remindOfEmergencyAccounts(ground.backend));
   addAuditPage(admins);
   admins.page('/you', 'signed-in', async (visit) => ({
     title: 'Your roles',

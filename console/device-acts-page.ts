@@ -87,10 +87,11 @@ ${
     head: (mac) => `End the hold of ${mac}?`,
     button: (mac) => `End the hold of ${mac}`,
     body: (visit, { hold }) => html`<p>${hold === null ? 'There is no hold.' : 'Its key was shown, and it is not replaced while somebody may be typing it.'}</p>
-<fieldset><legend>What its person says</legend><label class="choice"><input type="radio" name="because" value="back-in" required${visit.form['because'] === 'back-in' ? html` checked` : null}> I am back in</label><label class="choice"><input type="radio" name="because" value="not-me" required${visit.form['because'] === 'not-me' ? html` checked` : null}> It was not I who was shown the key: it is replaced at once, and an alarm is raised</label></fieldset>`,
+<fieldset><legend>What its person says</legend><label class="choice"><input type="radio" name="because" value="back-in" required${visit.form['because'] === 'back-in' ? html` checked` : null}> I am back in</label><label class="choice"><input type="radio" name="because" value="not-me" required${visit.form['because'] === 'not-me' ? html` checked` : null}> It was not I who was shown the key: it is replaced at once, and an alarm is raised</label></fieldset>
+<label for="serial">Serial number</label><p class="hint" id="serial-hint">Typed once more: whoever is typing the key of this Mac is locked out.</p><input id="serial" name="serial" required maxlength="64" autocomplete="off" autocapitalize="characters" spellcheck="false" aria-describedby="serial-hint" value="${visit.form['serial']}">`,
     async run(visit, id) {
-      const { because, reason } = visit.form;
-      const done = await visit.perform(endHold, { id, because, reason });
+      const { because, reason, serial } = visit.form;
+      const done = await visit.perform(endHold, { id, because, reason, serial: serial ?? '' });
       return done.ended ? 'ended' : because === 'not-me' ? 'ordered' : 'no-hold';
     },
   },

@@ -5,8 +5,10 @@ import { acts, facts, keys, openWork, people, tags, timeline, volumes } from './
 import { devicePath, inWords, sentence, since } from './fleet-parts.ts';
 import { deviceGet, deviceTimeline } from './operations/devices.ts';
 import { tagAdd, tagRemove } from './operations/tags.ts';
+import { agreeToTags } from './operations/weaker-disclosure.ts';
 import { orProblem, problemBox } from './people-parts.ts';
 import type { ConsoleSite, ConsoleVisit } from './visit.ts';
+import { rulesKept } from './weaker-parts.ts';
 
 type Detail = Awaited<ReturnType<typeof deviceGet.run>>;
 
@@ -45,6 +47,7 @@ ${problemBox(problem)}${done !== undefined && doneWords[done] && html`<p class="
 <p class="lead">${inWords(state.says)}</p>
 ${state.next && html`<p><strong>Next:</strong> ${inWords(state.next)}</p>`}
 ${troubles(visit, detail)}
+${rulesKept(visit, detail)}
 ${acts(visit, detail)}
 <div class="beside"><section aria-label="What happened"><h2>What happened</h2>
 ${items.length === 0 ? html`<p>Nothing yet.</p>` : timeline(items)}
@@ -66,6 +69,7 @@ const doneWords: Readonly<Record<string, string>> = {
   user: 'It is written down whose Mac it is.',
   nobody: 'It is nobody’s now.',
   joined: 'Both records are one Mac now.',
+  agreed: 'Agreed: the rules of now hold alone.',
   parted: 'The older record is listed by itself again.',
 };
 
@@ -78,5 +82,10 @@ export function addDevicePage({ page, act }: ConsoleSite): void {
       remove ? visit.perform(tagRemove, { devices: [id], tags: [remove] }) : visit.perform(tagAdd, { devices: [id], tags: [add ?? ''] }),
     );
     return done instanceof Problem ? devicePage(visit, done) : { to: devicePath(id) };
+  });
+  act('/fleet/:id/rules', { permission: 'policy.agree', fresh: true }, async (visit) => {
+    const id = visit.params['id'] ?? '';
+    const done = await orProblem(visit.perform(agreeToTags, { id, words: visit.form['words'] }));
+    return done instanceof Problem ? devicePage(visit, done) : { to: `${devicePath(id)}?done=agreed` };
   });
 }

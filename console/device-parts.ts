@@ -2,6 +2,7 @@ import type { DeviceDetail } from '../server/fleet/detail.ts';
 import type { TimelineEntry } from '../server/fleet/timeline.ts';
 import { scopeOf } from '../server/permissions.ts';
 import { type Html, html } from '../web/html.ts';
+import { broughtPath } from './brought-page.ts';
 import { custodyWords, devicePath, inWords, middle, sentence, since } from './fleet-parts.ts';
 import { keyPagePath } from './key-page.ts';
 import type { ConsoleVisit } from './visit.ts';
@@ -118,7 +119,7 @@ ${
     : html`<h3>Brought by others</h3>${list(
         detail.brought.map((one) => html`${one.source}: ${one.state}, ${one.because}; brought ${since(one.broughtAt, visit.at)}.`),
         '',
-      )}`
+      )}${visit.may('key.disclose') && html`<p class="row"><a href="${broughtPath(device.id)}">Ask for a key that others brought</a></p>`}`
 }`;
 }
 

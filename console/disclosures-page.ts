@@ -96,10 +96,10 @@ ${
         releases.map((one) => releaseRow(one, now)),
       )
 }
-${visit.may('release.assist') && makeForm(visit)}`
+${visit.may('release.assist') && html`<h3>Make a code</h3>${makeForm(visit)}`}`
 }
 ${others.length > 0 && html`<h2>Of others</h2>${requestTable('Of others', others, now)}`}
-<p class="ways"><a href="/disclosures/emergency">Self-service for many</a></p>`,
+<p class="ways">${visit.may('key.disclose') && html`<a href="/disclosures/brought">A key that others brought</a> `}<a href="/disclosures/emergency">Self-service for many</a></p>`,
   };
 }
 

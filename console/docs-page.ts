@@ -91,7 +91,7 @@ function pageOf(document: OpenApi, url: string): Html {
   return html`<h1>The admin API</h1>
 <p>All that the console and <code>sparekeyctl</code> do, they do by this. The document itself: <a href="/v1/openapi.json">/v1/openapi.json</a> (OpenAPI 3.1).</p>
 <p>Every request carries a token: <code>Authorization: Bearer …</code>. In the lines below it lies in <code>token.txt</code>, which nobody else may read: <code>authorization: Bearer spk_…</code>, one line.</p>
-<p>What goes wrong is <code>application/problem+json</code> with a code, what happened, and what to do. <code>RateLimit</code> says how much is left; <code>Idempotency-Key</code> lets a POST be sent twice and be done once; <code>x-request-id</code> is in the log and in the audit too.</p>
+<p>What goes wrong is <code>application/problem+json</code> with a code, what happened, and what to do. <code>RateLimit</code> says how much is left; <code>Idempotency-Key</code> lets an act be sent twice and be done once; <code>x-request-id</code> is in the log and in the audit too.</p>
 <nav aria-label="Parts of the API"><ul class="links">${groups.map((group) => html`<li><a href="#part-${group}">${group}</a></li>`)}<li><a href="#permissions">permissions</a></li></ul></nav>
 ${groups.map(
   (group) => html`<h2 id="part-${group}">${group}</h2>

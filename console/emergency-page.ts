@@ -39,7 +39,7 @@ async function listPage(visit: ConsoleVisit, problem: Problem | null = null): Pr
 ${problemBox(problem)}
 ${
   items.length === 0
-    ? html`<p>It was never opened.</p>`
+    ? html`<p>It was never opened. It is for the day on which a provider has lost everybody’s password, and costs nothing to have never needed.</p>`
     : table(
         'Self-service for many',
         ['For', 'State', 'When', 'By', 'Keys shown', 'Macs'],
@@ -52,7 +52,7 @@ ${visit.may('emergency.open') && askForm(visit)}
 }
 
 const wordsForm = (visit: ConsoleVisit, action: string, button: string, kind: 'danger' | 'second'): Html =>
-  html`<form method="post" action="${action}">${visit.token(action)}<label for="${kind}-words">Words</label><input id="${kind}-words" name="words" required maxlength="500" autocomplete="off"><button class="${kind}">${button}</button></form>`;
+  html`<form method="post" action="${action}">${visit.token(action)}<label for="${kind}-words">Why</label><input id="${kind}-words" name="words" required maxlength="500" autocomplete="off"><button class="${kind}">${button}</button></form>`;
 
 async function onePage(visit: ConsoleVisit, problem: Problem | null = null): Promise<Page> {
   const { emergency: one, deviceIds } = await visit.perform(getEmergency, { id: visit.params['id'] });
@@ -68,8 +68,8 @@ ${problemBox(problem)}
 <dl class="facts"><dt>State</dt><dd><strong>${states[one.state]}</strong></dd><dt>When</dt><dd>${clock(one.from, visit.at)} to ${clock(one.until, visit.at)}</dd><dt>Asked by</dt><dd>${one.askedBy}, ${when(one.askedAt, visit.at)}</dd>
 ${one.agreedBy !== null && html`<dt>Agreed by</dt><dd>${one.agreedBy}, ${when(one.agreedAt, visit.at)}</dd>`}${one.endedBy !== null && html`<dt>Ended by</dt><dd>${one.endedBy}, ${when(one.endedAt, visit.at)}</dd>`}
 <dt>Keys shown</dt><dd>${one.views}, of ${one.macs} Macs, to ${one.people} people</dd></dl>
-${one.state === 'asked' && !one.isMine && visit.may('emergency.agree') && html`<h2>Agree</h2>${wordsForm(visit, `${here}/agree`, 'Agree and open it', 'danger')}`}
-${isLive && (visit.may('emergency.open') || visit.may('emergency.agree')) && html`<h2>End it</h2>${wordsForm(visit, `${here}/end`, 'End it now', 'second')}`}
+${one.state === 'asked' && !one.isMine && visit.may('emergency.agree') && html`<h2>Agree</h2><p>From then on the people of these Macs are shown their own keys, until ${clock(one.until, visit.at)} or until somebody ends it. Ask ${one.askedBy} by another way than this page whether it is them.</p>${wordsForm(visit, `${here}/agree`, 'Agree and open it', 'danger')}`}
+${isLive && (visit.may('emergency.open') || visit.may('emergency.agree')) && html`<h2>End it</h2><p>Nobody is shown a key by it from then on. Another one can be asked for at any time.</p>${wordsForm(visit, `${here}/end`, 'End it now', 'second')}`}
 ${
   !isLive &&
   deviceIds.length > 0 &&

@@ -13,11 +13,12 @@ import { ago, clockTime } from '../web/times.ts';
 import { layoutName } from '../web/typing/layout-name.ts';
 import { layoutOf } from '../web/typing/layouts.ts';
 import { unlockWords } from '../web/unlock-words.ts';
+import { inWords, sentence } from './fleet-parts.ts';
 import type { Evidence } from './operations/evidence.ts';
 
 const table = (
   label: string,
-  heads: readonly string[],
+  heads: readonly (string | Html)[],
   rows: readonly Html[],
 ): Html => html`<div class="scroll" tabindex="0" role="region" aria-label="${label}"><table>
 <thead><tr>${heads.map((head) => html`<th scope="col">${head}</th>`)}</tr></thead><tbody>${rows}</tbody></table></div>`;
@@ -33,7 +34,7 @@ const answers: Record<string, string> = { true: 'yes', false: 'no', unknown: 'co
 export function evidenceParts(evidence: Evidence, now: number): Html {
   const { custody, because, keys, alarms, disclosures, holdUntil, replacingSince, lastSeenAt } = evidence;
   return html`<h2>What is known</h2>
-<dl class="facts"><dt>Custody</dt><dd><strong>${custody}</strong>: ${because}</dd><dt>Last heard of</dt><dd>${when(lastSeenAt, now)}</dd>
+<dl class="facts"><dt>Custody</dt><dd><strong>${custody}</strong>: ${inWords(because)}</dd><dt>Last heard of</dt><dd>${when(lastSeenAt, now)}</dd>
 ${replacingSince !== null && html`<dt>Replacing its key</dt><dd>since ${clock(replacingSince, now)}</dd>`}
 ${holdUntil !== null && html`<dt>Nothing is replaced until</dt><dd>${clock(holdUntil, now)}: somebody may be typing</dd>`}</dl>
 ${
@@ -50,7 +51,7 @@ ${
         ),
       )
 }
-${alarms.length > 0 && html`<h3>Open alarms</h3><ul>${alarms.map((alarm) => html`<li><strong>${alarm.code}</strong>, ${when(alarm.since, now)}: ${alarm.detail}</li>`)}</ul>`}
+${alarms.length > 0 && html`<h3>Open alarms</h3><ul>${alarms.map((alarm) => html`<li>${inWords(sentence(alarm.detail))} <span class="soft">${when(alarm.since, now)}, <code>${alarm.code}</code></span></li>`)}</ul>`}
 ${disclosures.length > 0 && html`<h3>Who was shown a key</h3><ul>${disclosures.map((one) => html`<li>${when(one.at, now)}: <strong>${one.actor}</strong>, ${one.reason}${one.shown ? null : ' (it did not open)'}</li>`)}</ul>`}`;
 }
 

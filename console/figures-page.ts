@@ -1,5 +1,6 @@
 import type { FirstPage } from '../server/fleet/figures.ts';
 import type { Trends } from '../server/fleet/trends.ts';
+import { scopeOf } from '../server/permissions.ts';
 import { type Html, html } from '../web/html.ts';
 import { macsInWords, number, sentence } from './fleet-parts.ts';
 import { figuresFirst, figuresTrends } from './operations/figures.ts';
@@ -117,7 +118,7 @@ export function addFiguresPage({ page }: ConsoleSite): void {
     return {
       title: 'Figures',
       body: html`<h1>The last twelve weeks</h1>
-${trends.days.length === 0 ? html`<p class="soft">Custody from day to day is kept for the fleet as a whole: whoever sees a part of it sees the other three.</p>` : null}
+${trends.days.length === 0 ? html`<p class="soft">${scopeOf(visit.admin, 'fleet.read') === null ? 'Custody from day to day is drawn from the first whole day on.' : 'Custody from day to day is kept as sums of the whole fleet, which cannot be divided into tags. You see a part of the fleet: the other three are of that part.'}</p>` : null}
 <div class="plots">${trends.days.length === 0 ? null : custody(trends)}${lag(trends)}${ages(trends)}${exposure(trends, first)}</div>`,
     };
   });

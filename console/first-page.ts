@@ -7,6 +7,7 @@ import { devicePath, inWords, macsInWords, middle, number, sentence, since } fro
 import { alarmList } from './operations/alarms.ts';
 import { listEmergencies } from './operations/emergency.ts';
 import { figuresFirst, figuresTrends } from './operations/figures.ts';
+import { listProposals } from './operations/weaker-disclosure.ts';
 import { sparkline } from './plots.ts';
 import type { ConsoleSite, ConsoleVisit } from './visit.ts';
 
@@ -17,6 +18,8 @@ const stuckKinds = ['identity', 'refused', 'doubtful', 'disclosed', 'replacing',
 
 /** More than these nobody does in a day; the rest is counted by kind. */
 const mostItems = 20;
+/** So many are looked through for those that are not told above. */
+const mostAlarms = 50;
 
 /** Three questions, each answered in words, with the Macs that the answer is about. */
 function questions({ macs, custody, unrecoverable, exposed, exposure, needs }: FirstPage): Html {
@@ -89,11 +92,14 @@ function button(visit: ConsoleVisit, { act, device, alarm, kind }: FirstItem): H
   return alarm ? to(`/alarms/${alarm.id}`, 'Look at the alarm') : null;
 }
 
+/** Words come before codes; what kind of alarm it is was said in words already. */
+const whyOf = ({ alarm, why }: FirstItem): string => (alarm && why.startsWith(`${alarm.code}: `) ? why.slice(alarm.code.length + 2) : why);
+
 const item = (
   visit: ConsoleVisit,
   one: FirstItem,
 ): Html => html`<li><div><p><strong>${sentence(one.what)}</strong> ${one.device && html`<a href="${devicePath(one.device.id)}">${middle(one.device.name, 40)}</a>${one.device.user === null ? null : html`, <bdi>${one.device.user}</bdi>`}, `}${ago(Date.parse(one.since), visit.at, 'en')}</p>
-<p class="soft">${inWords(sentence(one.why))} ${inWords(sentence(one.next))}</p></div>${button(visit, one)}</li>`;
+<p class="soft">${inWords(sentence(whyOf(one)))} ${inWords(sentence(one.next))}</p></div>${button(visit, one)}</li>`;
 
 async function emergencies(visit: ConsoleVisit): Promise<Html> {
   const open = (await visit.perform(listEmergencies, {})).items.filter(({ state }) => state === 'open' || state === 'asked');
@@ -103,18 +109,29 @@ async function emergencies(visit: ConsoleVisit): Promise<Html> {
   )}`;
 }
 
-async function alarms(visit: ConsoleVisit): Promise<Html> {
-  const { items, next, learningUntil } = await visit.perform(alarmList, { muted: false, limit: 5 });
+/** Of policies: only for whoever may agree, and did not propose it themselves. */
+async function proposals(visit: ConsoleVisit): Promise<Html> {
+  const waiting = (await visit.perform(listProposals, { open: true })).items.filter(({ mayDecide }) => mayDecide);
+  return html`${waiting.map(
+    (one) =>
+      html`<div class="deadline" role="status"><p><strong>Somebody asks to show keys more easily.</strong> <bdi>${one.proposedBy}</bdi>, the policy ${one.name}: ${one.reason} <a href="/policies#proposal-${one.id}">Agree or decline</a></p></div>`,
+  )}`;
+}
+
+/** Those that the list above does not name already. */
+async function alarms(visit: ConsoleVisit, told: readonly FirstItem[]): Promise<Html> {
+  const { items: open, next, learningUntil } = await visit.perform(alarmList, { muted: false, limit: mostAlarms });
+  const items = open.filter(({ id }) => !told.some(({ alarm }) => alarm?.id === id)).slice(0, 5);
   return html`<h2>Alarms</h2>${learningUntil && html`<p class="note">This fleet is being learned until ${dateOf(Date.parse(learningUntil), 'en')}: alarms that stop nothing are listed here, and sent to nobody before that.</p>`}
 ${
   items.length === 0
-    ? html`<p>No alarm is open.</p>`
+    ? html`<p>${open.length === 0 ? 'No alarm is open.' : 'Each open alarm stands in the list above.'}</p>`
     : html`<ul class="today">${items.map(
         (one) =>
           html`<li><div><p><strong>${sentence(one.says)}</strong> ${one.serial && html`<code><bdi>${one.serial}</bdi></code>, `}${since(one.since, visit.at)}; ${one.owner === null ? 'nobody looks after it' : html`<bdi>${one.owner}</bdi> looks after it`}</p><p class="soft">${sentence(one.fix)}</p></div><a class="button second" href="/alarms/${one.id}">${visit.may('alarm.judge') ? 'Take over, mute or judge' : 'Look at the alarm'}</a></li>`,
       )}</ul>`
 }
-<p class="ways"><a href="/alarms">${next === null ? 'Alarms' : 'All alarms'}</a></p>`;
+<p class="ways"><a href="/alarms">${next === null && open.length <= 5 ? 'Alarms' : 'All alarms'}</a></p>`;
 }
 
 export function addFirstPage({ page }: ConsoleSite): void {
@@ -127,12 +144,13 @@ export function addFirstPage({ page }: ConsoleSite): void {
       scripts: ['times'],
       body: html`<h1>Today</h1>
 ${await emergencies(visit)}
+${await proposals(visit)}
 ${questions(first)}
 ${macs === 0 ? html`<p>Nothing is kept before a Mac has enrolled. <a href="/fleet">What to do next</a></p>` : figures(first, trends)}
 <h2>${items.length === 0 ? 'Nothing needs a person today' : `What needs a person, oldest first`}</h2>
 ${items.length === 0 ? html`<p>What comes up stands here, with what to do.</p>` : html`<ol class="today">${items.map((one) => item(visit, one))}</ol>`}
 ${more > 0 ? html`<p>${number(more)} more, of these kinds:</p><ul>${first.needs.map((one) => html`<li><a href="/fleet?problem=${one.kind}&amp;sort=problem">${number(one.count)}: ${one.says}</a></li>`)}</ul>` : null}
-${await alarms(visit)}`,
+${await alarms(visit, items)}`,
     };
   });
 }

@@ -1,4 +1,5 @@
 import { Problem } from '../protocol/problems.ts';
+import { broughtWhere } from '../server/approvals/disclose-brought.ts';
 import { needsOf } from '../server/approvals/disclosure-policy.ts';
 import { disclosureRules } from '../server/approvals/rules.ts';
 import { isBroughtSource, productOf } from '../server/brought/sources.ts';
@@ -12,6 +13,7 @@ import { keyShownWords } from '../web/key-shown-words.ts';
 import { macToType } from '../web/mac-facts.ts';
 import { stillSignedIn } from '../web/sessions.ts';
 import type { Answer, Page } from '../web/visit.ts';
+import { broughtPath, toBrought } from './brought-page.ts';
 import { clock, evidenceParts, instructions } from './evidence-parts.ts';
 import { perform } from './operation.ts';
 import { askDisclosure, listDisclosures } from './operations/disclosures.ts';
@@ -34,6 +36,8 @@ interface Written {
   requestId: string;
   refused: readonly string[];
   recordId: string;
+  /** What others agreed to may be of another volume than the one that the Mac started from last. */
+  volume: string;
 }
 const writtenIn = ({ form }: ConsoleVisit): Written => ({
   reason: form['reason'] ?? '',
@@ -41,6 +45,7 @@ const writtenIn = ({ form }: ConsoleVisit): Written => ({
   requestId: form['requestId'] ?? '',
   refused: (form['refused'] ?? '').split(' ').filter((id) => id !== ''),
   recordId: form['recordId'] ?? '',
+  volume: form['volume'] ?? '',
 });
 const hidden = (fields: Record<string, string>): Html =>
   html`${Object.entries(fields).map(([name, value]) => (value === '' ? null : html`<input type="hidden" name="${name}" value="${value}">`))}`;
@@ -63,7 +68,7 @@ const nameOf = (mac: Mac): string => {
 /** Before the key: what it needs, what is known, and the forms. */
 async function beforePage(site: ConsoleSite, visit: ConsoleVisit, mac: Mac, problem: Problem | null = null): Promise<Page> {
   const { backend } = site.site.ground;
-  const rules = await disclosureRules(backend.store.db, mac.id);
+  const rules = await disclosureRules(backend.store.db, mac.id, { at: visit.at, personId: visit.admin.personId });
   const recordId = visit.form['recordId'] ?? visit.query['record'] ?? '';
   const history = recordId !== '';
   const needs = needsOf(rules, history);
@@ -71,6 +76,8 @@ async function beforePage(site: ConsoleSite, visit: ConsoleVisit, mac: Mac, prob
   const own = (await visit.perform(listDisclosures, { open: true, limit: 200 })).items.filter((one) => one.isMine && one.device.id === mac.id);
   const ready = own.find((one) => one.state === 'approved' && (one.recordId ?? '') === recordId);
   const waiting = own.find((one) => one.state === 'waiting' && (one.recordId ?? '') === recordId);
+  const brought = history ? null : await broughtWhere(backend, mac.id);
+  const isNext = brought === 'first' || (brought === 'after' && problem?.code === 'KEY_UNKNOWN');
   const action = keyPagePath(mac.id);
   const { reason, ticket } = writtenIn(visit);
   const fields = html`<label for="reason">Reason</label><p class="hint" id="reason-hint">The person of this Mac, and the auditors, read it.</p>
@@ -81,7 +88,7 @@ async function beforePage(site: ConsoleSite, visit: ConsoleVisit, mac: Mac, prob
       ? html`<details><summary>Break glass: somebody cannot wait</summary><p>You are shown the key at once. Another admin looks at it within ${rules.reviewHours} hours, and your reason is read out to them.</p>
 <form method="post" action="${action}">${visit.token(action, true)}${hidden({ recordId, glass: 'yes' })}<label for="glass-reason">Why nobody can be waited for</label><input id="glass-reason" name="reason" required maxlength="500" autocomplete="off"><button class="danger">Break glass and show the key</button></form></details>`
       : null;
-  const show = html`<form method="post" action="${action}">${visit.token(action, true)}${hidden({ recordId, requestId: ready?.id ?? '' })}${fields}
+  const show = html`<form method="post" action="${action}">${visit.token(action, true)}${hidden({ recordId, requestId: ready?.id ?? '', volume: ready?.volume ?? '' })}${fields}
 <button aria-describedby="show-what">Show the key</button><p class="soft" id="show-what">For five minutes, on this page only. It is recorded, its person hears of it, and the Mac replaces the key.</p></form>`;
   const askPath = `${action}/ask`;
   const ask = html`<form method="post" action="${askPath}">${visit.token(askPath)}${hidden({ recordId })}${fields}
@@ -96,11 +103,12 @@ ${visit.query['gone'] !== undefined && html`<p class="note" role="status">The ke
 ${history && html`<p class="note">This is a key that was replaced. It opens this Mac's older backups and clones, not the Mac itself.</p>`}
 ${ready && html`<p class="note">Others agreed. You may be shown the key until ${clock(ready.grantedUntil ?? ready.expiresAt, visit.at)}.</p>`}
 ${waiting && html`<p class="note">You asked for it; it waits until ${clock(waiting.expiresAt, visit.at)}. <a href="/disclosures/${waiting.id}">Your request</a></p>`}
+${isNext && toBrought(visit, { ...writtenIn(visit), device: mac.id }, brought === 'first')}
 ${isSecond && !ready ? (waiting ? null : ask) : show}
 ${glass}
 ${evidenceParts(await evidenceOf(backend, mac.id), visit.at)}
 ${instructions(mac)}
-<p class="ways"><a href="/fleet/${mac.id}">The Mac</a></p>`,
+<p class="ways"><a href="/fleet/${mac.id}">The Mac</a>${brought !== null && html` <a href="${broughtPath(mac.id)}">A key that others brought</a>`}</p>`,
   };
 }
 
@@ -110,6 +118,7 @@ const refusedForm = (visit: ConsoleVisit, action: string, written: Written, reco
     reason: written.reason,
     ticket: written.ticket,
     requestId: written.requestId,
+    volume: written.volume,
     refused: [...new Set([...written.refused, recordId])].join(' '),
   })}<button class="second">It was refused: show the next key</button></form>`;
 
@@ -125,6 +134,7 @@ async function showKey(site: ConsoleSite, visit: ConsoleVisit): Promise<Answer> 
     ...(written.ticket === '' ? {} : { ticket: written.ticket }),
     ...(written.requestId === '' ? {} : { requestId: written.requestId }),
     ...(written.recordId === '' ? {} : { recordId: written.recordId, history: true }),
+    ...(written.volume === '' ? {} : { volume: written.volume }),
     breakGlass: visit.form['glass'] === 'yes',
     refused: written.refused,
   };

@@ -47,7 +47,8 @@ ${trouble}
   act(decide, fresh, async (visit) => {
     const code = (visit.form['code'] ?? '').slice(0, 32);
     const isMine = visit.form['is'] === 'mine';
-    const done = await (isMine ? logins.confirm : logins.refuse)(visit.admin, code, visit.network);
+    const { freshAt } = visit.session;
+    const done = await (isMine ? logins.confirm(visit.admin, code, visit.network, freshAt) : logins.refuse(visit.admin, code, visit.network));
     if (!done) return ask(visit, notWaiting);
     return {
       title: isMine ? 'It is let in' : 'It is refused',

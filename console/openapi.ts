@@ -3,7 +3,7 @@ import { permissions } from '../server/permissions.ts';
 import { serverVersion } from '../server/settings.ts';
 import type { AnyOpenOperation } from './open-operation.ts';
 import type { AnyOperation } from './operation.ts';
-import { hasBody, type JsonSchema, jsonSchemaOf, namesInPath } from './schema.ts';
+import { hasBody, isRepeatable, type JsonSchema, jsonSchemaOf, namesInPath } from './schema.ts';
 
 interface Parameter {
   name: string;
@@ -113,7 +113,7 @@ function parametersOf(made: AnyOperation, schema: JsonSchema): Parameter[] {
     description: 'Chosen by you for this one act: whoever sends it again within 24 hours with the same body gets the same answer, and it is done once.',
     schema: { type: 'string', minLength: 1, maxLength: 255 },
   };
-  return made.method === 'POST' && !made.sends ? [...found, key] : found;
+  return isRepeatable(made) && !made.sends ? [...found, key] : found;
 }
 
 function bodyOf(made: AnyOperation, schema: JsonSchema): Pick<OpenApiOperation, 'requestBody'> {

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { Problem } from '../protocol/problems.ts';
+import { RecoveryKey } from '../protocol/recovery-key.ts';
 import type { Backend } from '../server/backend.ts';
 import type { Log } from '../server/log.ts';
 import type { Tx } from '../server/parts.ts';
@@ -37,6 +38,8 @@ export interface Operation<In = unknown, Out = unknown> {
   fresh?: true;
   /** Its reply holds what is shown once (a key, a new token): it is kept for no repeat, which is answered `ALREADY_SHOWN`. */
   shownOnce?: true;
+  /** A POST that only asks: its answer is kept for no repeat. */
+  changesNothing?: true;
   /** The reply is a file of this type and not JSON: `output` is then `download`. */
   sends?: 'text/csv' | 'application/x-ndjson' | 'application/zip';
   /** Path, query (GET, DELETE) and body in one object. */
@@ -75,10 +78,17 @@ export function scopeFor(made: Pick<AnyOperation, 'permission' | 'fresh'>, admin
   return scope;
 }
 
+/** A recovery key that somebody has pasted into a reason, or into the field of a serial number. Nothing that is asked for is one. */
+function holdsKey(value: unknown): boolean {
+  if (typeof value === 'string') return RecoveryKey.findIn(value.toUpperCase().replace(/[\p{Pd}\u2212]/gu, '-')) !== null;
+  return typeof value === 'object' && value !== null && Object.values(value).some(holdsKey);
+}
+
 /** Runs an operation for an admin, after all checks that do not depend on what it is about. The one way in which any is run. */
 export async function perform<In, Out>(made: Operation<In, Out>, { admin, ...rest }: Omit<Acting, 'scope'>, given: unknown): Promise<Out> {
   const scope = scopeFor(made, admin);
   const read = made.input.safeParse(given);
   if (!read.success) throw new Problem('MESSAGE_INVALID', mistakes(read.error));
+  if (holdsKey(read.data)) throw new Problem('KEY_IN_WORDS');
   return made.run({ ...rest, admin, scope }, read.data);
 }

@@ -16,6 +16,7 @@ import { rotationOperations } from './operations/rotations.ts';
 import { sessionOperations } from './operations/session.ts';
 import { tagsOperations } from './operations/tags.ts';
 import { tokenOperations } from './operations/tokens.ts';
+import { weakerDisclosureOperations } from './operations/weaker-disclosure.ts';
 
 /** Everything that admins can do and ask: what is not here, no page and no program can. */
 export const allOperations: readonly AnyOperation[] = [
@@ -28,6 +29,7 @@ export const allOperations: readonly AnyOperation[] = [
   ...orderOperations,
   ...rotationOperations,
   ...policyOperations,
+  ...weakerDisclosureOperations,
   ...keyOperations,
   ...disclosureOperations,
   ...releaseOperations,

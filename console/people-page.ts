@@ -34,12 +34,12 @@ export function addPeoplePage({ page, act }: ConsoleSite): void {
       scripts: ['times'],
       body: html`<h1>People</h1>
 ${problemBox(problem)}
-<form method="get" action="/people"><label for="q">Name or address</label><input id="q" name="q" type="search" maxlength="100" value="${q}">
+<form method="get" action="/people" role="search" aria-label="People"><label for="q">Name or address</label><input id="q" name="q" type="search" maxlength="100" value="${q}">
 <label class="choice"><input type="checkbox" name="everybody" value="1"${everybody === '1' ? html` checked` : null}> Those too who have no role</label><button class="second">Find</button></form>
-${items.length === 0 ? html`<p>${q === '' ? 'Nobody has a role.' : 'Nobody is called like that, or they have no role.'}</p>` : peopleTable(visit, items)}
+${items.length === 0 ? html`<p>${q === '' ? 'Nobody has a role.' : 'Nobody who has a role is called like that. Whoever has signed in once is found with “Those too who have no role”.'}</p>` : peopleTable(visit, items)}
 ${next === null ? null : html`<p class="ways"><a href="/people?${more}">More</a></p>`}
 <h2>Groups</h2>
-${groups.length === 0 ? html`<p>No group has a role.</p>` : groupTable(visit, groups)}
+${groups.length === 0 ? html`<p>No group has a role. With a role for a group of your sign-in provider, people come and go there, and not here.</p>` : groupTable(visit, groups)}
 <ul class="links"><li><a href="/people/review">Access review</a></li><li><a href="/people/table">Who may do what</a></li><li><a href="/people/tokens">Tokens of everybody</a></li></ul>
 ${visit.may('people.edit') ? giveForm(visit) : null}`,
     };
@@ -67,7 +67,7 @@ ${items.map((one) => html`<tr><th scope="row">${one.subject.name}</th><td>${role
 
   const giveForm = (visit: ConsoleVisit): Html => html`<h2>Give a role</h2>
 <form method="post" action="/people/give">${visit.token('/people/give')}
-<label for="name">To</label><p class="hint" id="name-hint">The user name of somebody who has an account or has signed in once, or the name of a group as the provider writes it.</p><input id="name" name="name" required maxlength="300" autocomplete="off" autocapitalize="none" spellcheck="false" aria-describedby="name-hint" value="${visit.form['name']}">
+<label for="name">To</label><p class="hint" id="name-hint">The user name of somebody who has an account or has signed in once, or the name of a group as the provider writes it (provider:name where there are several providers).</p><input id="name" name="name" required maxlength="300" autocomplete="off" autocapitalize="none" spellcheck="false" aria-describedby="name-hint" value="${visit.form['name']}">
 <label class="choice"><input type="checkbox" name="group" value="1"${visit.form['group'] ? html` checked` : null}> It is a group</label>
 <label for="role">Role</label><select id="role" name="role">${roleNames.map((role) => html`<option value="${role}"${visit.form['role'] === role ? html` selected` : null}>${role}: ${roles[role].says}</option>`)}</select>
 <label for="tags">Only for Macs with one of these tags</label><p class="hint" id="tags-hint">Separated by commas. Empty: for all Macs.</p><input id="tags" name="tags" maxlength="1000" autocomplete="off" aria-describedby="tags-hint" value="${visit.form['tags']}">

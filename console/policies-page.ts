@@ -4,9 +4,11 @@ import { type Html, html } from '../web/html.ts';
 import { ago, dateOf } from '../web/times.ts';
 import type { Page } from '../web/visit.ts';
 import { dryRunPolicy, endPolicy, listPolicies, policyHistory, putPolicy } from './operations/policies.ts';
+import { agreeToPolicy, declinePolicy, listProposals } from './operations/weaker-disclosure.ts';
 import { orProblem, problemBox, scopeWords } from './people-parts.ts';
 import { draftFrom, formOf, policyFields, sayRules } from './policy-form.ts';
 import type { ConsoleSite, ConsoleVisit } from './visit.ts';
+import { proposals } from './weaker-parts.ts';
 
 type Form = Readonly<Record<string, string>>;
 type DryRun = Awaited<ReturnType<typeof dryRunPolicy.run>>;
@@ -16,17 +18,31 @@ const another = 'new';
 /** Policies: what holds for which Macs; each change is shown as what it would do before it is made. */
 export function addPoliciesPages({ page, act }: ConsoleSite): void {
   page('/policies', 'policy.read', async (visit) => {
+    return overview(visit, null);
+  });
+
+  async function overview(visit: ConsoleVisit, problem: Problem | null): Promise<Page> {
     const { items, builtIn } = await visit.perform(listPolicies, {});
+    const waiting = await visit.perform(listProposals, { open: true });
     return {
       title: 'Policies',
+      status: problem ? problem.kind.status : 200,
       scripts: ['times'],
       body: html`<h1>Policies</h1>
+${problemBox(problem)}${visit.query['waits'] !== undefined && html`<p class="note" role="status">It waits for a second person below; nothing has changed.</p>`}
+${proposals(visit, waiting.items)}
 <p>Of those that are for a Mac and say something of a matter, the first in this list counts.</p>
 <div class="scroll" tabindex="0" role="region" aria-label="Policies"><table><thead><tr><th scope="col" class="number">Rank</th><th scope="col">Name</th><th scope="col">For</th><th scope="col">Says</th><th scope="col">Changed</th></tr></thead><tbody>
 ${items.map((one) => html`<tr><td class="number">${one.rank}</td><th scope="row">${visit.may('policy.edit') ? html`<a href="/policies/${one.id}">${one.name}</a>` : one.name}</th><td>${scopeWords(one.tags)}</td><td>${sayRules(one.rules)}</td><td>${ago(Date.parse(one.changedAt), visit.at, 'en')} by ${one.changedBy}</td></tr>`)}
 <tr><td class="number">–</td><th scope="row">Built in</th><td>all Macs</td><td>${sayRules(builtIn)}</td><td>–</td></tr></tbody></table></div>
 <p class="ways">${visit.may('policy.edit') ? html`<a class="button" href="/policies/${another}">Make a policy</a> ` : null}<a href="/policies/history">How they stood before</a></p>`,
     };
+  }
+
+  act('/policies/proposals/:id', { permission: 'policy.agree', fresh: true }, async (visit) => {
+    const { as, words } = visit.form;
+    const done = await orProblem(visit.perform(as === 'agree' ? agreeToPolicy : declinePolicy, { id: visit.params['id'] ?? '', words }));
+    return done instanceof Problem ? overview(visit, done) : { to: '/policies' };
   });
 
   function edit(visit: ConsoleVisit, id: string, form: Form, problem: Problem | null): Page {
@@ -105,7 +121,7 @@ ${next === null ? null : html`<p class="ways"><a href="/policies/history?cursor=
     const { name, version, reason } = visit.form;
     const change = { id: idOf(visit), version: version ? Number(version) : null, name, ...draftFrom(visit.form), reason };
     const done = await orProblem(visit.perform(putPolicy, change));
-    return done instanceof Problem ? edit(visit, idOf(visit), visit.form, done) : { to: '/policies' };
+    return done instanceof Problem ? edit(visit, idOf(visit), visit.form, done) : { to: done.proposal === null ? '/policies' : '/policies?waits=1' };
   });
 
   async function ending(visit: ConsoleVisit, problem: Problem | null): Promise<Page> {
@@ -124,6 +140,6 @@ ${problemBox(problem)}
   page('/policies/:id/end', edits, (visit) => ending(visit, null));
   act('/policies/:id/end', edits, async (visit) => {
     const done = await orProblem(visit.perform(endPolicy, { id: idOf(visit), reason: visit.form['reason'] }));
-    return done instanceof Problem ? ending(visit, done) : { to: '/policies' };
+    return done instanceof Problem ? ending(visit, done) : { to: done.proposal === null ? '/policies' : '/policies?waits=1' };
   });
 }

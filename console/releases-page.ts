@@ -27,8 +27,7 @@ const states: Record<ReleaseOut['state'], string> = {
 export const releaseRow = (one: ReleaseOut, now: number): Html =>
   html`<tr><th scope="row"><a href="${path}/${one.id}">${one.device.serial}</a></th><td>${one.personName}</td><td>${one.madeBy}${one.confirmedBy !== null && html`, ${one.confirmedBy}`}</td><td>${states[one.state]}</td><td>${when(one.usedAt, now)}</td><td class="number">${one.keysShown}</td><td class="number">${one.refusals}</td></tr>`;
 
-export const makeForm = (visit: ConsoleVisit): Html => html`<h3>Make a code</h3>
-<form method="post" action="${path}">${visit.token(path)}
+export const makeForm = (visit: ConsoleVisit): Html => html`<form method="post" action="${path}">${visit.token(path)}
 <label for="device">Serial number of the Mac</label><input id="device" name="device" required maxlength="64" autocomplete="off" autocapitalize="characters" spellcheck="false" value="${visit.form['device'] ?? visit.query['device']}">
 <label for="personName">Who calls</label><input id="personName" name="personName" required maxlength="120" autocomplete="off" value="${visit.form['personName']}">
 <label for="verified">How you know that it is them</label><p class="hint" id="verified-hint">Such as: called back on the number in the directory. A name, a birthday or a serial number prove nothing.</p><input id="verified" name="verified" required minlength="10" maxlength="500" autocomplete="off" aria-describedby="verified-hint" value="${visit.form['verified']}">

@@ -22,6 +22,8 @@ const lineWords: Record<Line['state'], string> = {
   left: 'left out',
 };
 const refreshSeconds = 15;
+/** For an hour: a page that was forgotten does not keep its person signed in. */
+const mostRefreshes = 240;
 
 /** Replacements of many keys: what there is, and how far each has come. */
 export function addRotationsPages({ page, act }: ConsoleSite): void {
@@ -35,7 +37,7 @@ export function addRotationsPages({ page, act }: ConsoleSite): void {
       scripts: ['times'],
       body: html`<h1>Replacements of many keys</h1>
 ${visit.may('rotation.order') ? html`<p class="ways"><a class="button" href="/rotations/new">Replace keys of many Macs</a></p>` : null}
-${items.length === 0 ? html`<p>There was none yet.</p>` : table(visit, items)}
+${items.length === 0 ? html`<p>None was started yet. A key that was shown or used is replaced by itself; here are the replacements that somebody started for many Macs at once.</p>` : table(visit, items)}
 ${next === null ? null : html`<p class="ways"><a href="/rotations?cursor=${next}">Older ones</a></p>`}`,
     };
   });
@@ -61,25 +63,27 @@ ${items.map((one) => html`<tr><th scope="row"><a href="/rotations/${one.id}">${o
     const wanted = state !== undefined && Object.hasOwn(rowStates, state) && state !== '' ? { state } : {};
     const { items, next } = await visit.perform(rotationDevices, { id, ...wanted, ...(cursor === undefined ? {} : { cursor }) });
     const isOpen = one.endedAt === null;
+    const refreshed = Math.max(0, Number.parseInt(visit.query['looked'] ?? '0', 10) || 0) + 1;
     // Whoever types a reason would lose it.
-    const isStill = change === '1' || problem !== null || cursor !== undefined;
+    const isStill = change === '1' || problem !== null || cursor !== undefined || refreshed > mostRefreshes;
     const stateQuery = state ? `state=${state}&` : '';
     return {
       title: one.reason,
       status: problem ? problem.kind.status : 200,
       scripts: ['times'],
-      ...(isOpen && !isStill ? { refresh: { seconds: refreshSeconds, to: `/rotations/${id}${state ? `?state=${state}` : ''}` } } : {}),
+      ...(isOpen && !isStill ? { refresh: { seconds: refreshSeconds, to: `/rotations/${id}?${stateQuery}looked=${refreshed}` } } : {}),
       body: html`<h1>${one.reason}</h1>
 ${problemBox(problem)}
 <p>${stateOf(visit, one)}</p>
+${isOpen && refreshed > mostRefreshes ? html`<p class="note">This page has stood open for an hour and is not kept up any more. <a href="/rotations/${id}${state ? `?state=${state}` : ''}">Look again</a></p>` : null}
 <div class="beside"><div>${progress(one)}
 ${one.reasons.length === 0 ? null : html`<h2>Why not</h2><ul>${one.reasons.map(({ state: of, says, count }) => html`<li>${macs(count)} ${of === 'failed' ? 'failed' : 'left out'}: ${says}</li>`)}</ul>`}</div>
-<dl><dt>For</dt><dd>${whichMacs(one)}</dd><dt>Started by</dt><dd>${one.by}, ${when(visit, one.createdAt)}</dd><dt>Rate</dt><dd>${one.perHour} in an hour, ${sayQuiet(one.quietHours)}</dd>
+<dl class="facts"><dt>For</dt><dd>${whichMacs(one)}</dd><dt>Started by</dt><dd>${one.by}, ${when(visit, one.createdAt)}</dd><dt>Rate</dt><dd>${one.perHour} in an hour, ${sayQuiet(one.quietHours)}</dd>
 <dt>Holds</dt><dd>${one.overrideHold ? 'ended, by name' : 'respected'}</dd>${one.withoutLogin ? html`<dt>Login</dt><dd>not waited for</dd>` : null}</dl></div>
 ${isOpen && visit.may('rotation.order') ? ways(visit, one, change === '1' || problem !== null) : null}
 <h2>Macs</h2>
 <ul class="links">${Object.entries(rowStates).map(([name, words]) => html`<li><a href="/rotations/${id}${name === '' ? '' : `?state=${name}`}"${(state ?? '') === name ? html` aria-current="true"` : null}>${words}</a></li>`)}</ul>
-${items.length === 0 ? html`<p>There is none.</p>` : lines(visit, items)}
+${items.length === 0 ? html`<p>None of its Macs is so far.</p>` : lines(visit, items)}
 ${next === null ? null : html`<p class="ways"><a href="/rotations/${id}?${stateQuery}cursor=${next}">More</a></p>`}`,
     };
   }
@@ -89,15 +93,16 @@ ${next === null ? null : html`<p class="ways"><a href="/rotations/${id}?${stateQ
 ${items.map((one) => html`<tr><th scope="row"><a href="/fleet/${one.macId}">${one.serial}</a></th><td>${lineWords[one.state]}</td><td>${when(visit, one.orderedAt ?? one.since)}</td><td>${one.needsHelp ? html`<strong>needs help:</strong> ` : null}${one.because}</td><td>${when(visit, one.lastSeenAt)}</td></tr>`)}</tbody></table></div>`;
 
   function ways(visit: ConsoleVisit, one: Campaign, isChanging: boolean): Html {
-    if (!isChanging) return html`<p class="ways"><a href="/rotations/${one.id}?change=1">Change</a></p>`;
+    if (!isChanging)
+      return html`<p class="ways"><a href="/rotations/${one.id}?change=1">${one.state === 'paused' ? 'Go on with it, or end it' : 'Stop it, or end it'}</a></p>`;
     const form = (what: string, words: string, hint: string): Html => {
       const path = `/rotations/${one.id}/${what}`;
       return html`<form method="post" action="${path}">${visit.token(path)}<label for="${what}-reason">Reason</label><p class="hint" id="${what}-hint">${hint}</p><input id="${what}-reason" name="reason" required maxlength="500" autocomplete="off" aria-describedby="${what}-hint"><button class="second">${words}</button></form>`;
     };
-    return html`<section><h2>Change</h2>
+    return html`<section><h2>Stop it, or end it</h2>
 ${one.state === 'paused' ? form('resume', 'Go on with it', 'From then on you answer for it.') : null}
 ${one.state === 'planned' || one.state === 'running' ? form('pause', 'Stop for now', 'Nothing more is ordered; what is ordered already goes on.') : null}
-${one.state === 'cancelled' ? null : html`<p><a href="/rotations/${one.id}/cancel">End it</a></p>`}<p><a href="/rotations/${one.id}">Leave it</a></p></section>`;
+${one.state === 'cancelled' ? null : html`<p class="ways"><a href="/rotations/${one.id}/cancel">End it for good</a></p>`}<p class="ways"><a href="/rotations/${one.id}">Leave it as it is</a></p></section>`;
   }
 
   page('/rotations/:id', 'fleet.read', (visit) => detail(visit));
@@ -119,7 +124,7 @@ ${one.state === 'cancelled' ? null : html`<p><a href="/rotations/${one.id}/cance
       status: problem ? problem.kind.status : 200,
       body: html`<h1>End “${one.reason}”?</h1>
 ${problemBox(problem)}
-<p>${macs(one.counts.waiting)} that wait for their wave keep their keys. ${macs(one.counts.done)} have replaced theirs already; that is not undone.</p>
+<p>Waiting for their wave, and keeping their keys: ${macs(one.counts.waiting)}. Replaced already, which is not undone: ${macs(one.counts.done)}.</p>
 <form method="post" action="${path}">${visit.token(path)}
 <fieldset><legend>Orders that wait for their Mac: ${open}</legend>
 <p><label><input type="radio" name="orders" value="withdraw" checked> Take them back</label></p><p><label><input type="radio" name="orders" value="keep"> Leave them: these Macs replace their keys</label></p></fieldset>

@@ -37,6 +37,9 @@ export const namesInPath = (path: string): string[] => [...path.matchAll(/\{([A-
 /** Whether its input comes in a body; else in the query. */
 export const hasBody = ({ method }: { method: string }): boolean => method === 'POST' || method === 'PUT' || method === 'PATCH';
 
+/** Whether an `Idempotency-Key` counts for it: it acts, and is told in a body. What is ended twice is ended. */
+export const isRepeatable = (made: { method: string; changesNothing?: true }): boolean => hasBody(made) && !made.changesNothing;
+
 const kindsOf = (schema: JsonSchema | undefined): string[] =>
   schema === undefined ? [] : [...(schema.anyOf ?? []).flatMap(kindsOf), ...(schema.type === undefined ? [] : [schema.type].flat())];
 

@@ -35,7 +35,7 @@ export function addTokensPage({ page, act }: ConsoleSite): void {
       body: html`<h1>Your tokens</h1>
 ${problemBox(problem)}
 <p>With a token a script does by the <a href="/docs">API</a> what you may do, and never more: what is taken from you is taken from it at once.</p>
-${items.length === 0 ? html`<p>You have none.</p>` : tokenTable(visit, items, { back: '/tokens', makers: false, may: true })}
+${items.length === 0 ? html`<p>You have none. <code>sparekeyctl login</code> makes one by itself; for a script, make one below.</p>` : tokenTable(visit, items, { back: '/tokens', makers: false, may: true })}
 ${visit.may('people.read') ? html`<p class="ways"><a href="/people/tokens">Tokens of everybody</a></p>` : null}
 <h2>Make a token</h2>
 <form method="post" action="/tokens/make">${visit.token('/tokens/make')}

@@ -66,7 +66,7 @@ export function openApi({ url, token, trusted, totalSeconds = 60 }: ApiOptions):
         'user-agent': 'sparekeyctl',
         ...(token === null ? {} : { authorization: `Bearer ${token}` }),
         ...(body === null ? {} : { 'content-type': 'application/json' }),
-        ...(question.method === 'POST' && token !== null && !stream ? { 'idempotency-key': idempotencyKey } : {}),
+        ...(body !== null && token !== null && !stream ? { 'idempotency-key': idempotencyKey } : {}),
       },
       httpsAgent,
       // What is believed stands in the profile; a proxy of the environment would see who asks whom.

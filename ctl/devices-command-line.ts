@@ -1,7 +1,8 @@
 import { Problem } from '../protocol/problems.ts';
+import { listAlarms, showAlarm } from './commands/alarms.ts';
 import { showDevice, showTimeline } from './commands/device.ts';
 import { countDevices, listDevices } from './commands/devices.ts';
-import { disclose, reasonOf } from './commands/key.ts';
+import { disclose, discloseBrought, reasonOf } from './commands/key.ts';
 import { askFor, decide, listRequests } from './commands/requests.ts';
 import { save } from './files.ts';
 import { filterOf, listOf, wholeNumber } from './filter.ts';
@@ -29,6 +30,20 @@ export function addDeviceCommands({ program, add, signedIn }: Commands): void {
     .option('--most <count>', 'how many entries at most', wholeNumber(1, 100_000), 50)
     .action((mac: string, options) => signedIn(options, (ctl) => (options.timeline ? showTimeline(ctl, mac, options.most) : showDevice(ctl, mac))));
 
+  const alarms = program.command('alarms').description('what the backend raised, for a person to look at');
+  add(alarms, 'list', 'the open ones, oldest first', 'alarms list --mac C02XK1ZJJGH5')
+    .option('--judged', 'those that somebody has judged')
+    .option('--mac <mac>', 'of one Mac')
+    .option('--most <count>', 'how many at most', wholeNumber(1, 1_000_000), 200)
+    .action((options) =>
+      signedIn(options, (ctl) =>
+        listAlarms(ctl, { judged: options.judged === true, most: options.most, ...(options.mac === undefined ? {} : { mac: options.mac }) }),
+      ),
+    );
+  add(alarms, 'show <alarm>', 'one: what it is about, and what a person does', 'alarms show 0b9c…').action((id: string, options) =>
+    signedIn(options, (ctl) => showAlarm(ctl, id)),
+  );
+
   add(program, 'disclose <mac>', 'shows the key of one Mac to you', 'disclose C02XK1ZJJGH5 --reason "ticket 4711, called back"')
     .option('--reason <text>', 'why, for the audit (needed)')
     .option('--ticket <number>', 'where the reason is written down')
@@ -37,6 +52,7 @@ export function addDeviceCommands({ program, add, signedIn }: Commands): void {
     .option('--break-glass', 'go first where others would have to agree; they look at it afterwards')
     .option('--refused <record>', 'a key that was shown and did not open the Mac (more than once)', listOf, [])
     .option('--volume <uuid>', 'another volume than the one that the Mac started from last')
+    .option('--brought', 'a key that only others had, and that was never proved: where the Mac has none of its own, or each was refused')
     .option('--yes', 'do not ask')
     .action((mac: string, options) =>
       signedIn(options, (ctl) => {
@@ -46,6 +62,17 @@ export function addDeviceCommands({ program, add, signedIn }: Commands): void {
         if (options.ask) {
           if (request !== undefined || options.breakGlass) throw new Problem('USAGE', '--ask stands without --request and --break-glass');
           return askFor(ctl, { mac, reason, ...more });
+        }
+        if (options.brought === true) {
+          if (options.breakGlass || volume !== undefined) throw new Problem('USAGE', '--brought stands without --break-glass and --volume');
+          return discloseBrought(ctl, {
+            mac,
+            reason,
+            refused,
+            yes: options.yes === true,
+            ...(ticket === undefined ? {} : { ticket }),
+            ...(request === undefined ? {} : { request }),
+          });
         }
         const given = { mac, reason, refused, breakGlass: options.breakGlass === true, yes: options.yes === true };
         return disclose(ctl, { ...given, ...more, ...(request === undefined ? {} : { request }) });

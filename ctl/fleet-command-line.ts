@@ -1,7 +1,7 @@
 import { Problem } from '../protocol/problems.ts';
 import { search, state } from './commands/audit.ts';
 import { reasonOf } from './commands/key.ts';
-import { dryRun, end, history, list, put, show } from './commands/policies.ts';
+import { agreeToTags, decide, dryRun, end, history, list, proposals, put, show } from './commands/policies.ts';
 import { changeOrder, listOrders, prove, readQuietHours, releaseHold, rotate, showOrder, withdraw } from './commands/rotate.ts';
 import { save } from './files.ts';
 import { filterOf, timeOf, wholeNumber } from './filter.ts';
@@ -116,6 +116,26 @@ export function addRecordCommands({ program, add, signedIn }: Commands): void {
     .option('--reason <text>', 'why, for the audit (needed)')
     .option('--yes', 'do not ask')
     .action((id: string, options) => signedIn(options, (ctl) => end(ctl, id, reasonOf(options.reason), options.yes === true)));
+  add(policies, 'proposals', 'what shows keys more easily, and waits for a second person', 'policies proposals').action((options) =>
+    signedIn(options, proposals),
+  );
+  for (const [as, says] of [
+    ['agree', 'agrees, as a second person, to a change that waits'],
+    ['decline', 'declines one, or takes your own back'],
+  ] as const)
+    add(policies, `${as} <proposal>`, says, `policies ${as} 0b9c… --words "seen with the council"`)
+      .option('--words <text>', 'why: its proposer and the auditors read it (needed)')
+      .option('--yes', 'do not ask')
+      .action((id: string, options) => signedIn(options, (ctl) => decide(ctl, id, as, reasonOf(options.words), options.yes === true)));
+  add(
+    policies,
+    'agree-rules <mac>',
+    'agrees, as a second person, that what the tags or the user of a Mac said before holds no more',
+    'policies agree-rules C02XK1ZJJGH5 --words "it has another user now"',
+  )
+    .option('--words <text>', 'why: whoever changed it and the auditors read it (needed)')
+    .option('--yes', 'do not ask')
+    .action((mac: string, options) => signedIn(options, (ctl) => agreeToTags(ctl, mac, reasonOf(options.words), options.yes === true)));
   add(policies, 'history [policy]', 'every policy as it stood', 'policies history').action((id: string | undefined, options) =>
     signedIn(options, (ctl) => history(ctl, id)),
   );

@@ -56,6 +56,8 @@ remove_units() {
 # One rename: at no moment is there no release, and none that is half there.
 use_release() {
 	[ -x "$programs/$1/bin/node" ] || fail "there is no release $1 in $programs" "name one that lies there: ls $programs" 66
+	# Programs of one release under units of another would be the end of it.
+	[ -e "$programs/$1/systemd/sparekey.service" ] || fail "the release $1 in $programs has no units: it is not whole" 'unpack its archive again and run the install.sh inside of it' 66
 	ln -sfn "$1" "$programs/.next"
 	mv -T "$programs/.next" "$programs/current"
 }

@@ -10,9 +10,9 @@ import { keyStateWords } from './key-state-words.ts';
 import { keyWords } from './key-words.ts';
 import { keyFactsOf, nameOf } from './mac-parts.ts';
 import type { OwnMac } from './own-mac.ts';
+import { mostReason } from './reason.ts';
 
 const minute = 60_000;
-const mostReason = 500;
 
 /** Where it may not be shown at all, nobody comes here. */
 function stateOf(mac: OwnMac, visit: SignedIn): Html {

@@ -14,8 +14,8 @@ import { gonePage, keyBefore } from './key-before.ts';
 import { gonePath, keyPath, type Shown, shownPage, wayOf } from './key-shown.ts';
 import { keyWords } from './key-words.ts';
 import { theirMac } from './mac-parts.ts';
-import { mayGoOn } from './may-show.ts';
 import { checkAgain, type OwnMac } from './own-mac.ts';
+import { reasonOf } from './reason.ts';
 
 /*
  * The one page of the sites that shows a key. A key is in the answer to one POST, and nowhere else: no GET gives
@@ -30,9 +30,6 @@ export interface KeyWanted {
   refuses?: boolean;
 }
 
-const mostReason = 500;
-/** One line, as the audit keeps it. */
-const written = (text: string | undefined): string => (text ?? '').replace(/\s+/g, ' ').trim().slice(0, mostReason);
 const placeOf = (visit: SignedIn): number | null => (/^[1-6]$/.test(visit.form['place'] ?? '') ? Number(visit.form['place']) : null);
 
 /** The record to go on with, and those not to be offered any more. */
@@ -129,7 +126,7 @@ export async function showKey(site: Site, visit: SignedIn, mac: OwnMac, wanted: 
 async function getKey(site: Site, visit: SignedIn): Promise<Answer> {
   const mac = await theirMac(site.ground, visit);
   const now = await present(site, visit, mac.macId);
-  const reason = written(visit.form['reason']);
+  const reason = reasonOf(visit.form['reason']);
   if (!now && reason === '' && site.ground.settings.selfService.reason === 'required')
     return elsewhere(mac) ?? keyBefore(site, visit, mac, keyWords[visit.language].reasonMissing);
   const how = now ? 'self-service, shown again' : 'self-service';
@@ -139,7 +136,7 @@ async function getKey(site: Site, visit: SignedIn): Promise<Answer> {
 export function addKeyPages(site: Site): void {
   site.page(keyPath(':mac'), 'person', async (visit) => {
     const mac = await theirMac(site.ground, visit);
-    if (visit.query['gone'] !== undefined && mayGoOn(mac.decision)) return gonePage(site, visit, mac);
+    if (visit.query['gone'] !== undefined && mac.goesOn.may) return gonePage(site, visit, mac);
     return elsewhere(mac) ?? keyBefore(site, visit, mac);
   });
   site.act(keyPath(':mac'), 'fresh', (visit) => getKey(site, visit));
@@ -147,7 +144,7 @@ export function addKeyPages(site: Site): void {
   // No fresh sign-in: the chain of views is bounded by itself, and somebody in mid-typing must not be sent away (WCAG 2.2.1).
   site.act(`${keyPath(':mac')}/more-time`, 'person', async (visit) => {
     const mac = await theirMac(site.ground, visit);
-    const to = mayGoOn(mac.decision) ? null : elsewhere(mac);
+    const to = mac.goesOn.may ? null : elsewhere(mac);
     return to ?? showKey(site, visit, mac, { because: 'more-time', reason: 'self-service, more time' });
   });
   site.act(`${keyPath(':mac')}/hide`, 'person', async (visit) => {

@@ -1,7 +1,7 @@
 import type { CustodyState, Facts } from '../protocol/messages.ts';
 import { Problem } from '../protocol/problems.ts';
 import { stopsSelfService } from '../server/alarms.ts';
-import { emergencyFor } from '../server/approvals/emergencies.ts';
+import { emergencyFor, emergencyJustOver } from '../server/approvals/emergencies.ts';
 import { disclosureRules } from '../server/approvals/rules.ts';
 import { isTrusted, sameName, whose } from '../server/assignments.ts';
 import type { Backend } from '../server/backend.ts';
@@ -77,6 +77,8 @@ export interface OwnMac extends MacToType {
   /** With approval, but for an emergency. */
   asksFirst: boolean;
   decision: Decision;
+  /** Whether somebody who is being shown the key may have more time, also because of an emergency whose time is just over: its id. */
+  goesOn: { may: boolean; emergencyId: string | null };
 }
 
 /**
@@ -84,7 +86,7 @@ export interface OwnMac extends MacToType {
  * whom an admin has just named asks first for a day: meanwhile the person of before has heard of it by mail.
  */
 const isNamedAlone = async (db: Db, { source, mac_id: macId, created_at: since }: Claim, at: number): Promise<boolean> =>
-  source === 'admin' && at - since < day && (await disclosureRules(db, macId)).needs === 'second-person';
+  source === 'admin' && at - since < day && (await disclosureRules(db, macId, { at, personId: null })).needs === 'second-person';
 
 interface Seen {
   mac: Mac;
@@ -117,10 +119,25 @@ async function describe({ backend, settings }: Ground, db: Db, person: Person, {
   const by = encryptedBy(facts, rows.living.length > 0);
   const shown = rows.living.flatMap((record) => record.disclosed_at ?? []);
   const emergency = await emergencyFor(db, at, await tagsOf(db, mac.id), person.groups);
+  const finishing = emergency ?? (await emergencyJustOver(db, at, mac.id, person.id));
   const [claim] = mine;
   const usual = selfServiceFor(settings, person.groups);
   const normally = usual === 'on' && claim && (await isNamedAlone(db, claim, at)) ? 'with-approval' : usual;
-  const selfService = inEmergency(emergency !== null, normally);
+  const request = normally === 'with-approval' ? await presentRequest(db, mac.id, person.id, at) : null;
+  const decideAs = (open: boolean): Decision =>
+    decide({
+      assigned: owner.kind === 'two-claims' ? 'two-claims' : 'you',
+      standing,
+      selfService: inEmergency(open, normally),
+      managedLocalAdmin: settings.selfService.managedLocalAdmin,
+      stoppedByAlarm: stopsSelfService(rows.alarms),
+      checkedIn: mac.last_seen_at !== null && volume !== null,
+      trusted: trust.includes(true),
+      fileVault: facts?.fileVault.state ?? 'unknown',
+      encryptedBy: by,
+      custody: custody.state,
+      request,
+    });
   return {
     ...macToType(mac, facts),
     serial: mac.serial,
@@ -154,19 +171,8 @@ async function describe({ backend, settings }: Ground, db: Db, person: Person, {
     certain: trust.includes(true),
     emergencyId: emergency?.id ?? null,
     asksFirst: normally === 'with-approval',
-    decision: decide({
-      assigned: owner.kind === 'two-claims' ? 'two-claims' : 'you',
-      standing,
-      selfService,
-      managedLocalAdmin: settings.selfService.managedLocalAdmin,
-      stoppedByAlarm: stopsSelfService(rows.alarms),
-      checkedIn: mac.last_seen_at !== null && volume !== null,
-      trusted: trust.includes(true),
-      fileVault: facts?.fileVault.state ?? 'unknown',
-      encryptedBy: by,
-      custody: custody.state,
-      request: selfService === 'with-approval' ? await presentRequest(db, mac.id, person.id, at) : null,
-    }),
+    decision: decideAs(emergency !== null),
+    goesOn: { may: mayGoOn(decideAs(finishing !== null)), emergencyId: finishing?.id ?? null },
   };
 }
 
@@ -197,8 +203,13 @@ export async function checkAgain(ground: Ground, tx: Tx, person: Person, macId: 
   const seen = await seenBy(tx, person, macId);
   if (!seen) throw new Problem('NOT_FOUND', 'no such Mac of this person');
   const mac = await describe(ground, tx, person, seen, at);
+  if (wants === 'more-time' && mac.goesOn.may) {
+    const { emergencyId } = mac.goesOn;
+    if (emergencyId === null && mac.asksFirst) await useApproval(tx, at, macId, person.id);
+    return { ...mac, emergencyId };
+  }
   if (mac.decision.may === 'not') throw new Problem('NOT_SHOWN', mac.decision.because);
-  if (mac.decision.may === 'ask-first' && !(wants === 'more-time' && mayGoOn(mac.decision))) throw new Problem('NOT_SHOWN', 'not approved');
+  if (mac.decision.may === 'ask-first') throw new Problem('NOT_SHOWN', 'not approved');
   if (mac.emergencyId === null && mac.asksFirst) await useApproval(tx, at, macId, person.id);
   return mac;
 }

@@ -52,13 +52,16 @@ export function addRelease(site: Site, limits: ReleaseRates = rates): void {
   async function take(visit: Visit): Promise<Answer> {
     const words = releaseWords[visit.language];
     if (network.left(visit.network) < 1 || all.left('') < 1) return codePage(site, visit, words.tooOften, 429);
+    // Before anything is waited for: many at once are as many.
+    network.take(visit.network);
+    all.take('');
     const opened = await backend.store.write(async (tx) => openRelease(tx, await backend.clock.persist(tx), backend.secrets, visit.form['code'] ?? ''));
     if (!opened) {
-      network.take(visit.network);
-      all.take('');
       await noteWrong(visit);
       return codePage(site, visit, words.wrong, 422);
     }
+    network.give(visit.network);
+    all.give('');
     return { to: `${releasePath}/key`, cookies: [{ name: releaseCookie, value: opened.token, maxAgeSeconds: openSeconds }] };
   }
 

@@ -11,6 +11,7 @@ import { say } from '../web/words.ts';
 import { contactCard, contactOf } from './contact-card.ts';
 import { cardFor, nameOf, theirMac } from './mac-parts.ts';
 import { type OwnMac, ownMac } from './own-mac.ts';
+import { mostReason, reasonOf } from './reason.ts';
 import { requestsWords } from './requests-words.ts';
 
 /** Where self-service is with approval: to ask for a key, and to see what became of it. */
@@ -22,10 +23,7 @@ export function addRequests(site: Site): void {
   site.act('/macs/:mac/request', 'person', (visit) => answer(site, visit));
 }
 
-const mostReason = 500;
 const pathOf = (mac: OwnMac): string => `/macs/${mac.macId}/request`;
-/** One line, as the audit and the list of requests have it. */
-const written = (text: string | undefined): string => (text ?? '').replace(/\s+/gu, ' ').trim().slice(0, mostReason);
 
 /** Where nothing has to be asked, or asking is of no use: the page of the Mac says which. */
 function elsewhere(mac: OwnMac): Answer | null {
@@ -40,7 +38,7 @@ async function answer(site: Site, visit: SignedIn): Promise<Answer> {
   const { macId } = mac;
   const { id: personId, userName: actor } = visit.session.person;
   const isWithdrawn = visit.form['withdraw'] !== undefined;
-  const reason = written(visit.form['reason']);
+  const reason = reasonOf(visit.form['reason']);
   if (!isWithdrawn && reason === '') return page(site, visit, mac, { wrong: true });
   const { approvalHours: hours } = site.ground.settings.selfService;
   try {

@@ -29,14 +29,42 @@ const shortestTagBytes = 12;
 const smallestModulusBytes = 256;
 
 /** How an envelope may name this certificate as its recipient. */
-export function recipientNames(certificateDer: Uint8Array): string[] {
-  const certificate = readCertificate(certificateDer);
-  const keyId = keyIdOf(certificate);
-  return [issuerSerialName(certificate.issuer, certificate.serial), ...(keyId ? [keyIdName(keyId)] : [])];
-}
+export const recipientNames = (certificateDer: Uint8Array): string[] => [...recipientOf(certificateDer).names];
 
 /** SHA-256 of the DER, lower-case hex. */
 export const certificateDigest = (der: Uint8Array): string => createHash('sha256').update(der).digest('hex');
+
+interface Recipient {
+  certificate: ReturnType<typeof readCertificate>;
+  names: readonly string[];
+  /** Read when it is asked for: a certificate may name a recipient and have no key of ours. */
+  key?: { publicKey: KeyObject; modulus: Buffer };
+}
+
+/** A backend has a handful of escrow certificates, and to read one costs more than to open what is sealed to it. By what they are, not by where they lie. */
+const mostRecipients = 64;
+const recipients = new Map<string, Recipient>();
+
+function recipientOf(certificateDer: Uint8Array): Recipient {
+  const digest = certificateDigest(certificateDer);
+  const known = recipients.get(digest);
+  if (known) return known;
+  const certificate = readCertificate(certificateDer);
+  const keyId = keyIdOf(certificate);
+  const read: Recipient = { certificate, names: [issuerSerialName(certificate.issuer, certificate.serial), ...(keyId ? [keyIdName(keyId)] : [])] };
+  if (recipients.size >= mostRecipients) recipients.clear();
+  recipients.set(digest, read);
+  return read;
+}
+
+function escrowKeyOf(recipient: Recipient): NonNullable<Recipient['key']> {
+  if (recipient.key) return recipient.key;
+  const publicKey = createPublicKey({ key: recipient.certificate.publicKey, format: 'der', type: 'spki' });
+  const modulus = publicKey.asymmetricKeyType === 'rsa' ? Buffer.from(publicKey.export({ format: 'jwk' }).n ?? '', 'base64url') : Buffer.alloc(0);
+  if (modulus.length < smallestModulusBytes) throw new TypeError('an escrow certificate has an RSA key of 2048 bits or more');
+  recipient.key = { publicKey, modulus };
+  return recipient.key;
+}
 
 /** What an envelope says of itself. Throws `EnvelopeUnreadable` where it is none, is cut short, or something follows it. */
 export const readEnvelope = (bytes: Uint8Array): Envelope => readStructure(bytes).envelope;
@@ -61,9 +89,9 @@ export function sealerFor(certificateDer: Uint8Array): (key: RecoveryKey) => Buf
 
 /** With its encryptedKey block, for whoever notes whose that is: to read it out again costs as much as to seal. */
 export function sealerWithBlock(certificateDer: Uint8Array): (key: RecoveryKey) => { bytes: Buffer; block: Buffer } {
-  const certificate = readCertificate(certificateDer);
-  const publicKey = escrowKeyOf(certificate.publicKey);
-  return (key) => seal(key, certificate, publicKey);
+  const recipient = recipientOf(certificateDer);
+  const { publicKey } = escrowKeyOf(recipient);
+  return (key) => seal(key, recipient.certificate, publicKey);
 }
 
 function seal(key: RecoveryKey, certificate: ReturnType<typeof readCertificate>, publicKey: KeyObject): { bytes: Buffer; block: Buffer } {
@@ -89,23 +117,15 @@ function seal(key: RecoveryKey, certificate: ReturnType<typeof readCertificate>,
   }
 }
 
-function escrowKeyOf(spki: Buffer): KeyObject {
-  const key = createPublicKey({ key: spki, format: 'der', type: 'spki' });
-  if (key.asymmetricKeyType !== 'rsa' || modulusOf(key).length < smallestModulusBytes)
-    throw new TypeError('an escrow certificate has an RSA key of 2048 bits or more');
-  return key;
-}
-
-const modulusOf = (key: KeyObject): Buffer => Buffer.from(key.export({ format: 'jwk' }).n ?? '', 'base64url');
-
 /** As long as the modulus and smaller than it. Otherwise one block could be written in several ways, and its reuse would not be noticed. */
 const isBlockFor = (block: Buffer, modulus: Buffer): boolean => block.length === modulus.length && Buffer.compare(block, modulus) < 0;
 
 /** What the backend asks before it opens anything that a Mac sent: exactly one recipient, ours, with a well-formed key block. */
 export function oneRecipientOurs(envelope: Envelope, certificateDer: Uint8Array): boolean {
   const [only, ...more] = envelope.recipients;
-  if (!only?.encryptedKey || more.length > 0 || !recipientNames(certificateDer).includes(only.name)) return false;
-  return isBlockFor(only.encryptedKey, modulusOf(escrowKeyOf(readCertificate(certificateDer).publicKey)));
+  const recipient = recipientOf(certificateDer);
+  if (!only?.encryptedKey || more.length > 0 || !recipient.names.includes(only.name)) return false;
+  return isBlockFor(only.encryptedKey, escrowKeyOf(recipient).modulus);
 }
 
 /**
@@ -119,8 +139,9 @@ export function oneRecipientOurs(envelope: Envelope, certificateDer: Uint8Array)
  * microseconds, beside a millisecond of RSA. So the backend answers deliveries at one time, and counts unreadable ones.
  */
 export function openEnvelope(bytes: Uint8Array, privateKey: KeyObject, certificateDer: Uint8Array): RecoveryKey | 'unreadable' {
-  const names = recipientNames(certificateDer);
-  const modulus = modulusOf(escrowKeyOf(readCertificate(certificateDer).publicKey));
+  const recipient = recipientOf(certificateDer);
+  const { names } = recipient;
+  const { modulus } = escrowKeyOf(recipient);
   let read: ReturnType<typeof readStructure>;
   try {
     read = readStructure(bytes);

@@ -7,6 +7,7 @@ import * as z from 'zod';
  * 1  2026-11-22  the first: nonce, enrol, check-in, begin, deliver, grant
  *    2026-11-22  optional, so still 1: the facts `waitingFor`, `foreignChanges`, `adoption`; in an answer `answers`, `tries`
  *    2026-11-22  optional, so still 1: the facts `assignedTo`, `name`; in an answer `withheld`; since 2026-11-23 the fact `trusted`
+ *    2026-11-23  optional, so still 1: in an answer `waits`, and the codes of waits.ts; in an answer `spreadSeconds`, `waitSeconds`; the headers `sparekey-urgent` and `prefer: wait=…`
  */
 export const protocolVersion = 1;
 /** The oldest version that may begin a rotation. */
@@ -16,8 +17,12 @@ export const oldestForBegin = 1;
 /** The header that carries the version, in both directions. */
 export const protocolHeader = 'sparekey-protocol';
 
-/** Bytes. */
-export const limits = { envelopeBytes: 16 * 1024, deliveryBodyBytes: 64 * 1024, bodyBytes: 64 * 1024, offers: 12 } as const;
+/** Of a check-in that reports a used key or has one to deliver: it is answered while quiet ones are told to come later. */
+export const urgentHeader = 'sparekey-urgent';
+/** Seconds for which an answer may be kept (`Prefer: wait=…`, RFC 7240): what stands between ends a connection without a word after a minute. */
+export const mostWaitSeconds = 55;
+
+export const limits = { envelopeBytes: 16 * 1024, deliveryBodyBytes: 64 * 1024, bodyBytes: 64 * 1024, offers: 12 } as const; // bytes
 
 const hex64 = z.string().regex(/^[0-9a-f]{64}$/);
 const uuid = z.string().regex(/^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$/);
@@ -203,6 +208,7 @@ export const checkInReply = z.object({
   debts: z.array(openDebt),
   /** Why no debt is told although some may be open; null or left out: nothing is kept back. */
   withheld: text(512).nullish(),
+  waits: text(256).nullish(), // why nothing was done yet, as the backend has it; left out by one that does not ask
   /** While it is there nothing is replaced, for whatever reason. */
   hold: z.strictObject({ since: time, until: time, because: text(256) }).nullable(),
   proofOrders: z.array(z.strictObject({ id, recordId: id, envelopeIds: z.array(hex64) })),
@@ -220,6 +226,10 @@ export const checkInReply = z.object({
   /** Another Mac of the fleet has seen that on this Mac's build of macOS the key itself authorizes its change. */
   buildWorks: z.boolean(),
   nextCheckInSeconds: z.int().min(1),
+  /** Over how many seconds the fleet spreads its check-ins; left out: each comes when it likes. */
+  spreadSeconds: z.int().min(0).optional(),
+  /** For how long the backend keeps an answer until there is something new, where a check-in asks for that; left out: it does not. */
+  waitSeconds: z.int().min(0).optional(),
 });
 export type CheckInReply = z.infer<typeof checkInReply>;
 
@@ -288,13 +298,3 @@ export const receipt = z.object({
   requestId: text(64),
 });
 export type Receipt = z.infer<typeof receipt>;
-
-// ——— problems on the wire: application/problem+json
-
-export const problemReply = z.object({
-  code: text(64),
-  title: text(512),
-  fix: text(512).optional(),
-  detail: text(512).optional(),
-  requestId: text(64).optional(),
-});

@@ -4,6 +4,8 @@ import { inspect } from 'node:util';
 /** Six groups of four. Old keys use all of A–Z and 0–9; keys made today use 32 of them (no I, S, 0, 1). */
 const form = /^[A-Z0-9]{4}(?:-[A-Z0-9]{4}){5}$/;
 const embedded = /(?<![A-Z0-9-])[A-Z0-9]{4}(?:-[A-Z0-9]{4}){5}(?![A-Z0-9-])/;
+/** As people write one into other words: in small letters too, and with the dashes that a word processor makes of hyphens. */
+const written = /(?<![A-Z0-9])[A-Z0-9]{4}(?:[\u002D\u058A\u2010-\u2015\u2212\uFE58\uFE63\uFF0D][A-Z0-9]{4}){5}(?![A-Z0-9])/giu;
 const anyDash = /[\u002D\u058A\u2010-\u2015\u2212\uFE58\uFE63\uFF0D]/g;
 
 /**
@@ -34,6 +36,11 @@ export class RecoveryKey {
   static findIn(text: string): RecoveryKey | null {
     const found = embedded.exec(text);
     return found ? RecoveryKey.parse(found[0]) : null;
+  }
+
+  /** The text with `[recovery key]` in the place of each key that somebody has put into it. Without one it is the same. */
+  static cutFrom(text: string): string {
+    return text.replace(written, '[recovery key]');
   }
 
   /** The key in plain. Allowed in a few named files only. */

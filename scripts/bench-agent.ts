@@ -30,12 +30,12 @@ if (!Number.isInteger(rounds) || rounds < 3 || rounds > 200) {
   process.exit(64);
 }
 
-type Name = 'baseline' | 'version' | 'status' | 'quietWakeUp' | 'quietCheckIn';
+type Name = 'baseline' | 'version' | 'status' | 'quietWakeUp' | 'quietCheckIn' | 'rotation';
 
 interface Case {
   args: string[];
   env: NodeJS.ProcessEnv;
-  before?: () => void;
+  before?: () => void | Promise<void>;
   /** Whether the run was what this case is named for. */
   was?: () => boolean;
 }
@@ -45,9 +45,9 @@ const aims: Partial<Record<Name, number>> = { quietWakeUp: 2, quietCheckIn: 4 };
 const checkInsOfOneMac = 15;
 const memoryRounds = Math.min(rounds, 5);
 
-/** A process of its own; its peak memory is read from /proc while it still is there, so it is measured in a run apart. */
-function run(name: Name, one: Case, withMemory: boolean, folder: string): Promise<{ milliseconds: number; peakMiB: number }> {
-  one.before?.();
+/** A process of its own, which says itself what it used: that is measured in runs apart. The commands that it starts are not in it. */
+async function run(name: Name, one: Case, withMemory: boolean, folder: string): Promise<{ milliseconds: number; peakMiB: number; processorMs: number }> {
+  await one.before?.();
   const note = join(folder, 'peak');
   const hook = join(folder, 'peak.cjs');
   const args = withMemory ? ['--require', hook, ...one.args] : one.args;
@@ -61,7 +61,8 @@ function run(name: Name, one: Case, withMemory: boolean, folder: string): Promis
       const milliseconds = Number(process.hrtime.bigint() - began) / 1e6;
       if (code !== 0) return reject(new Error(`${name} ended with ${code}: ${Buffer.concat(said)}`));
       if (one.was?.() === false) return reject(new Error(`${name} had something to do`));
-      resolve({ milliseconds, peakMiB: withMemory ? Number(readNote(note)) / 1024 : 0 });
+      const [kibibytes = 0, microseconds = 0] = withMemory ? (JSON.parse(readNote(note)) as number[]) : [];
+      resolve({ milliseconds, peakMiB: kibibytes / 1024, processorMs: microseconds / 1000 });
     });
   });
 }
@@ -80,28 +81,40 @@ const median = (numbers: number[]): number => {
 
 const folder = mkdtempSync(join(tmpdir(), 'sparekey-bench-'));
 const stage = await openStage(folder, { settleSeconds: 1, killSeconds: 0, offlineCopy: false });
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.once(signal, () => process.exit(1));
+process.once('exit', stage.endNow);
 try {
   // Resource use is read where the process knows it best: by itself, at its end. Kilobytes.
   writeFileSync(
     join(folder, 'peak.cjs'),
-    "process.on('exit',()=>require('node:fs').writeFileSync(process.env.PEAK_NOTE,String(process.resourceUsage().maxRSS)));",
+    "process.on('exit',()=>require('node:fs').writeFileSync(process.env.PEAK_NOTE,JSON.stringify([process.resourceUsage().maxRSS,process.cpuUsage().user+process.cpuUsage().system])));",
   );
   const macs = Array.from({ length: Math.ceil((rounds + memoryRounds) / checkInsOfOneMac) }, (_, at) =>
     stage.newMac(`mac${at}`, { user: 'ada', serial: `C02BENCH${String(at).padStart(4, '0')}`, escrow: 'ours' }),
   );
   for (const mac of macs) await untilQuiet(mac);
-  const results = await measure(macs.map(casesFor));
+  // The backend gives out a Mac's key once a day: each of them is enrolled, and then has the one rotation.
+  const rotating = Array.from({ length: rounds + memoryRounds }, (_, at) =>
+    stage.newMac(`rotating${at}`, { user: 'ada', serial: `C02ROTAT${String(at).padStart(4, '0')}`, escrow: 'ours' }),
+  );
+  for (const mac of rotating) await enrol(mac);
+  await wait(1000 * stage.settleSeconds + 500);
+  const results = await measure(macs.map(casesFor), rotating.map(casesFor));
   print(results);
 } finally {
   await stage.stop();
   rmSync(folder, { recursive: true, force: true });
 }
 
+async function enrol(mac: FakeMac): Promise<void> {
+  const ended = await stage.runJob(mac);
+  if (ended.code !== 0) throw new Error(`the Mac could not enrol: ${ended.stderr}`);
+}
+
 /** A Mac at rest: enrolled, its key delivered and, once its user counts as settled, proved. The agent says so by its note. */
 async function untilQuiet(mac: FakeMac): Promise<void> {
   for (let runs = 0; runs < 10; runs++) {
-    const ended = await stage.runJob(mac);
-    if (ended.code !== 0) throw new Error(`the Mac could not enrol: ${ended.stderr}`);
+    await enrol(mac);
     if (existsSync(mac.path(paths.quiet))) return;
     await wait(1000);
   }
@@ -116,6 +129,7 @@ function casesFor(mac: FakeMac): Record<Name, Case> {
   const note = mac.path(paths.quiet);
   const noted = () => (existsSync(note) ? statSync(note).mtimeMs : null);
   let before: number | null = null;
+  let key: string | null = null;
   return {
     baseline: { args: ['-e', '0'], env: person },
     version: { args: [installed, 'version'], env: person },
@@ -130,49 +144,73 @@ function casesFor(mac: FakeMac): Record<Name, Case> {
     },
     // Without the note of the last run, the same job asks its Mac and the backend everything.
     quietCheckIn: { args: [installed, 'check-in', ...root], env: job, before: () => rmSync(note, { force: true }), was: () => noted() !== null },
+    // Ordered, begun, changed, sealed, validated, delivered: in one run of the job.
+    rotation: {
+      args: [installed, 'check-in', ...root],
+      env: job,
+      before: async () => {
+        rmSync(note, { force: true });
+        key = mac.recoveryKey;
+        const ordered = await stage.server('rotate', mac.state.serial, '--reason', 'a benchmark');
+        if (ordered.code !== 0) throw new Error(ordered.stderr);
+      },
+      was: () => mac.recoveryKey !== key,
+    },
   };
 }
 
-type Results = Record<Name, { milliseconds: number; peakMiB: number }>;
+type Results = Record<Name, { milliseconds: number; peakMiB: number; processorMs: number }>;
 
-async function measure(macs: Record<Name, Case>[]): Promise<Results> {
+async function measure(macs: Record<Name, Case>[], rotating: Record<Name, Case>[]): Promise<Results> {
   const names = Object.keys(macs[0] ?? {}) as Name[];
-  const taken = new Map(names.map((name) => [name, { milliseconds: [] as number[], peakMiB: [] as number[] }]));
+  const taken = new Map(names.map((name) => [name, { milliseconds: [] as number[], peakMiB: [] as number[], processorMs: [] as number[] }]));
   const all = rounds + memoryRounds;
   for (let round = 0; round < all; round++) {
     process.stderr.write(`\rround ${round + 1} of ${all}`);
     const withMemory = round >= rounds;
     for (const name of names) {
-      const its = macs[Math.floor(round / checkInsOfOneMac)]?.[name];
+      const its = name === 'rotation' ? rotating[round]?.[name] : macs[Math.floor(round / checkInsOfOneMac)]?.[name];
       if (!its) throw new Error('too few Macs');
-      const { milliseconds, peakMiB } = await run(name, its, withMemory, folder);
-      if (withMemory) taken.get(name)?.peakMiB.push(peakMiB);
-      else taken.get(name)?.milliseconds.push(milliseconds);
+      const { milliseconds, peakMiB, processorMs } = await run(name, its, withMemory, folder);
+      if (withMemory) {
+        taken.get(name)?.peakMiB.push(peakMiB);
+        taken.get(name)?.processorMs.push(processorMs);
+      } else taken.get(name)?.milliseconds.push(milliseconds);
     }
   }
   process.stderr.write('\n');
   return Object.fromEntries(
-    [...taken].map(([name, { milliseconds, peakMiB }]) => [name, { milliseconds: median(milliseconds), peakMiB: median(peakMiB) }]),
+    [...taken].map(([name, { milliseconds, peakMiB, processorMs }]) => [
+      name,
+      { milliseconds: median(milliseconds), peakMiB: median(peakMiB), processorMs: median(processorMs) },
+    ]),
   ) as Results;
 }
 
 function print(results: Results): void {
   const { baseline } = results;
   process.stdout.write(`${rounds} rounds, median; node ${process.version}, ${cpus()[0]?.model ?? 'unknown processor'}; bundle ${bundle.split('/').at(-1)}\n\n`);
-  process.stdout.write('case             wall ms   ratio   peak MiB   aim\n');
+  process.stdout.write('case             wall ms   ratio   processor   peak MiB   aim\n');
   const round = (value: number, digits: number) => Number(value.toFixed(digits));
-  for (const [name, { milliseconds, peakMiB }] of Object.entries(results)) {
+  for (const [name, { milliseconds, peakMiB, processorMs }] of Object.entries(results)) {
     const ratio = milliseconds / baseline.milliseconds;
     const aim = aims[name as Name];
     process.stdout.write(
-      `${name.padEnd(15)} ${milliseconds.toFixed(1).padStart(8)} ${ratio.toFixed(2).padStart(7)} ${peakMiB.toFixed(1).padStart(10)}   ${aim ? `≤ ${aim}${ratio <= aim ? '' : ' missed'}` : ''}\n`,
+      `${name.padEnd(15)} ${milliseconds.toFixed(1).padStart(8)} ${ratio.toFixed(2).padStart(7)} ${(processorMs / baseline.processorMs).toFixed(2).padStart(11)} ${peakMiB.toFixed(1).padStart(10)}   ${aim ? `≤ ${aim}${ratio <= aim ? '' : ' missed'}` : ''}\n`,
     );
   }
   if (!values.json) return;
   const json = Object.fromEntries(
     Object.entries(results)
       .filter(([name]) => name !== 'baseline')
-      .map(([name, { milliseconds, peakMiB }]) => [name, { wallRatio: round(milliseconds / baseline.milliseconds, 2), peakMiB: round(peakMiB, 1) }]),
+      .map(([name, { milliseconds, peakMiB, processorMs }]) => [
+        name,
+        {
+          wallRatio: round(milliseconds / baseline.milliseconds, 2),
+          processorRatio: round(processorMs / baseline.processorMs, 2),
+          peakMiB: round(peakMiB, 1),
+        },
+      ]),
   );
   process.stdout.write(`${JSON.stringify(json)}\n`);
 }

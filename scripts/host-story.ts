@@ -122,7 +122,8 @@ async function tell(place: Place, { folder: at, note: say }: PlaceParts, deviceC
   });
   const env = { PATH: '/usr/bin:/bin:/usr/sbin:/sbin', XPC_SERVICE_NAME: 'io.sparekey.agent', TMPDIR: at };
   const runJob = async () => {
-    rmSync(mac.path(paths.quiet), { force: true });
+    // Nothing here is to wait for its place in the quarter of an hour.
+    for (const file of [paths.quiet, paths.coming]) rmSync(mac.path(file), { force: true });
     const ended = await runNode(mac.path('/Library/Sparekey/lib/sparekey.mjs'), ['check-in', '--root', mac.root], { env });
     if (ended.code === 0) return;
     // Its own log goes with the folder.

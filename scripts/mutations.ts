@@ -4,6 +4,7 @@ import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync }
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Command } from 'commander';
+import { adminMutations } from '../test/admin-mutations.ts';
 import { coexistenceMutations } from '../test/coexistence-mutations.ts';
 import { deployMutations } from '../test/deploy-mutations.ts';
 import { type Mutation, mutations as ofThePromise } from '../test/mutations.ts';
@@ -98,7 +99,7 @@ const program = new Command('npm run mutations --')
   .parse();
 const { only = '', json = false } = program.opts<{ only?: string; json?: boolean }>();
 
-const mutations = [...ofThePromise, ...coexistenceMutations, ...portalMutations, ...deployMutations];
+const mutations = [...ofThePromise, ...coexistenceMutations, ...portalMutations, ...deployMutations, ...adminMutations];
 const chosen = mutations.filter(({ breaks }) => breaks.includes(only));
 if (chosen.length === 0) program.error(`no mutation is described by “${only}”; there are:\n${mutations.map(({ breaks }) => `  ${breaks}`).join('\n')}`);
 const folder = copyTree();

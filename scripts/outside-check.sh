@@ -22,7 +22,8 @@
 # `format=` says which one they are.
 #
 # As a policy of Fleet, by osquery alone (it passes while the agent lives):
-#   SELECT 1 FROM file WHERE path = '/var/db/io.sparekey.agent.public/status.json' AND mtime > strftime('%s','now') - 259200;
+#   SELECT 1 FROM file WHERE path = '/var/db/io.sparekey.agent.public/status.json' AND mtime > strftime('%s','now') - 259200
+#   AND mtime < strftime('%s','now') + 259200;
 #
 # Words, the first that fits; programs may look for them:
 #   not-installed  no job's file and no program    damaged     one of both is missing

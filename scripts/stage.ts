@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { mkdirSync, readdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { fileURLToPath } from 'node:url';
@@ -138,6 +138,10 @@ export async function openStage(folder: string, options: StageOptions): Promise<
     '--json',
   );
   if (made.code !== 0) throw new Error(`the backend could not be set up (${made.code}):\n${made.stderr}`);
+  // A story is told in a few seconds: no Mac of it waits for its place in a fleet.
+  const settingsFile = join(data, 'settings.json');
+  const settings = JSON.parse(readFileSync(settingsFile, 'utf8'));
+  writeFileSync(settingsFile, JSON.stringify({ ...settings, keys: { ...settings.keys, spreadSeconds: 0 } }, null, 2));
   const values = JSON.parse((await server('profile-values', '--dir', data, '--json')).stdout) as {
     serverUrl: string;
     escrowCertificate: string;

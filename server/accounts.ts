@@ -7,6 +7,7 @@ import type { ServerSecrets, Store, Tx } from './parts.ts';
 import { type PasswordFault, passwordFault } from './password-rules.ts';
 import { codeDigest, makeCode } from './set-up-code.ts';
 import { createSignInThrottle, type Try } from './sign-in-throttle.ts';
+import { endApiTokensOf } from './store/api-tokens.ts';
 import { markDirtyByUser } from './store/fleet-dirty.ts';
 import { removePasskeysOf } from './store/passkeys.ts';
 import { accountNamed, everybody, insertAccount, insertPerson, type KnownPerson, peopleNamed, updateAccount, updatePerson } from './store/people.ts';
@@ -172,9 +173,11 @@ export function createAccounts({ store, clock, secrets, settings }: Parts) {
         if (person.provider !== 'local') throw new Problem('USAGE', `${person.user_name} signs in with ${person.provider}: there is no password here`);
         await updateAccount(tx, person.id, { password: null, password_at: null });
         const passkeys = given.forgetPasskeys ? await removePasskeysOf(tx, person.id) : 0;
+        // Whoever had got at the account may have made tokens with it.
+        const tokens = await endApiTokensOf(tx, person.id, given.actor, at);
         const sessions = await endWebSessionsOf(tx, person.id, 'reset', at);
         const made = await newCode(tx, person.id, at);
-        const details = { personId: person.id, name: person.user_name, reason: given.reason, sessions, passkeysForgotten: passkeys };
+        const details = { personId: person.id, name: person.user_name, reason: given.reason, sessions, tokens, passkeysForgotten: passkeys };
         await audit(tx, { at, actor: given.actor, act: 'account.reset', details });
         return { personId: person.id, name: person.user_name, ...made };
       }),

@@ -4,6 +4,7 @@ export interface AdminsTables {
     id: string;
     subject_kind: 'person' | 'group';
     subject: string;
+    provider: string | null;
     role: string;
     scope: string | null;
     created_at: number;
@@ -39,6 +40,7 @@ export interface AdminsTables {
     decided_at: number | null;
     created_at: number;
     expires_at: number;
+    fresh_at: number | null;
   };
   repeatable: { owner: string; key: string; digest: string; at: number; state: 'begun' | 'done' | 'shown'; reply: string | null };
 }

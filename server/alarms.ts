@@ -75,6 +75,7 @@ const alarms = {
     'a new certificate of a listener is not used: it cannot be, or it is of another CA that Macs do not trust yet; the one before stays in use',
   ),
   ACME_FAILS: telling('the CA gives no certificate for the names of this backend; the one in use goes on until it ends'),
+  BACKEND_BUSY: telling('this backend is asked for more than it can: for minutes it has told quiet Macs to come later; keys and reports of used ones go first'),
   CLIENT_HEADER_REFUSED: telling('a header that says who a Mac is came from where it may not: somebody tries, or a proxy is set up wrongly'),
   BACKUP_LATE: telling('there is no new backup: everything since the last one would be lost with this machine'),
   DRILL_LATE: telling('nobody has tried for a long time whether a key can be opened from a backup alone: run `sparekey-server verify-backup`'),

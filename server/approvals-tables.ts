@@ -1,5 +1,34 @@
 /** The rows of this part; the meaning of each column is said in migrations/. */
 export interface ApprovalTables {
+  policy_proposal: {
+    id: string;
+    policy_id: string;
+    version: number;
+    name: string;
+    rank: number;
+    tags: string | null;
+    rules: string | null;
+    reason: string;
+    weaker: string;
+    proposed_by: string;
+    person_id: string;
+    proposed_at: number;
+    expires_at: number;
+    state: 'waiting' | 'agreed' | 'declined' | 'withdrawn' | 'restored';
+    decided_at: number | null;
+    decided_by: string | null;
+    words: string | null;
+  };
+  rules_kept: {
+    id: string;
+    mac_id: string;
+    at: number;
+    actor: string;
+    person_id: string | null;
+    tags: string;
+    lifted_at: number | null;
+    lifted_by: string | null;
+  };
   disclosure_request: {
     id: string;
     mac_id: string;

@@ -1,9 +1,12 @@
 import { createHash } from 'node:crypto';
-import { sql } from 'kysely';
+import { type Insertable, sql } from 'kysely';
+import { RecoveryKey } from '../protocol/recovery-key.ts';
 import { askingNow } from './auditing/asking.ts';
 import type { Store, Tx } from './parts.ts';
+import { changeOf, firstOf } from './store/asked.ts';
 import { markDirty } from './store/fleet-dirty.ts';
 import type { Tables } from './tables.ts';
+import { noteNews } from './wakening.ts';
 
 export interface AuditEntry {
   at: number;
@@ -83,9 +86,12 @@ export const recordOf = (row: Row): AuditRecord => ({
   hash: row.hash,
 });
 
+const lastEntry = firstOf((db) => db.selectFrom('audit').select(['seq', 'hash']).orderBy('seq', 'desc').limit(1));
+const addEntry = changeOf((db, row: Insertable<Row>) => db.insertInto('audit').values(row));
+
 /** Writes one entry in the act's own transaction: if it cannot be written, the act does not happen. */
 export async function audit(tx: Tx, entry: AuditEntry): Promise<void> {
-  const before = await tx.selectFrom('audit').select(['seq', 'hash']).orderBy('seq', 'desc').limit(1).executeTakeFirst();
+  const before = await lastEntry(tx);
   const { requestId, network, tokenId } = askingNow();
   const row = {
     seq: (before?.seq ?? 0) + 1,
@@ -93,18 +99,17 @@ export async function audit(tx: Tx, entry: AuditEntry): Promise<void> {
     actor: entry.actor,
     act: entry.act,
     mac_id: entry.macId ?? null,
-    details: canonicalJson(entry.details),
+    // What is written here stays. Words are looked through before, where they come in; this is the last door.
+    details: RecoveryKey.cutFrom(canonicalJson(entry.details)),
     previous: before?.hash ?? beginning,
     ...(requestId == null ? {} : { request_id: requestId }),
     ...(network == null ? {} : { network }),
     ...(tokenId == null ? {} : { token_id: tokenId }),
   };
-  await tx
-    .insertInto('audit')
-    .values({ ...row, hash: hashOf(row) })
-    .execute();
+  await addEntry(tx, { ...row, hash: hashOf(row) });
   // Whatever is done to a Mac may change what lists say of it.
   if (row.mac_id !== null) await markDirty(tx, row.mac_id);
+  if (row.mac_id !== null) noteNews(tx, row.mac_id, row.act);
 }
 
 /** By whom this was done before about this Mac, to what has this id. */
@@ -149,6 +154,18 @@ export async function viewsOfBrought(db: Store['db'] | Tx, keyId: string): Promi
       .orderBy('seq')
       .execute()
   ).map(lineOf);
+}
+
+/** How many keys that others had brought this admin was shown since then: what limits count beside the Macs' own keys. */
+export async function countBroughtViews(tx: Tx, personId: string, since: number): Promise<number> {
+  const row = await tx
+    .selectFrom('audit')
+    .select((e) => e.fn.countAll<number>().as('count'))
+    .where(sql<boolean>`act = ${sql.lit(broughtShown)}`)
+    .where('at', '>', since)
+    .where('details', 'like', `%${JSON.stringify(personId)}%`)
+    .executeTakeFirstOrThrow();
+  return row.count;
 }
 
 /** What came after an entry, oldest first: for whoever follows what happens here. */

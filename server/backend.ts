@@ -2,7 +2,9 @@ import { resolve } from 'node:path';
 import { Problem } from '../protocol/problems.ts';
 import { openClock, type ServerClock } from './clock.ts';
 import { createCustody } from './custody.ts';
-import { existingFolder, type FolderPaths, tooOpen } from './data-folder.ts';
+import { databaseOf, existingFolder, type FolderPaths, tooOpen } from './data-folder.ts';
+import { postgresNews } from './database-news.ts';
+import { isPostgres } from './database-url.ts';
 import { openEscrowKeys } from './escrow-keys.ts';
 import { type Log, silentLog } from './log.ts';
 import type { EscrowKeys, ServerSecrets, Store } from './parts.ts';
@@ -10,12 +12,14 @@ import { readServerSecrets } from './server-secrets.ts';
 import { readSettings, type ServerSettings } from './settings.ts';
 import { createTickets } from './tickets.ts';
 import { openFolderDatabase } from './upgrade.ts';
+import { type Wakening, wakeAfterActs } from './wakening.ts';
 
 export interface Backend {
   paths: FolderPaths;
   settings: ServerSettings;
   secrets: ServerSecrets;
   store: Store;
+  wakening: Wakening;
   clock: ServerClock;
   escrowKeys: EscrowKeys;
   custody: ReturnType<typeof createCustody>;
@@ -69,7 +73,9 @@ export async function openBackend(options: {
   const escrowKeys = openEscrowKeys(paths.escrow, options.passphrase);
   if (!settings || !secrets) throw new Problem('SERVER_BUG');
   const { busyMilliseconds } = options;
-  const store = await openFolderDatabase(paths, busyMilliseconds === undefined ? {} : { busyMilliseconds });
+  const stored = await openFolderDatabase(paths, busyMilliseconds === undefined ? {} : { busyMilliseconds });
+  const carrier = settings.keys.waitSeconds > 0 && isPostgres(databaseOf(paths)) ? postgresNews(databaseOf(paths)) : null;
+  const { store, wakening } = await wakeAfterActs(stored, carrier);
   try {
     const clock = await openClock(store, options.wallNow);
     const custody = createCustody({
@@ -84,8 +90,13 @@ export async function openBackend(options: {
       strangerDays: settings.coexistence?.strangerDays ?? 180,
     });
     const tickets = createTickets({ store, clock, secrets });
-    return { paths, settings, secrets, store, clock, escrowKeys, custody, tickets, log, close: () => store.close() };
+    const close = async () => {
+      await wakening.close();
+      await store.close();
+    };
+    return { paths, settings, secrets, store, wakening, clock, escrowKeys, custody, tickets, log, close };
   } catch (error) {
+    await wakening.close();
     await store.close();
     throw error;
   }

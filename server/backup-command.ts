@@ -145,6 +145,7 @@ export async function restoreCommand(file: string, flags: RestoreFlags): Promise
     `made ${result.dir} from the backup of ${result.backupMadeAt}; ${result.gapHours} h are missing`,
     `${result.keysToReplace} key(s) may have been shown meanwhile: each is replaced within ${result.replacedWithinDays} days`,
     'Macs that enrolled meanwhile enrol again by themselves, and deliver what is missing at their next check-in',
+    `policies, tags, roles, users and standings (lost, retired) are as they were at ${result.backupMadeAt}: what was changed since is said again by you, before people are let in`,
     ...sayNotInBackup(result.notInBackup),
     `next: sparekey-server serve --dir ${result.dir}`,
   ].join('\n');

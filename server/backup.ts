@@ -4,16 +4,18 @@ import { Problem } from '../protocol/problems.ts';
 import { archive, type Manifest, unpackBackup } from './archive.ts';
 import { audit, verifyAudit } from './audit.ts';
 import { checkpointOfNews } from './auditing/checkpoints.ts';
+import { isBeginningSigned } from './auditing/verify.ts';
 import { hasDrillFailed, inDatabaseOf, lastBackupMark, tellOfFailure } from './backup-late.ts';
 import { existingFolder, type FolderPaths, folderPaths } from './data-folder.ts';
 import { openDatabase } from './database.ts';
+import { copyOfDatabase } from './folder-copy.ts';
 import { sayAnew } from './operator-alarms.ts';
 import { syncFolder, unwritable } from './private-files.ts';
 import { isRowWhole } from './row-mac.ts';
 import { isSealed, sealFile, type UnsealKey, unsealFile } from './sealed-file.ts';
 import { readServerSecrets } from './server-secrets.ts';
 import { readSettings } from './settings.ts';
-import { copyDatabase, countRows, lastAuditEntry, newestEnvelopeWithRecord, writeMemory } from './store/upkeep.ts';
+import { countRows, lastAuditEntry, newestEnvelopeWithRecord, writeMemory } from './store/upkeep.ts';
 import { removeUnfinished, unfinishedName } from './unfinished.ts';
 
 export interface BackupResult {
@@ -46,7 +48,7 @@ export async function backUp(options: { dir: string; file: string; actor: string
     for (const folder of [paths.dir, dirname(file)]) removeUnfinished(folder);
     const madeAt = await note('backup.begun');
     await inDatabaseOf(paths, (_, ground) => checkpointOfNews({ ...ground, paths }));
-    copyDatabase(paths.database, copy);
+    await copyOfDatabase(paths, copy);
     const rows = await lookInto(copy, paths);
     for (const end of ['-wal', '-shm']) rmSync(`${copy}${end}`, { force: true });
     const members = archive(paths, copy, plain, madeAt);
@@ -65,12 +67,15 @@ export async function backUp(options: { dir: string; file: string; actor: string
   }
 }
 
+const beginsForged = 'the checkpoint with which it begins is forged: records before it were cut off';
+
 /** What could not be restored is no backup, and must not push out one that could: the audit and the newest envelope are looked at in the copy. */
 async function lookInto(copy: string, paths: FolderPaths): Promise<{ macs: number; keys: number }> {
   const store = await openDatabase(copy);
   try {
     const verdict = await verifyAudit(store);
     if (!verdict.ok) throw new Problem('AUDIT_BROKEN', `at entry ${verdict.brokenAt ?? 'unknown'}`);
+    if (!(await isBeginningSigned({ store, paths }))) throw new Problem('AUDIT_BROKEN', beginsForged);
     const newest = await newestEnvelopeWithRecord(store.db);
     if (newest && !(newest.record && isRowWhole(readServerSecrets(paths.secrets), newest.record, newest.envelope)))
       throw new Problem('BACKUP_INVALID', `envelope ${newest.envelope.id.slice(0, 12)}, the newest, is not as it was stored`);
@@ -112,6 +117,10 @@ export async function openUnpacked(folder: string, described: Manifest) {
   const store = await openDatabase(paths.database);
   const verdict = await verifyAudit(store);
   const last = await lastAuditEntry(store.db);
+  if (verdict.ok && !(await isBeginningSigned({ store, paths }))) {
+    await store.close();
+    throw new Problem('BACKUP_INVALID', beginsForged);
+  }
   if (!verdict.ok || last?.seq !== described.audit.seq || last.hash !== described.audit.hash) {
     await store.close();
     throw new Problem('BACKUP_INVALID', `its audit is broken${verdict.brokenAt === undefined ? '' : ` at entry ${verdict.brokenAt}`}`);

@@ -37,13 +37,41 @@ interface Link {
   x509: X509Certificate;
 }
 
-export function verifyChain(options: {
+interface ChainAsked {
   leaf: Uint8Array;
   others: readonly Uint8Array[];
   anchors: readonly Uint8Array[];
   at: Date;
   usage: 'clientAuth';
-}): ChainAnswer {
+}
+
+/**
+ * What a chain says and who signed it is so for ever; when it is asked is not, and is looked at each time. Whoever is accepted
+ * comes again within the hour, so that is kept, a few hundred bytes of each. Whether a certificate was revoked is nothing of this.
+ */
+const mostKept = 50_000;
+const kept = new Map<string, { above: Buffer[]; notBefore: Date; notAfter: Date }>();
+
+export function verifyChain(options: ChainAsked): ChainAnswer {
+  const hash = createHash('sha256');
+  for (const der of [options.leaf, ...options.anchors, Buffer.alloc(1), ...options.others]) hash.update(`${der.length} `).update(der);
+  const name = hash.digest('base64');
+  const known = kept.get(name);
+  if (known && options.at >= known.notBefore && options.at <= known.notAfter) return { ok: true, chain: [Buffer.from(options.leaf), ...known.above] };
+  const answer = findChain(options);
+  if (answer.ok) {
+    const certificates = answer.chain.flatMap((der) => link(der)?.certificate ?? []);
+    if (kept.size >= mostKept) kept.clear();
+    kept.set(name, {
+      above: answer.chain.slice(1),
+      notBefore: new Date(Math.max(...certificates.map(({ notBefore }) => notBefore.getTime()))),
+      notAfter: new Date(Math.min(...certificates.map(({ notAfter }) => notAfter.getTime()))),
+    });
+  }
+  return answer;
+}
+
+function findChain(options: ChainAsked): ChainAnswer {
   const leaf = link(options.leaf);
   if (!leaf) return { ok: false, because: 'unknown-ca' };
   const anchors = options.anchors.map(link).filter((each) => each !== null);

@@ -28,6 +28,7 @@ import { openProofOrdersOf, triesSince } from './store/proofs.ts';
 import { endRotation, openRotationOf, rotationDoneSince } from './store/rotations.ts';
 import { forgetOldSessions, keepSession, type Session, sessionOf, updateEnrolment } from './store/sessions.ts';
 import { buildName, readMemory, writeMemory } from './store/upkeep.ts';
+import { waitsAsSaid, waitsToKeep } from './waits.ts';
 
 /** After it the agent replaces nothing before a proof (gate 5). */
 const longSilence = 30 * day;
@@ -102,6 +103,7 @@ async function rememberFacts(parts: CustodyParts, tx: Tx, at: number, mac: Mac, 
     present_volume: facts.volume,
     facts: JSON.stringify(facts),
     agent_rotation: request.rotation ? JSON.stringify(request.rotation) : null,
+    waits: waitsToKeep(mac, request.problems, at),
     ...(changed ? { escrow_changed_at: explained ? explained.begun_at : at } : {}),
   });
   if (file && !isFileOurs(parts, file) && (await noteForeignFile(tx, mac.id, file.digest, file.recipient, at)))
@@ -192,6 +194,8 @@ async function answer(
   const proofOrders = await proofOrdersFor(tx, at, mac, records);
   const waits = await waitsInRing(tx, macId);
   const debts = await openDebtsOf(tx, macId, volume);
+  // Of what is paid nothing waits any more.
+  if (debts.length === 0 && mac.waits !== null) await updateMac(tx, macId, { waits: null });
   const delay = await delayOf(tx, at, macId, debts);
   const later = [...proofOrders.later, ...(delay ? [delay.until] : [])];
   return {
@@ -212,6 +216,7 @@ async function answer(
     // What waits for our payload, or for its policy, is not told: it would be refused.
     debts: waits === null && delay === null ? await debtsFor(tx, debts) : [],
     withheld: waits ?? delay?.because ?? null,
+    waits: debts.length === 0 ? null : waitsAsSaid(mac),
     hold: hold && { since: isoTime(hold.since), until: isoTime(hold.until), because: hold.because },
     proofOrders: proofOrders.due,
     answers: await answersOf(tx, records),
@@ -222,6 +227,8 @@ async function answer(
     alarms: (await openAlarmsOf(tx, macId)).filter(stops).map((alarm) => alarm.code),
     buildWorks: (await readMemory(tx, buildName(parseBuild(mac.facts)))) !== null,
     nextCheckInSeconds: Math.max(1, Math.ceil(Math.min(parts.settings.checkInMinutes * minute, ...later.map((time) => time - at)) / 1000)),
+    spreadSeconds: parts.settings.spreadSeconds,
+    ...(parts.settings.waitSeconds > 0 ? { waitSeconds: parts.settings.waitSeconds } : {}),
   };
 }
 

@@ -1,5 +1,6 @@
 import { sql } from 'kysely';
 import type { Clock, Store, Tx } from './parts.ts';
+import { firstOf } from './store/asked.ts';
 
 export interface ServerClock extends Clock {
   /**
@@ -12,6 +13,18 @@ export interface ServerClock extends Clock {
 const mark = 'clock';
 /** Network time nudges a clock by less than this all day; only more is worth a word. */
 const worthSayingMs = 2000;
+
+const keepMark = firstOf((db, name: string, value: string) =>
+  db
+    .insertInto('memory')
+    .values({ name, value })
+    .onConflict((conflict) =>
+      conflict.column('name').doUpdateSet({
+        value: sql<string>`case when cast(memory.value as bigint) > cast(excluded.value as bigint) then memory.value else excluded.value end`,
+      }),
+    )
+    .returning('value'),
+);
 
 const sayOnStderr = (words: string): void => process.emitWarning(words, 'ServerClock');
 
@@ -46,16 +59,9 @@ export async function openClock(store: Store, wallNow: () => number = Date.now, 
   return {
     now,
     async persist(tx) {
-      const kept = await tx
-        .insertInto('memory')
-        .values({ name: mark, value: String(now()) })
-        .onConflict((conflict) =>
-          conflict.column('name').doUpdateSet({ value: sql<string>`cast(max(cast(memory.value as integer), cast(excluded.value as integer)) as text)` }),
-        )
-        .returning('value')
-        .executeTakeFirstOrThrow();
-      if (Number(kept.value) > last) {
-        last = Number(kept.value);
+      const kept = Number((await keepMark(tx, mark, String(now())))?.value);
+      if (kept > last) {
+        last = kept;
         behind = null;
       }
       return last;

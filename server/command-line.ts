@@ -14,6 +14,7 @@ import { addImportCommands } from './import-command-line.ts';
 import { addLabelCommand } from './labels-command-line.ts';
 import { addLeaveCommand } from './leave-command-line.ts';
 import { addMdmCommands } from './mdm-command-line.ts';
+import { addMoveCommand } from './moving-command-line.ts';
 import { type Commands, collect, wholeNumber } from './parts-command-line.ts';
 import { addRingCommands } from './ring-command-line.ts';
 import { addRoleCommands } from './roles-command-line.ts';
@@ -248,6 +249,9 @@ export async function commandLine(given: { argv: readonly string[]; operator: st
   });
   addAuthorityCommands({ program, add, inBackend });
   addBackupCommands({ program, add }, (result, json) => {
+    exit = print(result, json);
+  });
+  addMoveCommand({ program, add }, (result, json) => {
     exit = print(result, json);
   });
 

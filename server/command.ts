@@ -1,5 +1,6 @@
 import { createInterface } from 'node:readline/promises';
 import { Problem, type ProblemKind } from '../protocol/problems.ts';
+import { RecoveryKey } from '../protocol/recovery-key.ts';
 import type { PassphraseSource } from './passphrase.ts';
 
 /** Options that many commands have. */
@@ -62,6 +63,7 @@ export function neededReason(reason: string | undefined): string {
   const text = reason?.trim() ?? '';
   if (text === '') throw new Problem('REASON_MISSING');
   if (text.length > 500) throw new Problem('USAGE', 'the reason has more than 500 characters');
+  if (RecoveryKey.cutFrom(text) !== text) throw new Problem('KEY_IN_WORDS');
   return text;
 }
 

@@ -1,5 +1,6 @@
 import type { CustodyState, RecordState } from '../protocol/messages.ts';
-import { isProblemCode, Problem, problems } from '../protocol/problems.ts';
+import { Problem } from '../protocol/problems.ts';
+import { type Adoption, adoptionOf } from './adoption-said.ts';
 import { type BroughtLine, broughtLines } from './brought/lines.ts';
 import { type CustodyParts, isoTime } from './custody-parts.ts';
 import { type CustodyRows, counts, custodyFrom, lastFacts, rowsOf, unresolvedOf } from './custody-state.ts';
@@ -15,6 +16,7 @@ import { allMacs, foreignFilesOf, type Mac, macById, macsWithSerial } from './st
 import { openProofOrdersOf } from './store/proofs.ts';
 import { type Rotation, rotationsOf } from './store/rotations.ts';
 import { type MdmCopy, mdmCopyOf, openTaskFor } from './store/tasks.ts';
+import { type Waits, waitsOf } from './waits.ts';
 
 export interface MacCustody {
   state: CustodyState;
@@ -87,15 +89,6 @@ export async function findMac(parts: CustodyParts, serialOrId: string): Promise<
   return mac.id;
 }
 
-/** Why nobody has a Mac's key, in its own words, and what one person can do about it. */
-interface Adoption {
-  code: string;
-  title: string;
-  fix: string;
-  detail: string | null;
-  since: string;
-}
-
 export interface FleetLine extends MacCustody {
   macId: string;
   serial: string;
@@ -122,14 +115,6 @@ function lineOf(parts: CustodyParts, mac: Mac, state: MacState): FleetLine {
     adoption: adoptionOf(mac),
     ...describe(parts, mac, state),
   };
-}
-
-/** A code that a newer agent has is passed on without its words. */
-function adoptionOf(mac: Mac): Adoption | null {
-  const told = lastFacts(mac)?.adoption;
-  if (!told) return null;
-  const { title, fix } = isProblemCode(told.code) ? problems[told.code] : { title: told.code, fix: 'look at `sparekey status` on that Mac' };
-  return { code: told.code, title, fix, detail: told.detail, since: told.since };
 }
 
 /** Lines of these Macs, with the rows that they were made of. `all`: of them, or of more. Custody is what `macReport` says of each. */
@@ -211,6 +196,8 @@ export interface MacReport extends FleetLine {
   /** Envelopes that are somebody else's: never keys here. */
   foreign: { digest: string; recipient: string | null; lastSeenAt: string }[];
   unreadableDeliveries: number;
+  /** Why it has not done yet what it owes, in its own words. */
+  waits: Waits | null;
 }
 
 /** A rotation of before copies were noted speaks for itself. */
@@ -296,5 +283,6 @@ export async function macReport(parts: CustodyParts, macId: string): Promise<Mac
     })),
     foreign: (await foreignFilesOf(db, macId)).map(({ digest, recipient, last_seen_at: at }) => ({ digest, recipient, lastSeenAt: isoTime(at) })),
     unreadableDeliveries: mac.unreadable_count,
+    waits: debts.length === 0 ? null : waitsOf(mac),
   };
 }

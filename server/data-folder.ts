@@ -1,6 +1,7 @@
 import { existsSync, readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { Problem } from '../protocol/problems.ts';
+import { databaseAddress } from './settings.ts';
 
 /** What lies where in the data folder. Everything in it is private (0600, folders 0700). */
 export interface FolderPaths {
@@ -8,6 +9,8 @@ export interface FolderPaths {
   settings: string;
   secrets: string;
   database: string;
+  /** The address of a PostgreSQL database, where there is one in place of that file. */
+  databaseUrl: string;
   /** `<digest>.key.pem` (encrypted) and `<digest>.certificate.pem`, all versions, kept for ever. */
   escrow: string;
   agentCa: CertificateAndKey;
@@ -39,6 +42,7 @@ export const folderPaths = (dir: string): FolderPaths => ({
   settings: join(dir, 'settings.json'),
   secrets: join(dir, 'server-secrets.json'),
   database: join(dir, 'sparekey.sqlite'),
+  databaseUrl: join(dir, 'database-url'),
   escrow: join(dir, 'escrow'),
   agentCa: { certificate: join(dir, 'agent-ca', 'certificate.pem'), key: join(dir, 'agent-ca', 'key.pem') },
   tlsCa: { certificate: join(dir, 'tls-ca', 'certificate.pem'), key: join(dir, 'tls-ca', 'key.pem') },
@@ -52,10 +56,14 @@ export const folderPaths = (dir: string): FolderPaths => ({
   auditArchive: join(dir, 'audit-archive'),
 });
 
+/** What `openDatabase` opens for this folder. */
+export const databaseOf = (paths: FolderPaths): string => databaseAddress(paths.dir) ?? paths.database;
+export const isOnPostgres = (paths: FolderPaths): boolean => databaseAddress(paths.dir) !== null;
+
 /** The paths of a folder that `init` made; `DATA_FOLDER_MISSING` where there is none, `FILE_TOO_OPEN` where others could enter it. */
 export function existingFolder(dir: string): FolderPaths {
   const paths = folderPaths(dir);
-  if (!existsSync(paths.settings) || !existsSync(paths.database)) throw new Problem('DATA_FOLDER_MISSING', dir);
+  if (!existsSync(paths.settings) || (!existsSync(paths.database) && databaseAddress(dir) === null)) throw new Problem('DATA_FOLDER_MISSING', dir);
   for (const folder of [dir, paths.escrow, paths.auditKeys, join(dir, 'agent-ca')]) {
     if (existsSync(folder) && (statSync(folder).mode & 0o077) !== 0) throw new Problem('FILE_TOO_OPEN', `${folder} (chmod 700)`);
   }
@@ -69,6 +77,7 @@ function privateFilesOf(paths: FolderPaths): string[] {
   return [
     paths.settings,
     paths.secrets,
+    paths.databaseUrl,
     ...database,
     ...inside(paths.escrow),
     ...inside(paths.auditKeys),

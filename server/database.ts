@@ -1,9 +1,11 @@
 import { chmodSync, closeSync, openSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { DatabaseSync, type SQLInputValue } from 'node:sqlite';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { Kysely, SqliteDialect, sql } from 'kysely';
 import { Problem } from '../protocol/problems.ts';
+import { createActs } from './database-acts.ts';
+import { openPostgres } from './database-postgres.ts';
+import { isPostgres } from './database-url.ts';
 import { up as first } from './migrations/0001-first.ts';
 import { up as people } from './migrations/0002-people.ts';
 import { up as coexistence } from './migrations/0003-coexistence.ts';
@@ -13,12 +15,16 @@ import { up as fleet } from './migrations/0006-fleet.ts';
 import { up as campaigns } from './migrations/0007-campaigns.ts';
 import { up as approvals } from './migrations/0008-approvals.ts';
 import { up as auditing } from './migrations/0009-auditing.ts';
+import { up as weakerDisclosure } from './migrations/0011-weaker-disclosure.ts';
+import { up as waits } from './migrations/0012-waits.ts';
+import { up as speed } from './migrations/0013-speed.ts';
 import type { Store } from './parts.ts';
 import { unwritable } from './private-files.ts';
+import { openDoor } from './store/asked.ts';
 import type { Tables } from './tables.ts';
 import { copyFor } from './upgrade-copies.ts';
 
-/** In order; the database's `user_version` says how many of them it has. None is ever changed once it has shipped. */
+/** In order; the database's `user_version` (PostgreSQL: `schema_version`) says how many of them it has. None is ever changed once it has shipped. */
 const migrations: readonly ((db: Kysely<unknown>) => Promise<void>)[] = [
   first,
   people,
@@ -29,24 +35,32 @@ const migrations: readonly ((db: Kysely<unknown>) => Promise<void>)[] = [
   campaigns,
   approvals,
   auditing,
+  weakerDisclosure,
+  waits,
+  speed,
 ];
+
+/** The schema of this program. */
+export const newestSchema = migrations.length;
 
 export interface DatabaseOptions {
   /** How long an act waits for another process, such as a command, to end its own. */
   busyMilliseconds?: number;
   /** Before a database that is there is brought to another shape, and while nobody else can write it: a failure keeps it as it is. */
   beforeUpgrade?: (from: number, to: number) => void;
+  /** PostgreSQL: whether an empty database is filled. Behind a data folder that was in use it is the wrong one. */
+  mayCreate?: boolean;
+  /** PostgreSQL, which has copies of its own: after its shape was changed. */
+  afterUpgrade?: (from: number, to: number) => void;
   /** How many of the migrations this program knows: of an earlier release, in tests. */
   schema?: number;
 }
 
 /**
  * SQLite waits for a lock by sleeping, and the whole process sleeps with it: so it waits only for what is over at once, such
- * as the end of another process's commit. Longer waits are in `write`, where everything else goes on.
+ * as the end of another process's commit. Longer waits are in database-acts.ts, where everything else goes on.
  */
 const sleepMilliseconds = 50;
-/** Between two tries for the lock of another process; with chance in it, so that those that wait do not come together. */
-const pauseMilliseconds = 25;
 const busy = 5;
 
 /** SQLite's primary result codes that mean: not now, or not here. Anything else is a mistake of ours. */
@@ -167,8 +181,9 @@ function tooNew(file: string, version: number, schema: number): Problem {
   return new Problem('DATABASE_TOO_NEW', `${file} has version ${version} of the schema, this program knows ${schema}; ${way}`);
 }
 
-/** Opens the database and brings it to today's shape, all or nothing. */
+/** Opens the database, a file or the address of a PostgreSQL database, and brings it to today's shape, all or nothing. */
 export async function openDatabase(file: string, options: DatabaseOptions = {}): Promise<Store> {
+  if (isPostgres(file)) return openPostgres(file, { ...options, migrations });
   try {
     const { busyMilliseconds = 10_000, schema = migrations.length, beforeUpgrade } = options;
     const database = openFile(file, busyMilliseconds, schema);
@@ -182,27 +197,25 @@ export async function openDatabase(file: string, options: DatabaseOptions = {}):
 }
 
 function storeOf(database: DatabaseSync, busyMilliseconds: number): Store {
-  const db = new Kysely<Tables>({ dialect: new SqliteDialect({ database: adapt(database) }) });
+  const adapted = adapt(database);
+  const db = new Kysely<Tables>({ dialect: new SqliteDialect({ database: adapted }) });
+  const carryOut = (text: string, parameters: readonly unknown[]) => {
+    const statement = adapted.prepare(text);
+    return statement.reader ? { rows: statement.all(parameters), changes: 0 } : { rows: [], changes: Number(statement.run(parameters).changes) };
+  };
+  // What is not committed yet is seen by its own act alone.
+  openDoor(db, (text, parameters) => (database.isTransaction ? null : carryOut(text, parameters)));
+  const acts = createActs(db, {
+    carryOut,
+    busyMilliseconds,
+    isBusy: (error) => error instanceof Problem && codeOf(error.cause) === busy,
+    isInTransaction: () => database.isTransaction,
+  });
   return {
     db,
-    async write(act) {
-      const until = performance.now() + busyMilliseconds;
-      for (;;) {
-        let begun = false;
-        try {
-          // One connection: whoever asks or writes meanwhile waits. An act asks only through its own `tx`.
-          return await db.transaction().execute((tx) => {
-            begun = true;
-            return act(tx);
-          });
-        } catch (error) {
-          const isHeldByAnother = !begun && error instanceof Problem && codeOf(error.cause) === busy;
-          if (!isHeldByAnother || performance.now() >= until) throw error;
-        }
-        await sleep(pauseMilliseconds * (1 + Math.random()));
-      }
-    },
+    write: acts.write,
     async close() {
+      await acts.idle();
       await db.destroy();
       // Kysely closes only what it has used.
       if (database.isOpen) database.close();

@@ -16,14 +16,17 @@ import {
   protocolHeader,
   protocolVersion,
   type Receipt,
+  urgentHeader,
 } from '../protocol/messages.ts';
 import { Problem } from '../protocol/problems.ts';
 import type { DeviceIdentity, Newcomer, Presented } from './device-identity.ts';
 import type { Enrolment } from './enrolment.ts';
-import type { HttpApp } from './http.ts';
+import { type HttpApp, sendProblem } from './http.ts';
 import { rates as defaultRates, networkOf, type Rate, type RateName, tokenBuckets } from './limits.ts';
 import type { Log } from './log.ts';
 import type { Caller } from './parts.ts';
+import type { Kind, Shedding } from './shedding.ts';
+import { hasNothing, type Waiting, waitAsked } from './waiting.ts';
 
 /** What the routes for Macs ask of custody. */
 interface DeviceCustody {
@@ -39,6 +42,10 @@ export interface DeviceApiParts {
   enrolment: Enrolment;
   custody: DeviceCustody;
   log: Log;
+  /** What is told to come later, and which answers are kept for a while; without them none is. */
+  shedding?: Shedding;
+  waiting?: { waiting: Waiting; mostSeconds: number };
+  spreadSeconds?: () => number;
   rates?: Partial<Record<RateName, Rate>>;
   /** Told of each header that says who a Mac is and may not. */
   onHeaderRefused?: (address: string, why: string) => void;
@@ -63,9 +70,15 @@ function parse<T>(schema: z.ZodType<T>, body: unknown): T {
   return read.data;
 }
 
+const kindOf = ({ routeOptions: { url }, headers }: FastifyRequest): Kind =>
+  url === '/v1/nonce' || url === '/v1/enroll' ? 'enrolment' : url === '/v1/check-in' && headers[urgentHeader] === undefined ? 'check-in' : 'urgent';
+
+/** Seconds after which those whose answer was kept come again, by chance, so that they do not come together. */
+const soonAgain = { least: 5, most: 30 } as const;
+
 /** Routes for Macs. Who asks is known by the certificate of the connection, never by the body. */
 export function addDeviceApi(parts: DeviceApiParts): void {
-  const { http, identity, enrolment, custody, log } = parts;
+  const { http, identity, enrolment, custody, log, shedding } = parts;
   const { app } = http;
   const buckets = Object.fromEntries(Object.entries({ ...defaultRates, ...parts.rates }).map(([name, rate]) => [name, tokenBuckets(rate)])) as Record<
     RateName,
@@ -78,6 +91,8 @@ export function addDeviceApi(parts: DeviceApiParts): void {
     const wait = buckets[name].take(key);
     if (wait !== null) throw new Problem('TOO_MANY_REQUESTS', undefined, { retryAfterSeconds: wait });
   };
+  const leave = new WeakMap<FastifyRequest, () => void>();
+  const shed = new WeakSet<FastifyRequest>();
   const shown = new WeakMap<FastifyRequest, Presented | null>();
   const presentedBy = (request: FastifyRequest): Presented | null => shown.get(request) ?? null;
 
@@ -113,6 +128,17 @@ export function addDeviceApi(parts: DeviceApiParts): void {
   app.addHook('onRequest', async (request, reply) => {
     reply.header(protocolHeader, String(protocolVersion));
     if (request.is404) return;
+    // The first of all questions, and no line of the log for its answer: it is for a time in which everything costs too much.
+    const entered = shedding?.enter(kindOf(request));
+    if (entered && 'retryAfterSeconds' in entered) {
+      shed.add(request);
+      reply.header('connection', 'close');
+      return sendProblem(reply, new Problem('SERVER_BUSY', undefined, entered), request.id);
+    }
+    if (entered) {
+      leave.set(request, entered.leave);
+      reply.raw.once('close', entered.leave);
+    }
     versions.set(request, versionOf(request));
     try {
       shown.set(request, http.peers.presentedBy(request.raw));
@@ -124,6 +150,7 @@ export function addDeviceApi(parts: DeviceApiParts): void {
     }
   });
   app.addHook('onResponse', async (request, reply) => {
+    if (shed.has(request)) return;
     const caller = who.get(request);
     const ids = caller && !('presented' in caller) ? { macId: caller.macId, enrolmentId: caller.enrolmentId } : {};
     log.info('request', {
@@ -135,6 +162,31 @@ export function addDeviceApi(parts: DeviceApiParts): void {
       ...ids,
     });
   });
+
+  const spread = (reply: CheckInReply): CheckInReply => (parts.spreadSeconds ? { ...reply, spreadSeconds: parts.spreadSeconds() } : reply);
+
+  /** Answers, or keeps the answer for as long as there is nothing new: the Mac then asks again, so that it never acts on what was kept. */
+  async function checkInAndWait(request: FastifyRequest, caller: Caller, message: CheckInRequest): Promise<CheckInReply> {
+    const seconds = Math.min(waitAsked(request.headers['prefer']), parts.waiting?.mostSeconds ?? 0);
+    const seat = seconds > 0 ? parts.waiting?.waiting.sit(caller.macId) : null;
+    if (!seat) return custody.checkIn(caller, message);
+    request.raw.socket.once('close', seat.leave);
+    try {
+      const reply = await custody.checkIn(caller, message);
+      if (!hasNothing(reply)) return reply;
+      leave.get(request)?.();
+      const isNear = reply.nextCheckInSeconds <= seconds;
+      const woken = await seat.wait(isNear ? reply.nextCheckInSeconds : seconds);
+      if (woken === 'stopping')
+        throw new Problem('SERVER_STOPPING', undefined, {
+          retryAfterSeconds: Math.round(soonAgain.least + Math.random() * (soonAgain.most - soonAgain.least)),
+        });
+      return woken === 'news' || isNear ? { ...reply, nextCheckInSeconds: 1 } : reply;
+    } finally {
+      request.raw.socket.off('close', seat.leave);
+      seat.leave();
+    }
+  }
 
   app.post('/v1/nonce', { onRequest: async (request) => spend('nonce', networkOf(http.addressOf(request))) }, async () => enrolment.nonce());
 
@@ -153,10 +205,10 @@ export function addDeviceApi(parts: DeviceApiParts): void {
     if (known && !('presented' in known)) spend('check-in', known.enrolmentId);
     else spend('enroll', networkOf(http.addressOf(request)));
     const message = parse(checkInRequest, request.body);
-    if (!known || !('presented' in known)) return custody.checkIn(callerOf(request), message);
+    if (!known || !('presented' in known)) return spread(await checkInAndWait(request, callerOf(request), message));
     const caller = await identity.welcome(known, message.facts);
     who.set(request, caller);
-    return custody.checkIn(caller, message);
+    return spread(await custody.checkIn(caller, message));
   });
 
   app.post('/v1/rotations', { onRequest: (request) => guard(request, false) }, async (request) => {

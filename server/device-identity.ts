@@ -55,6 +55,7 @@ const mostOthers = 8;
 const mostOfRotation = 64;
 /** Chains remembered for connections that were resumed: TLS then has the leaf only. */
 const mostRemembered = 10_000;
+const mostRevocationNames = 50_000;
 
 export const sha256 = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex');
 const publicKeyOf = (certificate: X509Certificate): Buffer => certificate.publicKey.export({ type: 'spki', format: 'der' });
@@ -85,16 +86,19 @@ export function createDeviceIdentity(parts: DeviceIdentityParts) {
   /** Whose certificate it is, or the refusal. An expired one is of its CA all the same. */
   function issuerOf(presented: Presented): 'agent' | 'device' {
     const at = new Date(clock.now());
-    const answers = (['agent', 'device'] as const).map((whose) => {
+    const leaf = presented.leaf.raw;
+    const faults: string[] = [];
+    for (const whose of ['agent', 'device'] as const) {
       const anchors = whose === 'agent' ? [parts.agentCa] : parts.deviceCas;
-      return { whose, answer: verifyChain({ leaf: presented.leaf.raw, others: othersOf(presented), anchors, at, usage: 'clientAuth' }) };
-    });
-    for (const { whose, answer } of answers) {
-      if (!answer.ok) continue;
+      const answer = verifyChain({ leaf, others: othersOf(presented), anchors, at, usage: 'clientAuth' });
+      if (!answer.ok) {
+        faults.push(answer.because);
+        continue;
+      }
       remember(presented);
       return whose;
     }
-    const fault = answers.map(({ answer }) => (answer.ok ? null : answer.because)).find((because) => because !== null && because !== 'unknown-ca');
+    const fault = faults.find((because) => because !== 'unknown-ca');
     if (fault === 'expired') throw new Problem('CERTIFICATE_EXPIRED');
     throw new Problem(
       'CERTIFICATE_UNKNOWN',
@@ -111,8 +115,8 @@ export function createDeviceIdentity(parts: DeviceIdentityParts) {
 
   async function refuseRevokedProfile(enrolment: EnrolmentRow): Promise<void> {
     if (enrolment.profile_certificate === null) return;
-    const profile = new X509Certificate(Buffer.from(enrolment.profile_certificate));
-    if (await isCertificateRevoked(store.db, revocationDigest(profile))) throw new Problem('CERTIFICATE_REVOKED', 'the profile certificate of the enrolment');
+    if (await isCertificateRevoked(store.db, revocationNameOf(enrolment.profile_certificate)))
+      throw new Problem('CERTIFICATE_REVOKED', 'the profile certificate of the enrolment');
   }
 
   async function standingOf(known: KnownCertificate, mayBeLate: boolean): Promise<Caller['standing']> {
@@ -136,8 +140,10 @@ export function createDeviceIdentity(parts: DeviceIdentityParts) {
     way: known.enrolment.way,
     standing,
     confirmed: known.enrolment.confirmed === 1,
-    // Of the certificate that was presented: while a renewal is under way the enrolment has two.
-    publicKey: publicKeyOf(leaf),
+    // Of the certificate that was presented: while a renewal is under way the enrolment has two. Grants alone ask for it.
+    get publicKey() {
+      return publicKeyOf(leaf);
+    },
     profileNotAfter: known.enrolment.profile_not_after,
     ...asked,
   });
@@ -173,7 +179,7 @@ export function createDeviceIdentity(parts: DeviceIdentityParts) {
       const whose = issuerOf(presented);
       let known = await certificateByDigest(store.db, presented.digest);
       // Our own certificates say whose they are: a row that was moved to another enrolment gives nobody its Mac.
-      if (known && whose === 'agent' && commonNameOf(presented.leaf) !== known.enrolment.id)
+      if (known && whose === 'agent' && !isNamed(presented.leaf, known.enrolment.id))
         throw new Problem('CERTIFICATE_UNKNOWN', 'it names another enrolment than the one on record');
       let standing = known ? await standingOf(known, asked.mayBeLate) : null;
       // Revoking an enrolment revokes its profile certificate too: neither keeps it from ending a rotation that it began.
@@ -255,6 +261,19 @@ export function createDeviceIdentity(parts: DeviceIdentityParts) {
   }
 }
 export type DeviceIdentity = ReturnType<typeof createDeviceIdentity>;
+
+/** The short way first: our own certificates have this name and nothing else. */
+const isNamed = (leaf: X509Certificate, id: string): boolean => leaf.subject === `CN=${id}` || commonNameOf(leaf) === id;
+
+/** How a certificate is named where it is revoked, by the digest of its DER: what it says, and not whether it was. */
+const revocationNames = new Map<string, string>();
+function revocationNameOf(der: Uint8Array): string {
+  const digest = sha256(der);
+  const known = revocationNames.get(digest) ?? revocationDigest(new X509Certificate(Buffer.from(der)));
+  if (revocationNames.size >= mostRevocationNames) revocationNames.clear();
+  revocationNames.set(digest, known);
+  return known;
+}
 
 const sameName = (leaf: X509Certificate, other: Uint8Array): boolean => subjectOf(leaf) === subjectOf(new X509Certificate(Buffer.from(other)));
 

@@ -90,7 +90,7 @@ export function createEnrolment(parts: EnrolmentParts) {
 
   async function byTls(tx: Tx, presented: Presented | null, claims: EnrolmentClaims): Promise<Shown> {
     const device = await parts.identity.deviceCertificate(tx, presented).catch((error: unknown) => {
-      if (error instanceof Problem && error.code !== 'CERTIFICATE_REVOKED')
+      if (error instanceof Problem && error.code !== 'CERTIFICATE_REVOKED' && error.code !== 'STORE_FAILED')
         throw new Problem('PROOF_REFUSED', 'the client certificate of this connection is not a valid one of a device CA');
       throw error;
     });

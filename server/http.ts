@@ -6,6 +6,7 @@ import { type FastifyInstance, type FastifyReply, type FastifyRequest, fastify }
 import { limits as messageLimits } from '../protocol/messages.ts';
 import { Problem, type ProblemCode, problems } from '../protocol/problems.ts';
 import { boundConnections } from './connections.ts';
+import { boundHandshakes } from './handshakes.ts';
 import type { ConnectionLimits } from './limits.ts';
 import { type ListenAt, listenAt } from './listening.ts';
 import type { Log } from './log.ts';
@@ -132,8 +133,10 @@ export function buildHttp(options: {
   plain?: ((address: string) => void) | null;
   /** Told of each answer: the route as it was registered, and the status. */
   onAnswer?: (method: string, route: string, status: number) => void;
+  /** Told of each connection that is refused its handshake, because too many are under way. */
+  onHandshakeRefused?: (because: string) => void;
 }): HttpApp {
-  const { tls, limits, log, peers, audience = 'macs', plain = null, onAnswer } = options;
+  const { tls, limits, log, peers, audience = 'macs', plain = null, onAnswer, onHandshakeRefused = () => {} } = options;
   const https: ServerOptions = {
     key: tls.key,
     cert: tls.certificate,
@@ -180,6 +183,7 @@ export function buildHttp(options: {
   const server = made;
   if (!server) throw new Problem('SERVER_BUG');
   boundConnections(server, { limits, log, isProxy: peers.isProxy, onlyProxies: plain });
+  if (audience === 'macs' && !plain) boundHandshakes(server, limits.handshakes, onHandshakeRefused);
   server.on('tlsClientError', (error: NodeJS.ErrnoException, socket) => {
     socket.destroy();
     log.info('connection-refused', { because: error.code ?? 'TLS' });

@@ -13,7 +13,7 @@ import { checkDeviceCa, checkTlsIdentity, serverCertificateDays } from './author
 import { issueServerCertificate, makeCa, makeEscrowCertificate, pem, readPem } from './certificates.ts';
 import { openClock } from './clock.ts';
 import { checkConsole } from './console-check.ts';
-import { type CertificateAndKey, folderPaths } from './data-folder.ts';
+import { type CertificateAndKey, databaseOf, folderPaths } from './data-folder.ts';
 import { openDatabase } from './database.ts';
 import { decryptPrivateKey, encryptPrivateKey } from './encrypted-key.ts';
 import { writeEscrowKey } from './escrow-keys.ts';
@@ -21,6 +21,7 @@ import { checkPeople } from './people-check.ts';
 import { makePrivateFolder, refuseExisting, syncFolder, writePrivate } from './private-files.ts';
 import { makeServerSecrets } from './server-secrets.ts';
 import { checkSettings } from './settings.ts';
+import { firstAuditEntry } from './store/upkeep.ts';
 
 export interface InitOptions {
   dir: string;
@@ -191,8 +192,10 @@ async function fill(dir: string, options: InitOptions): Promise<{ escrow: Escrow
 
   options.say('making the database');
   await options.putDatabase?.(paths.database);
-  const store = await openDatabase(paths.database);
+  const store = await openDatabase(databaseOf(paths));
   try {
+    // PostgreSQL: one that another backend has filled belongs to that one's folder.
+    if (await firstAuditEntry(store.db)) throw new Problem('USAGE', 'the database that SPAREKEY_DATABASE_URL names is another backend’s; name an empty one');
     const clock = await openClock(store);
     await store.write(async (tx) => {
       const details = {

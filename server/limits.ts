@@ -10,6 +10,12 @@ export interface ConnectionLimits {
   /** Time for the TLS handshake. */
   handshakeSeconds: number;
   keepAliveSeconds: number;
+  /** Handshakes of Macs that are under way at once; see handshakes.ts. */
+  handshakes: number;
+  /** Quiet check-ins that are under way at once; see shedding.ts. */
+  checkIns: number;
+  /** Macs whose answer is kept until there is something new. */
+  waiters: number;
 }
 
 export const connectionLimits: ConnectionLimits = {
@@ -20,6 +26,9 @@ export const connectionLimits: ConnectionLimits = {
   requestSeconds: 20,
   handshakeSeconds: 10,
   keepAliveSeconds: 30,
+  handshakes: 1000,
+  checkIns: 200,
+  waiters: 5000,
 };
 
 export interface Rate {
@@ -61,6 +70,8 @@ export interface Buckets {
   take(key: string): number | null;
   /** How many may come at once now. */
   left(key: string): number;
+  /** What was taken turned out not to count. */
+  give(key: string): void;
 }
 
 /** Token buckets by `performance.now()`: a change of the machine's clock gives nobody anything. */
@@ -82,6 +93,10 @@ export function tokenBuckets(rate: Rate, now: () => number = () => performance.n
     left(key) {
       const known = buckets.get(key);
       return Math.max(0, Math.floor(known ? refilled(known, now()) : rate.burst));
+    },
+    give(key) {
+      const known = buckets.get(key);
+      if (known) known.tokens = Math.min(rate.burst, known.tokens + 1);
     },
     take(key) {
       const at = now();

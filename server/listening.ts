@@ -4,11 +4,14 @@ import { Problem } from '../protocol/problems.ts';
 /** Where a listener is: an address of its own, or a socket that systemd has opened. Host null: every address of the machine. */
 export type ListenAt = { port: number; host: string | null } | { fd: number };
 
+/** Connections that the kernel keeps until their turn comes: some seconds of handshakes, half of what an agent gives to one. */
+export const backlog = 2048;
+
 /** Listens there; the port. */
 export async function listenAt(server: Server, at: ListenAt): Promise<number> {
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject);
-    const options = 'fd' in at ? { fd: at.fd } : at.host === null ? { port: at.port } : { port: at.port, host: at.host };
+    const options = 'fd' in at ? { fd: at.fd } : { port: at.port, backlog, ...(at.host === null ? {} : { host: at.host }) };
     server.listen(options, () => {
       server.removeListener('error', reject);
       resolve();

@@ -42,10 +42,13 @@ export const writeMetrics = (families: readonly Family[]): string =>
 export interface Counters {
   add(name: string, labels?: Labels, by?: number): void;
   of(name: string): Sample[];
+  /** A figure that is asked for when somebody reads. */
+  gauge(name: string, read: () => number): void;
 }
 
 export function createCounters(): Counters {
   const all = new Map<string, Map<string, Sample>>();
+  const gauges = new Map<string, () => number>();
   return {
     add(name, labels = {}, by = 1) {
       const samples = all.get(name) ?? new Map<string, Sample>();
@@ -53,7 +56,8 @@ export function createCounters(): Counters {
       const key = labelsOf(labels);
       samples.set(key, { labels, value: (samples.get(key)?.value ?? 0) + by });
     },
-    of: (name) => [...(all.get(name)?.values() ?? [])],
+    of: (name) => (gauges.has(name) ? [{ value: gauges.get(name)?.() ?? 0 }] : [...(all.get(name)?.values() ?? [])]),
+    gauge: (name, read) => void gauges.set(name, read),
   };
 }
 

@@ -7,10 +7,12 @@ import { oweRotation } from './debts.ts';
 import { endHoldIn } from './holds.ts';
 import type { Tx } from './parts.ts';
 import { byAdmin, orderProof } from './proofs.ts';
-import { closeDebt, endOrder, insertOrder, orderById, ordersToExpire, type RotationOrder, waitingOrdersOf } from './store/debts.ts';
+import { failOrdered } from './store/campaigns.ts';
+import { closeDebt, endOrder, insertOrder, orderById, ordersToExpire, prolongOrder, type RotationOrder, waitingOrdersOf } from './store/debts.ts';
 import { recordsOfVolume } from './store/keys.ts';
 import { macById } from './store/macs.ts';
 import { openRotationOf } from './store/rotations.ts';
+import { waitsOf } from './waits.ts';
 
 export interface RotationOrdered {
   macId: string;
@@ -75,7 +77,10 @@ export async function orderOnceIn(parts: CustodyParts, tx: Tx, at: number, order
   if (!waiting || order.overrideHold) return { ...(await orderRotationIn(parts, tx, at, order)), waitedOf: null };
   const details = { orderId: waiting.id, of: waiting.actor, reason: order.reason };
   await audit(tx, { at, actor: order.actor, act: joinedAct, macId: order.macId, details });
-  return { orderId: waiting.id, expiresAt: waiting.expires_at, waitedOf: waiting.actor };
+  // It lives as long as one of its own would.
+  const expiresAt = Math.max(waiting.expires_at, at + parts.settings.orderExpiresDays * day);
+  await prolongOrder(tx, waiting.id, expiresAt);
+  return { orderId: waiting.id, expiresAt, waitedOf: waiting.actor };
 }
 
 /** An order that waited was enough for somebody who asked for the same. From then on it is theirs too. */
@@ -151,6 +156,10 @@ export async function expireOrders(tx: Tx, at: number): Promise<void> {
   for (const order of await ordersToExpire(tx, at)) {
     await endOrder(tx, order.id, 'expired', at);
     await closeDebt(tx, order.mac_id, order.id, 'the order expired', at);
-    await audit(tx, { at, actor: 'server', act: 'rotation.order-expired', macId: order.mac_id, details: { orderId: order.id } });
+    const mac = await macById(tx, order.mac_id);
+    const waited = (mac && waitsOf(mac)?.says) ?? null;
+    const because = `the Mac did not carry it out in its time${waited === null ? '' : `; it said last: ${waited}`}`;
+    await failOrdered(tx, order, { why: 'expired', because, state_at: at });
+    await audit(tx, { at, actor: 'server', act: 'rotation.order-expired', macId: order.mac_id, details: { orderId: order.id, waited } });
   }
 }

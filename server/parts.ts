@@ -12,6 +12,8 @@ export interface Store {
    * synchronous=FULL). Throws `STORE_FAILED` where the database refuses.
    */
   write<T>(act: (tx: Tx) => Promise<T>): Promise<T>;
+  /** Where other backends have the same database: does this work unless one of them is doing what has the same name. False: it is. */
+  alone?(name: string, work: () => Promise<void>): Promise<boolean>;
   close(): Promise<void>;
 }
 
@@ -70,6 +72,9 @@ export interface Caller {
 export interface CustodySettings {
   holdDeadlineHours: number;
   checkInMinutes: number;
+  /** What a check-in is answered: over how many seconds the fleet spreads, and for how long an answer may be kept (0: it is not). */
+  spreadSeconds: number;
+  waitSeconds: number;
   /** After this a superseded key is destroyed, once a later one is proved. */
   retainSupersededDays: number;
   orderExpiresDays: number;

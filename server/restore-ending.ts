@@ -8,11 +8,12 @@ import type { Tx } from './parts.ts';
 import { endAllApiTokens } from './store/api-tokens.ts';
 import { openCampaigns, updateCampaign } from './store/campaigns.ts';
 import { allOpenRequests, updateRequest as updateDisclosureRequest } from './store/disclosure-requests.ts';
-import { emergenciesSince, updateEmergency } from './store/emergencies.ts';
+import { emergenciesGoingOn, updateEmergency } from './store/emergencies.ts';
 import { openRequests, updateRequest } from './store/key-requests.ts';
 import { forgetSetUpCodes } from './store/people.ts';
 import { openReleases, updateRelease } from './store/releases.ts';
 import { forgetAllFlows } from './store/sign-in-flows.ts';
+import { proposalRows, updateProposal } from './store/weaker-disclosure.ts';
 import { endAllWebSessions } from './store/web-sessions.ts';
 
 /**
@@ -38,13 +39,16 @@ async function endWhatAdminsOpened(tx: Tx, at: number, actor: string): Promise<v
     await updateDisclosureRequest(tx, id, { state: 'expired' });
     await audit(tx, { at, actor, act: 'disclosure.expired', macId, details: { requestId: id, was: state, because: 'restored' } });
   }
+  for (const { id, policy_id: policyId } of await proposalRows(tx, true)) {
+    await updateProposal(tx, id, { state: 'restored', decided_at: at, decided_by: actor });
+    await audit(tx, { at, actor, act: 'policy.withdrawn', details: { proposalId: id, policyId, because: 'restored' } });
+  }
   for (const row of await openReleases(tx, at)) {
     await updateRelease(tx, row.id, { ended_at: at, ended_because: 'withdrawn' });
     const details = { releaseId: row.id, was: releaseState(row, at), because: 'restored' };
     await audit(tx, { at, actor, act: 'release.withdrawn', macId: row.mac_id, details });
   }
-  for (const row of await emergenciesSince(tx, at)) {
-    if (row.ended_at !== null) continue;
+  for (const row of await emergenciesGoingOn(tx, at)) {
     await updateEmergency(tx, row.id, { ended_at: at, ended_by: actor });
     await audit(tx, { at, actor, act: 'emergency.ended', details: { emergencyId: row.id, was: emergencyState(row, at), because: 'restored' } });
   }

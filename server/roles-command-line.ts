@@ -1,3 +1,4 @@
+import type { RoleSaid } from './admins/review.ts';
 import type { Backend } from './backend.ts';
 import { type CommandResult, neededReason, table, when } from './command.ts';
 import { type Commands, collect } from './parts-command-line.ts';
@@ -6,7 +7,12 @@ import type { Role } from './permissions.ts';
 /** `role …` and `token …`: who may do what at the console, by whoever has the machine. The first owner is made here. */
 export function addRoleCommands({ program, add, inBackend }: Commands): void {
   const role = program.command('role').description('who may do what in the console, and with its API');
-  const parts = async () => ({ ...(await import('./admins/roles.ts')), ...(await import('./admins/grants.ts')), ...(await import('./admins/review.ts')) });
+  const parts = async () => ({
+    ...(await import('./admins/roles.ts')),
+    ...(await import('./admins/grants.ts')),
+    ...(await import('./admins/review.ts')),
+    ...(await import('./admins/groups.ts')),
+  });
 
   /** What was typed, as it is meant. */
   async function meant(backend: Backend, name: string, typed: string, options: { tag: string[]; group?: boolean }) {
@@ -17,8 +23,11 @@ export function addRoleCommands({ program, add, inBackend }: Commands): void {
     const tags = scopeTags.safeParse(options.tag);
     if (options.tag.length > 0 && !tags.success) throw new Problem('USAGE', 'a tag has 1 to 128 signs');
     const { personNamed } = await import('./accounts.ts');
-    const subject = options.group ? { kind: 'group' as const, name } : { kind: 'person' as const, person: await personNamed(backend.store.db, name) };
-    return { role: read.data, scope: tags.data ?? null, subject, said: subject.kind === 'group' ? `the group ${name}` : subject.person.user_name };
+    const { groupNamed, sayGroup } = await parts();
+    const subject = options.group
+      ? { kind: 'group' as const, ...groupNamed(backend.settings, name) }
+      : { kind: 'person' as const, person: await personNamed(backend.store.db, name) };
+    return { role: read.data, scope: tags.data ?? null, subject, said: subject.kind === 'group' ? `the group ${sayGroup(subject)}` : subject.person.user_name };
   }
   const where = async (scope: readonly string[] | null): Promise<string> => (await parts()).sayScope(scope);
 
@@ -51,8 +60,12 @@ export function addRoleCommands({ program, add, inBackend }: Commands): void {
         const { subject, scope, said, role: wanted } = await meant(backend, name, typed, options);
         const { operatorAdmin } = await import('./admins/admin.ts');
         const { rolesSaid, takeRole } = await parts();
-        const id = subject.kind === 'group' ? subject.name : subject.person.id;
-        const all = (await rolesSaid(backend.store.db)).filter((one) => one.subject.kind === subject.kind && one.subject.id === id && one.role === wanted);
+        // What was given before groups had a provider is taken with either.
+        const isTheirs = ({ subject: { id }, group }: RoleSaid): boolean =>
+          subject.kind === 'person'
+            ? group === null && id === subject.person.id
+            : group?.name === subject.name && [null, subject.provider].includes(group.provider);
+        const all = (await rolesSaid(backend.store.db)).filter((one) => isTheirs(one) && one.role === wanted);
         const found = all.filter((one) => scope === null || JSON.stringify(one.scope) === JSON.stringify(scope));
         if (found.length === 0) {
           const { Problem } = await import('../protocol/problems.ts');
@@ -69,7 +82,7 @@ export function addRoleCommands({ program, add, inBackend }: Commands): void {
       const all = await rolesSaid(backend.store.db);
       const owners = all.some((one) => one.role === 'owner');
       return {
-        json: { roles: all.map(({ scope, since, ...one }) => ({ ...one, tags: scope, since: when(since) })) },
+        json: { roles: all.map(({ scope, since, group: _, ...one }) => ({ ...one, tags: scope, since: when(since) })) },
         text:
           all.length === 0
             ? 'nobody has a role'

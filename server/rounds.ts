@@ -1,5 +1,6 @@
 import { Problem } from '../protocol/problems.ts';
 import type { Log } from './log.ts';
+import type { Store } from './parts.ts';
 
 /** Work that comes round, as whoever watches the backend sees it. */
 export interface Round {
@@ -17,8 +18,11 @@ export interface Rounds {
   stop(): Promise<void>;
 }
 
-/** One of a kind at a time; a failure is logged and tried again at its next turn. */
-export function createRounds(log: Log): Rounds {
+/** What each backend looks after by itself, however many there are: its own files, and what it does with those who ask it. */
+const ofEachBackend: readonly string[] = ['tls', 'acme', 'shedding', 'fleet-size'];
+
+/** One of a kind at a time, in all backends on one database; a failure is logged and tried again at its next turn. */
+export function createRounds(log: Log, alone: Store['alone'] | null = null): Rounds {
   const running = new Set<Promise<void>>();
   const handles = new Map<string, NodeJS.Timeout>();
   const rounds = new Map<string, Round>();
@@ -27,7 +31,8 @@ export function createRounds(log: Log): Rounds {
   function turn(round: Round, work: () => Promise<void>): void {
     if (stopped) return;
     const { name, every } = round;
-    const run = work()
+    // What another backend is doing is done.
+    const run = (alone && !ofEachBackend.includes(name) ? alone(name, work) : work())
       .then(() => {
         round.doneAt = performance.now();
       })

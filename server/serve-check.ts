@@ -8,13 +8,14 @@ import { oddDeviceCas } from './archive.ts';
 import { checkWebhooks } from './auditing/webhooks-check.ts';
 import { readAuthority, readDeviceCas, readTlsIdentity } from './authorities.ts';
 import { collectMistakes } from './backend.ts';
+import { readPem } from './certificates.ts';
 import { checkCoexistence } from './coexistence-check.ts';
 import { checkConsole } from './console-check.ts';
 import { existingFolder, tooOpen } from './data-folder.ts';
 import { startingTls } from './last-tls.ts';
 import { isNearlyEverybody } from './networks.ts';
 import { checkPeople } from './people-check.ts';
-import { tryWriting } from './private-files.ts';
+import { readPublic, tryWriting } from './private-files.ts';
 import { readServerSecrets } from './server-secrets.ts';
 import { readableSettings, readSettings, type ServerSettings } from './settings.ts';
 import { tlsFilesOf } from './tls-keeper.ts';
@@ -86,16 +87,38 @@ function checkProxy({ proxy, listen, people }: ServerSettings): void {
   if (found.length > 0) throw new Problem('SERVER_SETTINGS_INVALID', found.join('; '));
 }
 
+/** The portal has the certificate of the Macs' listener, at an address of its own: there nobody answers the CA but that listener, which is not there. */
+const isElsewhere = ({ listen, people }: ServerSettings): boolean =>
+  people !== null &&
+  !people.tls &&
+  people.listen.host !== null &&
+  people.listen.host !== listen.host &&
+  (listen.host !== null || listen.port === people.listen.port);
+
+/** What is wrong with a PEM file of certificates. */
+function wrongWithPem(file: string): string | null {
+  try {
+    return readPem(readPublic(file).toString('utf8')).length > 0 ? null : `${file} has no certificate`;
+  } catch (error) {
+    return error instanceof Problem && error.detail ? error.detail : `${file} has no certificate that can be read`;
+  }
+}
+
 /** A CA looks for a name at this backend itself: where it cannot come, each try would fail. */
 function checkAcme(settings: ServerSettings): void {
   const { tls, proxy } = settings;
   if (!tls.acme) return;
+  const trusted = tls.acme.trustedCertificatesFile;
   const addresses = acmeNames(settings).filter((name) => isIP(name) || !name.includes('.'));
   const found = [
     ...(tls.files ? ['tls.acme: leave out tls.files, or this: only one of them can bring the certificate'] : []),
     ...(proxy ? ['tls.acme: what a proxy ends the TLS of has its certificate there: leave out tls.acme, or the proxy'] : []),
+    ...(isElsewhere(settings)
+      ? ['tls.acme: the CA comes to people.listen.host too, where nobody answers it: make it the address of listen.host, or give people.tls files of its own']
+      : []),
     ...addresses.map((name) => `tls.acme: ${name} is no name in the DNS, and a CA gives a certificate for nothing else`),
-    ...[tls.acme.external?.keyFile, tls.acme.trustedCertificatesFile].flatMap((file) => (file && !existsSync(file) ? [`tls.acme: ${file} is not there`] : [])),
+    ...[tls.acme.external?.keyFile, trusted].flatMap((file) => (file && !existsSync(file) ? [`tls.acme: ${file} is not there`] : [])),
+    ...(trusted && existsSync(trusted) && wrongWithPem(trusted) ? [`tls.acme.trustedCertificatesFile: ${wrongWithPem(trusted)}`] : []),
   ];
   if (found.length > 0) throw new Problem('SERVER_SETTINGS_INVALID', found.join('; '));
 }

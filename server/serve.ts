@@ -28,6 +28,7 @@ import { refuseIdleSockets, type SocketName } from './settings.ts';
 import { openSharedPort, type SharedPort } from './sni-port.ts';
 import { holdFolder } from './store/serve-lock.ts';
 import { createTlsKeeper, hostOf, isOwnCertificate, tlsFilesOf } from './tls-keeper.ts';
+import { watchLoad } from './under-load.ts';
 import { startRounds } from './what-comes-round.ts';
 
 export interface ServeOptions {
@@ -73,6 +74,7 @@ export interface Serving {
   /** The port of the listener for other systems, where there is one. */
   neighboursPort: number | null;
   backend: Backend;
+  waiting(): number;
   /** Looks at the listeners' certificates, as it is done twice a minute: true where it was time for another of our own. */
   renewCertificate(): boolean;
   /** Ends what is under way, then everything. */
@@ -102,9 +104,10 @@ export async function serve(options: ServeOptions): Promise<Serving> {
     throw error;
   });
   const { paths, settings, store, clock, secrets, custody } = backend;
-  const timers = createRounds(log);
+  const timers = createRounds(log, backend.store.alone ?? null);
   const answered = (listener: string) => countAnswers(counters, listener);
   const listeners: HttpApp[] = [];
+  const load = watchLoad(backend, counters, timers);
   let neighbours: Neighbours | null = null;
   let door: SharedPort | null = null;
   let acme: Acme | null = null;
@@ -134,18 +137,16 @@ export async function serve(options: ServeOptions): Promise<Serving> {
       log,
       peers,
       plain,
-      onAnswer: answered('macs'),
+      ...load.listener,
     });
     listeners.push(http);
-    const { serialPattern } = settings;
-    const { confirmProvedSerials } = settings.keys;
-    const identity = createDeviceIdentity({ store, clock, agentCa: agentCa.der, deviceCas, serialPattern, confirmProvedSerials, log });
+    const confirming = { serialPattern: settings.serialPattern, confirmProvedSerials: settings.keys.confirmProvedSerials };
+    const identity = createDeviceIdentity({ store, clock, agentCa: agentCa.der, deviceCas, ...confirming, log });
     const enrolment = createEnrolment({ store, clock, secrets, settings, agentCa, deviceCas, identity, log });
-    addDeviceApi({ http, identity, enrolment, custody, log, onHeaderRefused: strangers, ...(options.rates ? { rates: options.rates } : {}) });
-    const { people: settingsOfPeople, console: settingsOfConsole } = settings;
+    addDeviceApi({ http, identity, enrolment, custody, log, ...load, onHeaderRefused: strangers, ...(options.rates ? { rates: options.rates } : {}) });
+    const { people: settingsOfPeople, console: settingsOfConsole, coexistence } = settings;
     const shared = settingsOfPeople && options.mountSites && sharesPort(settings) ? settingsOfPeople : null;
     const macsAt = sockets.macs === undefined ? settings.listen : { fd: sockets.macs };
-    const { coexistence } = settings;
     refuseIdleSockets(sockets, { people: settingsOfPeople && !shared, neighbours: coexistence?.listen, console: settingsOfConsole });
     let port = 0;
     const said = () => log.info('server-started', { url: settings.serverUrl, port, canOpen: backend.escrowKeys.canOpen, deviceCas: deviceCas.length });
@@ -263,6 +264,7 @@ export async function serve(options: ServeOptions): Promise<Serving> {
       people: settingsOfPeople && people ? { url: settingsOfPeople.url, port: peoplePort } : null,
       console: settingsOfConsole && admins ? { url: settingsOfConsole.url, port: consolePort } : null,
       backend,
+      waiting: load.waiting.waiting.count,
       renewCertificate: () => {
         void acme?.look(true).catch(() => log.error('timers-failed', { timer: 'acme' }));
         return keeper.look().renewed;
@@ -270,6 +272,7 @@ export async function serve(options: ServeOptions): Promise<Serving> {
       stop() {
         stopped ??= (async () => {
           log.info('server-stopping');
+          load.end();
           // First the requests, then the timers, then the database beneath both.
           await Promise.all([door?.stop(), ...listeners.map((listener) => listener.stop())]);
           neighbours?.close();

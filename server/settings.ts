@@ -1,10 +1,13 @@
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { z } from 'zod';
+import { mostWaitSeconds } from '../protocol/messages.ts';
 import { Problem } from '../protocol/problems.ts';
 import { webhookSettings } from './auditing/webhook-settings.ts';
 import { coexistenceSettings } from './coexistence-settings.ts';
 import { consoleSettings } from './console-settings.ts';
+import { isPostgres } from './database-url.ts';
 import { connectionLimits } from './limits.ts';
 import { httpsOrigin, peopleSettings, whole } from './people-settings.ts';
 import { readPrivate } from './private-files.ts';
@@ -45,6 +48,10 @@ const settings = z.strictObject({
       /** Hours after the first disclosure of an episode until the hold ends by itself. */
       holdDeadlineHours: whole(1, 168).default(24),
       checkInMinutes: whole(1, 1440).default(15),
+      /** Over so many seconds the Macs spread their check-ins: each waits for its own place in them. */
+      spreadSeconds: whole(0, 600).default(60),
+      /** For how long an answer may be kept until there is something new for the Mac, where it asks for that. 0: never. */
+      waitSeconds: whole(0, mostWaitSeconds).default(0),
       retainSupersededDays: whole(1, 3650).default(90),
       orderExpiresDays: whole(1, 365).default(30),
       grants: z.enum(['automatic', 'ordered-only', 'never']).default('automatic'),
@@ -60,6 +67,9 @@ const settings = z.strictObject({
       connectionsPerAddress: whole(1, 100_000).default(connectionLimits.connectionsPerAddress),
       headerSeconds: whole(1, 120).default(connectionLimits.headerSeconds),
       requestSeconds: whole(1, 300).default(connectionLimits.requestSeconds),
+      handshakes: whole(10, 100_000).default(connectionLimits.handshakes),
+      checkIns: whole(4, 10_000).default(connectionLimits.checkIns),
+      waiters: whole(0, 100_000).default(connectionLimits.waiters),
     })
     .prefault({}),
   /** The site for users, and how people sign in to both sites. */
@@ -171,6 +181,22 @@ function leaveOut(within: unknown, path: readonly string[]): boolean {
 export function serverVersion(): string {
   const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as { version: string };
   return version;
+}
+
+/**
+ * The address of the PostgreSQL database: from the environment, else from the file `database-url` of the data folder. An absolute
+ * path in place of it is a private file that holds it, for passwords have no place in the environment. Null: it is a file in the data folder.
+ */
+export function databaseAddress(dir: string, environment: NodeJS.ProcessEnv = process.env): string | null {
+  const own = join(dir, 'database-url');
+  const given = environment['SPAREKEY_DATABASE_URL']?.trim() || (existsSync(own) ? own : null);
+  const address = given?.startsWith('/') ? readPrivate(given).toString('utf8').trim() : given;
+  if (address !== null && address !== undefined && !isPostgres(address))
+    throw new Problem(
+      'SERVER_SETTINGS_INVALID',
+      'SPAREKEY_DATABASE_URL: does not begin with postgresql://, nor is it the absolute path of a file with such an address',
+    );
+  return address ?? null;
 }
 
 /** Where the data folder is when no command says so: an installed release knows its own. Null in a clone. */

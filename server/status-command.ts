@@ -1,4 +1,3 @@
-import { statSync } from 'node:fs';
 import { type Mode, modeOf, sayMode } from '../protocol/mode.ts';
 import { sayAlarm } from './alarms.ts';
 import type { Backend } from './backend.ts';
@@ -11,6 +10,7 @@ import { stoppedConnectors } from './connectors/commands.ts';
 import { cryptWarnings } from './crypt/warnings.ts';
 import type { FleetLine, MacReport } from './custody-report.ts';
 import { lastFacts } from './custody-state.ts';
+import { sizeOfDatabase } from './folder-copy.ts';
 import { whichMac } from './mac-commands.ts';
 import { ringOfMac, sayRings } from './rings/commands.ts';
 import { mostSealedBytes } from './sealed-file.ts';
@@ -51,7 +51,11 @@ async function fleetStatus(backend: Backend): Promise<CommandResult> {
     ...(rows.length > 0 ? ['', table(['serial', 'custody', 'last seen', 'alarms', 'id'], rows)] : []),
     ...sayKeyless(fleet.macs),
   ].join('\n');
-  const red = [...cryptWarnings(backend.settings.coexistence), ...largeWarnings(backend), ...((await hasOfflineCopy(backend.store)) ? [] : [noOfflineCopy])];
+  const red = [
+    ...cryptWarnings(backend.settings.coexistence),
+    ...(await largeWarnings(backend)),
+    ...((await hasOfflineCopy(backend.store)) ? [] : [noOfflineCopy]),
+  ];
   return {
     json: {
       ...(red.length > 0 ? { warnings: red } : {}),
@@ -72,8 +76,8 @@ async function fleetStatus(backend: Backend): Promise<CommandResult> {
 /** Half of what can be encrypted as one file: time to think of another way of backup. */
 const largeDatabase = mostSealedBytes / 2;
 
-function largeWarnings({ paths }: Pick<Backend, 'paths'>): string[] {
-  const { size } = statSync(paths.database);
+async function largeWarnings(backend: Pick<Backend, 'paths' | 'store'>): Promise<string[]> {
+  const size = await sizeOfDatabase(backend);
   const gib = (bytes: number): string => (bytes / 2 ** 30).toFixed(1);
   return size < largeDatabase
     ? []
@@ -138,7 +142,7 @@ function sentences(
         `enrolment ${enrolment.id}: ${enrolment.way}, ${enrolment.status}${enrolment.because ? `: ${enrolment.because}` : ''}${enrolment.confirmed ? '' : ', not confirmed'}`,
     ),
     ...(report.adoption ? [sayAdoption(report.adoption)] : []),
-    `replacement: ${report.rotation.because}`,
+    `replacement: ${report.rotation.because}${report.waits ? `; the Mac says since ${report.waits.since}: ${report.waits.says}` : ''}`,
     ...(report.hold ? [`hold until ${when(report.hold.until)}: ${report.hold.because}`] : []),
     ...(report.openRotation ? [`replacing its key since ${report.openRotation.begunAt}`] : []),
     ...report.openAlarms.map(({ id, code, detail }) => `alarm ${id}: ${code}: ${detail}`),

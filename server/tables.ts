@@ -21,6 +21,7 @@ export interface Tables extends PeopleTables, CoexistenceTables, AdminsTables, F
     hardware_uuid: string;
     facts: string | null;
     agent_rotation: string | null;
+    waits: string | null;
     exhausted_at: number | null;
     exhausted_volume: string | null;
     escrow_changed_at: number | null;

@@ -4,12 +4,12 @@ import { Problem } from '../protocol/problems.ts';
 import { archive } from './archive.ts';
 import { audit } from './audit.ts';
 import { openClock } from './clock.ts';
-import type { FolderPaths } from './data-folder.ts';
+import { databaseOf, type FolderPaths } from './data-folder.ts';
 import { type DatabaseOptions, openDatabase } from './database.ts';
 import type { Store } from './parts.ts';
 import { makePrivateFolder, syncFolder } from './private-files.ts';
 import { refuseWhileServed } from './store/serve-lock.ts';
-import { copyDatabase, lastTimeIn } from './store/upkeep.ts';
+import { copyDatabase, entryOfInit, lastTimeIn, movedTo, refuseMoved } from './store/upkeep.ts';
 import { removeUnfinished, unfinishedName } from './unfinished.ts';
 import { upgradeCopies, upgradeCopyName, upgradeFolder } from './upgrade-copies.ts';
 
@@ -52,15 +52,35 @@ function copyBeforeUpgrade(paths: FolderPaths, from: number): string {
   return file;
 }
 
-/** Opens the database of a folder, with a copy of everything before its shape is changed. */
+/** Each database has one set of secrets and keys, those of the folder that it was made with or a copy of that folder. */
+async function refuseStranger(store: Store, paths: FolderPaths): Promise<void> {
+  const { escrowCertificate } = await entryOfInit(store.db);
+  if (typeof escrowCertificate === 'string' && !existsSync(join(paths.escrow, `${escrowCertificate}.certificate.pem`)))
+    throw new Problem('DATABASE_UNSUITABLE', 'it belongs to a backend with other escrow keys than those of this data folder');
+}
+
+/** Opens the database of a folder, with a copy of everything before its shape is changed. PostgreSQL has copies of its own, and other backends on it. */
 export async function openFolderDatabase(paths: FolderPaths, options: DatabaseOptions = {}): Promise<Store> {
-  let upgraded: { from: number; to: number; copy: string } | null = null;
-  const store = await openDatabase(paths.database, {
+  let upgraded: { from: number; to: number; copy: string | null } | null = null;
+  const where = databaseOf(paths);
+  if (where !== paths.database && existsSync(paths.database) && movedTo(paths.database) === null) throw new Problem('DATABASE_TWICE', paths.database);
+  const store = await openDatabase(where, {
     ...options,
+    mayCreate: false,
     beforeUpgrade(from, to) {
       upgraded = { from, to, copy: basename(copyBeforeUpgrade(paths, from)) };
     },
+    afterUpgrade(from, to) {
+      upgraded = { from, to, copy: null };
+    },
   });
+  try {
+    await refuseMoved(store);
+    if (where !== paths.database) await refuseStranger(store, paths);
+  } catch (error) {
+    await store.close();
+    throw error;
+  }
   if (upgraded !== null) {
     const details: Record<string, unknown> = upgraded;
     const clock = await openClock(store);

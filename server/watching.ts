@@ -2,6 +2,8 @@ import { statSync } from 'node:fs';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import type { Backend } from './backend.ts';
 import { certificatesOf } from './certificate-dates.ts';
+import { isOnPostgres } from './data-folder.ts';
+import { sizeOfDatabase } from './folder-copy.ts';
 import type { Counters, Family, Sample } from './metrics.ts';
 import type { Round } from './rounds.ts';
 import { serverVersion } from './settings.ts';
@@ -49,8 +51,8 @@ export function createWatching({ backend, counters, rounds }: { backend: Backend
         samples: byLabel('outcome', await rotationsByEnd(db)),
       },
       gauge('database_bytes', 'Size of the database and of its write-ahead log.', [
-        { labels: { file: 'database' }, value: sizeOf(paths.database) },
-        { labels: { file: 'log' }, value: sizeOf(`${paths.database}-wal`) },
+        { labels: { file: 'database' }, value: await sizeOfDatabase(backend) },
+        ...(isOnPostgres(paths) ? [] : [{ labels: { file: 'log' }, value: sizeOf(`${paths.database}-wal`) }]),
       ]),
       gauge(
         'certificate_days_left',
@@ -94,6 +96,13 @@ export function createWatching({ backend, counters, rounds }: { backend: Backend
           type: 'counter',
           samples: counters.of('requests'),
         },
+        {
+          name: 'sparekey_shed_total',
+          help: 'Requests and handshakes of Macs that were sent away for want of time, by kind. Since the start of the process.',
+          type: 'counter',
+          samples: counters.of('shed'),
+        },
+        { name: 'sparekey_waiters', help: 'Macs whose answer is kept until there is something new.', type: 'gauge', samples: counters.of('waiters') },
         total('check_ins', 'Check-ins of Macs.', ['check-in']),
         total('deliveries', 'Keys that were delivered and stored.', ['key-stored']),
         total('disclosures', 'Keys that were shown to somebody.', ['key-disclosed']),

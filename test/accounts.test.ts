@@ -3,10 +3,10 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { type Accounts, createAccounts } from '../server/accounts.ts';
 import { openClock } from '../server/clock.ts';
-import { openDatabase } from '../server/database.ts';
 import type { Store } from '../server/parts.ts';
 import { passwordFault } from '../server/password-rules.ts';
 import { createSignInThrottle } from '../server/sign-in-throttle.ts';
+import { openNewDatabase } from './new-database.ts';
 import { scratch } from './scratch.ts';
 import { cpuTime } from './waiting.ts';
 
@@ -21,7 +21,7 @@ let store: Store;
 let accounts: Accounts;
 
 async function open(): Promise<void> {
-  store = await openDatabase(file);
+  store = await openNewDatabase(file);
   const clock = await openClock(store, () => now);
   accounts = createAccounts({ store, clock, secrets, settings: { organisation: 'Tulip Works' } });
 }

@@ -29,23 +29,47 @@ interface Given {
   from: number;
   /** Behind the leaf. */
   more: string;
+  /** Seconds after which it wants to be asked again. */
+  comeBack: number | null;
+  /** What it gives as addresses: the whole of them, or their path. */
+  relative: boolean;
+  /** It has this account already. */
+  isKnown: boolean;
+  /** What came: the address in the signed head, and the content. */
+  asked: { path: string; url: string; kid?: string; payload: Record<string, unknown> }[];
 }
 
-async function given(name: string) {
-  const ca: Given = { made: 0, from: -hour, more: pem('CERTIFICATE', authority.certificateDer) };
+async function given(name: string, external: object | null = null) {
+  const more = pem('CERTIFICATE', authority.certificateDer);
+  const ca: Given = { made: 0, from: -hour, more, comeBack: null, relative: false, isKnown: false, asked: [] };
   let leaf = '';
   const server = createServer((request, reply) => {
     const origin = `http://${request.headers.host}`;
     let text = '';
     request.on('data', (chunk) => (text += chunk));
     request.on('end', () => {
+      const at = ca.relative ? '' : origin;
+      if (text !== '') {
+        const { protected: head, payload } = JSON.parse(text) as { protected: string; payload: string };
+        const read = (part: string) => (part === '' ? {} : (JSON.parse(Buffer.from(part, 'base64url').toString()) as Record<string, unknown>));
+        const { url, kid } = read(head) as { url: string; kid?: string };
+        ca.asked.push({ path: request.url ?? '', url: url.replace(origin, ''), payload: read(payload), ...(kid ? { kid: kid.replace(origin, '') } : {}) });
+        // What is signed is a whole address.
+        expect([url.startsWith(origin), kid === undefined || kid.startsWith(origin)]).toEqual([true, true]);
+      }
       const order = { status: leaf ? 'valid' : 'ready', authorizations: [], finalize: `${origin}/finalize`, certificate: `${origin}/certificate` };
       const pages: Record<string, () => [unknown, number?, string?]> = {
         '/dir': () => [{ newNonce: `${origin}/nonce`, newAccount: `${origin}/account`, newOrder: `${origin}/orders` }],
-        '/account': () => [{}, 201, `${origin}/account/1`],
+        '/account': () => {
+          const isThere = ca.isKnown;
+          const { onlyReturnExisting } = ca.asked.at(-1)?.payload ?? {};
+          if (onlyReturnExisting === true && !isThere) return [{ type: 'urn:ietf:params:acme:error:accountDoesNotExist' }, 400];
+          ca.isKnown = true;
+          return [{}, isThere ? 200 : 201, `${at}/account/1`];
+        },
         '/orders': () => {
           leaf = '';
-          return [{ ...order, status: 'ready' }, 201, `${origin}/order`];
+          return [{ ...order, status: 'ready' }, 201, `${at}/order`];
         },
         '/order': () => [order],
         '/finalize': () => {
@@ -65,12 +89,13 @@ async function given(name: string) {
           return [order];
         },
       };
-      const [body, status = 200, location] = pages[request.url ?? '']?.() ?? [{}];
+      const [body, status = 200, location] = ca.comeBack === null ? (pages[request.url ?? '']?.() ?? [{}]) : [{}, 503];
       const isCertificate = request.url === '/certificate';
       reply.writeHead(status, {
         'replay-nonce': 'n',
         'content-type': isCertificate ? 'application/pem-certificate-chain' : 'application/json',
         ...(location ? { location } : {}),
+        ...(ca.comeBack === null ? {} : { 'retry-after': String(ca.comeBack) }),
       });
       reply.end(isCertificate ? leaf + ca.more : JSON.stringify(body));
     });
@@ -81,7 +106,7 @@ async function given(name: string) {
   const directory = `http://127.0.0.1:${typeof address === 'object' && address ? address.port : 0}/dir`;
   const paths = folderPaths(join(folder, name));
   mkdirSync(join(folder, name, 'acme'), { recursive: true, mode: 0o700 });
-  const acme = { directory, email: 'it@example.org', termsAgreed: true, external: null, trustedCertificatesFile: null, proxy: null };
+  const acme = { directory, email: 'it@example.org', termsAgreed: true, external, trustedCertificatesFile: null, proxy: null };
   const settings = { serverUrl: 'https://keys.example.org', otherUrls: [], people: null, tls: { acme } } as unknown as ServerSettings;
   const clock = { ahead: 0 };
   const open = () => {
@@ -153,4 +178,36 @@ test('the key of the account is there whole or not at all; one that is damaged i
   writeFileSync(file, privateKey.export({ type: 'pkcs8', format: 'pem' }), { mode: 0o600 });
   chmodSync(file, 0o644);
   expect(await open().look({ atOnce: true })).toBe(file);
+});
+
+test('a CA that names the time at which it wants to be asked again is not asked before it', async () => {
+  const { ca, clock, open } = await given('later');
+  const renewal = open();
+  ca.comeBack = 5 * 3600;
+  expect(await renewal.look()).toMatch(/come back in 18000 s/);
+  ca.comeBack = null;
+  clock.ahead = 4.9 * hour;
+  expect([await renewal.look(), ca.made]).toEqual([expect.stringMatching(/come back/), 0]);
+  clock.ahead = 5.1 * hour;
+  expect([await renewal.look(), ca.made]).toEqual([null, 1]);
+});
+
+test('addresses that a CA gives without its name are signed whole', async () => {
+  const { ca, open } = await given('relative');
+  ca.relative = true;
+  expect(await open().look()).toBeNull();
+  expect(ca.asked.find(({ path }) => path === '/order')).toMatchObject({ url: '/order', kid: '/account/1' });
+});
+
+test('a CA that gives accounts to its customers is sent the binding once: whoever has an account asks for it', async () => {
+  const keyFile = join(folder, 'external.key');
+  writeFileSync(keyFile, Buffer.alloc(32, 7).toString('base64url'), { mode: 0o600 });
+  const { ca, clock, open } = await given('external', { keyId: 'customer-1', keyFile });
+  const renewal = open();
+  expect(await renewal.look()).toBeNull();
+  clock.ahead = 70 * day;
+  ca.from = 69 * day;
+  expect(await renewal.look()).toBeNull();
+  const bindings = ca.asked.filter(({ path }) => path === '/account').map(({ payload }) => 'externalAccountBinding' in payload);
+  expect(bindings).toEqual([false, true, false]);
 });

@@ -292,6 +292,24 @@ describe('when it is time', () => {
       .join('; ');
     for (const words of ['leave out tls.files', 'what a proxy ends the TLS of', '192.0.2.1 is no name', 'keys is no name', '/nowhere.pem is not there'])
       expect(said).toContain(words);
+    const mistakesWith = (more: object): string => {
+      writeFileSync(file, JSON.stringify({ ...settings, tls: { acme: { email: 'it@example.org', termsAgreed: true } }, ...more }));
+      return mistakesOf(dir, true)
+        .found.map(({ detail }) => detail)
+        .join('; ');
+    };
+    // The CA comes to each name: at an address where only the portal listens it finds nobody.
+    const people = (host: string | null, tls: object | null = null) => ({ url: 'https://key.example.org', listen: { host, port: 8444 }, tls });
+    const at = (host: string | null, of: object) => mistakesWith({ listen: { ...settings.listen, host }, people: of });
+    const answered = /people\.listen\.host too, where nobody answers it/;
+    expect(at('192.0.2.1', people('192.0.2.2'))).toMatch(answered);
+    for (const found of [at('192.0.2.1', people('192.0.2.1')), at(null, people('192.0.2.2')), at('192.0.2.1', people(null))])
+      expect(found).not.toMatch(answered);
+    expect(at('192.0.2.1', people('192.0.2.2', { certificate: '/a', key: '/b' }))).not.toMatch(answered);
+    writeFileSync(join(folder, 'none.pem'), 'no certificate');
+    const trusting = (path: string) => mistakesWith({ tls: { acme: { ...acme, trustedCertificatesFile: path } } });
+    expect(trusting(join(folder, 'none.pem'))).toMatch(/trustedCertificatesFile: .*none\.pem has no certificate/);
+    expect(trusting(folder)).toContain('tls.acme.trustedCertificatesFile: ');
     writeFileSync(file, JSON.stringify({ ...settings, tls: { acme: { ...acme, termsAgreed: false } } }));
     expect(
       mistakesOf(dir, true)

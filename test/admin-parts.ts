@@ -5,10 +5,10 @@ import { giveRole } from '../server/admins/roles.ts';
 import { makeToken, type TokenToMake } from '../server/admins/tokens.ts';
 import type { Backend } from '../server/backend.ts';
 import { openClock } from '../server/clock.ts';
-import { openDatabase } from '../server/database.ts';
 import { silentLog } from '../server/log.ts';
 import type { Admin, Role, Scope } from '../server/permissions.ts';
 import { insertAccount, insertPerson, personById } from '../server/store/people.ts';
+import { openNewDatabase } from './new-database.ts';
 import { scratch } from './scratch.ts';
 
 // People and what they may on a database alone: no listener, no data folder. Time is set by hand.
@@ -20,10 +20,13 @@ export type GivenAdmins = Awaited<ReturnType<typeof givenAdmins>>;
 
 export async function givenAdmins() {
   let now = Date.parse('2026-11-23T09:00:00Z');
-  const store = await openDatabase(join(scratch('admins'), 'sparekey.db'));
+  const store = await openNewDatabase(join(scratch('admins'), 'sparekey.db'));
   const clock = await openClock(store, () => now);
   const secrets = { fingerprint: Buffer.alloc(32, 1), rowMac: Buffer.alloc(32, 2), nonce: Buffer.alloc(32, 3), ticket: Buffer.alloc(32, 4) };
-  const settings = { people: { url: 'https://key.example.org', signIn: { freshMinutes: 15 } }, console: { url: 'https://console.example.org' } };
+  const settings = {
+    people: { url: 'https://key.example.org', signIn: { freshMinutes: 15, localAccounts: true, providers: [{ id: 'entra' }] } },
+    console: { url: 'https://console.example.org' },
+  };
   const backend = { store, clock, secrets, settings, log: silentLog } as unknown as Backend;
   const operator = operatorAdmin('an operator');
   const it = {
@@ -35,14 +38,14 @@ export async function givenAdmins() {
       now += milliseconds;
     },
     /** Somebody of a provider, unless `local`. */
-    async person(name: string, about: { groups?: readonly string[] | null; local?: boolean; emergency?: boolean } = {}): Promise<string> {
+    async person(name: string, about: { groups?: readonly string[] | null; local?: boolean; emergency?: boolean; provider?: string } = {}): Promise<string> {
       const id = randomUUID();
-      const { groups = [], local = false, emergency = false } = about;
+      const { groups = [], local = false, emergency = false, provider = 'entra' } = about;
       const of = { user_name: name, email: null, display_name: name, groups: JSON.stringify(groups), language: null };
       const isLocal = local || emergency;
       const times = { created_at: now, last_seen_at: now, confirmed_at: isLocal ? null : now, disabled_at: null, disabled_because: null };
       await store.write(async (tx) => {
-        await insertPerson(tx, { id, provider: isLocal ? 'local' : 'entra', subject: name, ...of, ...times });
+        await insertPerson(tx, { id, provider: isLocal ? 'local' : provider, subject: name, ...of, ...times });
         const empty = { password: null, password_at: null, setup_digest: null, setup_expires_at: null };
         if (isLocal) await insertAccount(tx, { person_id: id, ...empty, emergency: emergency ? 1 : 0 });
       });
@@ -52,8 +55,8 @@ export async function givenAdmins() {
       const subject = { kind: 'person', person: { id: personId, user_name: (await personById(store.db, personId))?.user_name ?? '' } } as const;
       return (await giveRole(backend, by, { subject, role, scope, reason: 'a test' })).id;
     },
-    giveGroup: async (name: string, role: Role, scope: Scope = null, by: Admin = operator): Promise<string> =>
-      (await giveRole(backend, by, { subject: { kind: 'group', name }, role, scope, reason: 'a test' })).id,
+    giveGroup: async (name: string, role: Role, scope: Scope = null, by: Admin = operator, provider: string | null = null): Promise<string> =>
+      (await giveRole(backend, by, { subject: { kind: 'group', name, provider }, role, scope, reason: 'a test' })).id,
     async admin(personId: string, fresh = true): Promise<Admin> {
       const person = await personById(store.db, personId);
       const asking = { id: personId, userName: person?.user_name ?? '', groups: JSON.parse(person?.groups ?? '[]') as string[] | null };

@@ -1,15 +1,20 @@
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
-import { adminOfPerson, adminOfToken } from '../server/admins/admin.ts';
+import { createAccounts } from '../server/accounts.ts';
+import { adminOfPerson, adminOfToken, presentGrants } from '../server/admins/admin.ts';
 import { tellOfEmergencyAccounts } from '../server/admins/emergency.ts';
+import { groupNamed } from '../server/admins/groups.ts';
 import { accessReview, peopleSaid } from '../server/admins/review.ts';
 import { takeRole } from '../server/admins/roles.ts';
 import { createTokenDoor } from '../server/admins/token-door.ts';
 import { newToken } from '../server/admins/token-form.ts';
 import { endToken } from '../server/admins/tokens.ts';
 import { openDatabase } from '../server/database.ts';
+import { muteAlarm } from '../server/fleet/alarm-care.ts';
 import { scopeOf } from '../server/permissions.ts';
 import { endWebSessionsOf } from '../server/store/web-sessions.ts';
+import { adminLetter } from '../web/admin-letters.ts';
+import { remindOfEmergencyAccounts } from '../web/admin-mails.ts';
 import { day, type GivenAdmins, givenAdmins, minute } from './admin-parts.ts';
 import { scratch } from './scratch.ts';
 import { codeOf } from './server-parts.ts';
@@ -196,6 +201,30 @@ describe('tokens', () => {
     expect(await byToken(token)).not.toBeNull();
   });
 
+  test('end where their maker could not sign in any more: the provider was taken out of the settings, or accounts that are made here were', async () => {
+    const [ada, bob, safe] = [await it.person('ada'), await it.person('bob', { local: true }), await it.person('emergency-1', { emergency: true })];
+    const tokens: string[] = [];
+    for (const id of [ada, bob, safe]) {
+      await it.give(id, 'viewer');
+      tokens.push((await it.token(id)).token);
+    }
+    const may = () => Promise.all(tokens.map(async (token) => (await byToken(token)) !== null));
+    expect(await may()).toEqual([true, true, true]);
+    Object.assign(it.backend.settings.people ?? {}, { signIn: { freshMinutes: 15, localAccounts: false, providers: [{ id: 'okta' }] } });
+    expect(await may()).toEqual([false, false, true]);
+  });
+
+  test('of somebody whose account is reset end with it, whatever kind: whoever had got at it may have made them', async () => {
+    const bob = await it.person('bob', { local: true });
+    await it.give(bob, 'viewer');
+    const tokens = [await it.token(bob), await it.token(bob, { name: 'a program', service: true })].map(({ token }) => token);
+    const may = () => Promise.all(tokens.map(async (token) => (await byToken(token)) !== null));
+    expect(await may()).toEqual([true, true]);
+    await createAccounts(it.backend).reset({ name: 'bob', actor: 'an operator', reason: 'somebody had it', forgetPasskeys: true });
+    expect(await may()).toEqual([false, false]);
+    expect((await it.acts()).at(-1)).toMatchObject({ act: 'account.reset', details: { tokens: 2 } });
+  });
+
   test('what a group gives counts for thirty days after the provider has last said it', async () => {
     const ada = await it.person('ada', { groups: ['it-admins'] });
     await it.giveGroup('it-admins', 'viewer');
@@ -290,6 +319,39 @@ describe('the access review', () => {
       { role: 'owner', subject: { kind: 'person', name: 'ada' }, count: 1, people: [{ userName: 'ada', lastUsedAt: it.clock.now() }] },
     ]);
     expect(review.tokens).toMatchObject([{ name: 'nightly', maker: 'ada', powerless: false }]);
+  });
+
+  test('a group is of one provider: what another calls the same gives nobody its role, neither counts as it nor makes an owner', async () => {
+    const ada = await it.person('ada', { groups: ['it-desk'] });
+    const eve = await it.person('eve', { groups: ['it-desk'], provider: 'okta' });
+    const roleId = await it.giveGroup('it-desk', 'help-desk', null, it.operator, 'entra');
+    const may = async (id: string) => (await asking(id, ['it-desk'])) !== null;
+    expect([await may(ada), await may(eve)]).toEqual([true, false]);
+    expect((await presentGrants(it.store.db, eve, it.clock.now()))?.grants).toEqual([]);
+    const review = await accessReview(it.backend, it.clock.now());
+    expect(review.roles).toMatchObject([{ subject: { kind: 'group', name: 'entra:it-desk' }, count: 1, people: [{ userName: 'ada' }] }]);
+    const people = await peopleSaid(it.store.db, it.clock.now(), { q: null, withRoles: true, after: null, limit: 10 });
+    expect(people.people.map(({ userName }) => userName)).toEqual(['ada']);
+    // Nobody gives to a group that they are in; the other one's is not theirs.
+    const owner = await it.person('olga', { groups: ['it-desk'], provider: 'okta' });
+    await it.give(owner, 'owner');
+    const olga = await it.admin(owner);
+    expect(await codeOf(it.giveGroup('it-desk', 'viewer', null, olga, 'okta'))).toBe('OWN_ROLES');
+    expect(await it.giveGroup('it-desk', 'viewer', null, olga, 'entra')).toEqual(expect.any(String));
+    // What was given before roles said of which provider is of any.
+    await it.store.write((tx) => tx.updateTable('role_given').set({ provider: null }).where('id', '=', roleId).execute());
+    expect([await may(ada), await may(eve)]).toEqual([true, true]);
+  });
+
+  test('a group is named with its provider where there are several, and is of the one where there is one', () => {
+    const named = (typed: string, ...ids: string[]) =>
+      groupNamed({ people: { signIn: { providers: ids.map((id) => ({ id })) } } } as unknown as Parameters<typeof groupNamed>[0], typed);
+    expect(named('it-desk', 'entra')).toEqual({ provider: 'entra', name: 'it-desk' });
+    expect(named('entra:it-desk', 'entra', 'okta')).toEqual({ provider: 'entra', name: 'it-desk' });
+    expect(named('okta:a:b', 'entra', 'okta')).toEqual({ provider: 'okta', name: 'a:b' });
+    expect(named('it-desk')).toEqual({ provider: null, name: 'it-desk' });
+    expect(() => named('it-desk', 'entra', 'okta')).toThrow('entra:it-desk or okta:it-desk');
+    expect(() => named('entra:', 'entra', 'okta')).toThrow('of which provider');
   });
 
   test('a group’s name is a name, whatever signs are in it', async () => {
@@ -402,6 +464,57 @@ describe('emergency accounts', () => {
     await signIn('emergency-1');
     await tell();
     expect(await open()).toEqual([]);
+  });
+
+  test('the owners hear by mail of what is missing or was not tried, at most once a week for each, and nobody else does', async () => {
+    const mails = () => it.store.db.selectFrom('mail').selectAll().orderBy('created_at').orderBy('address').execute();
+    const remind = async () => {
+      await tell();
+      await remindOfEmergencyAccounts(it.backend);
+      return mails();
+    };
+    for (const [name, role, scope] of [
+      ['olga', 'owner', null],
+      ['oscar', 'owner', null],
+      ['ada', 'admin', null],
+    ] as const) {
+      const id = await it.person(name);
+      await it.store.write((tx) =>
+        tx
+          .updateTable('person')
+          .set({ email: `${name}@example.org` })
+          .where('id', '=', id)
+          .execute(),
+      );
+      await it.give(id, role, scope);
+    }
+    for (const name of ['emergency-1', 'emergency-2']) {
+      const id = await it.person(name, { emergency: true });
+      await it.give(id, 'owner');
+      await passkey(id, name);
+    }
+    it.pass(day);
+    expect(await remind()).toEqual([]);
+    it.pass(29 * day);
+    await remind();
+    const [one, ...others] = await remind();
+    expect([one?.address, ...others.map(({ address }) => address)]).toEqual(['olga@example.org', 'oscar@example.org']);
+    const letter = adminLetter('emergency-accounts', JSON.parse(one?.details ?? '{}'), 'Example');
+    expect(letter.text).toContain('- emergency-1 last signed in at the console on 2026-11-23, over a month ago\n- emergency-2 last');
+    expect(letter.text).toMatch(/https:\/\/console\.example\.org\/alarms\/[0-9a-f-]{36}\n/);
+    // Said anew, because one of them was tried: not by mail on the same day.
+    await signIn('emergency-1');
+    expect(await remind()).toHaveLength(2);
+    it.pass(7 * day);
+    expect(await remind()).toHaveLength(4);
+    it.pass(7 * day);
+    expect(await remind()).toHaveLength(4);
+    // Of what is muted nobody hears.
+    it.pass(17 * day);
+    await tell();
+    const [due] = await it.store.db.selectFrom('alarm').select('id').where('judged_at', 'is', null).execute();
+    await muteAlarm(it.backend, { alarmId: due?.id ?? '', scope: null, actor: 'olga', until: it.clock.now() + day, reason: 'on holiday' });
+    expect(await remind()).toHaveLength(4);
   });
 });
 

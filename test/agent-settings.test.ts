@@ -65,6 +65,7 @@ describe('managed settings', () => {
       identitySubject: null,
       enrolmentTicket: null,
       checkInMinutes: 60,
+      waitForOrders: false,
       custody: 'auto',
       escrowOwner: 'auto',
       rotator: 'sparekey',

@@ -1,10 +1,22 @@
 import { importedOnlyIn, isPackage, onlyIn, type Rule, shipped } from './architecture-source.ts';
 
 const sql = /\.(selectFrom|insertInto|updateTable|deleteFrom|replaceInto)\(|\bsql`|\.prepare\(/;
-const sqlPlaces = /^server\/(store\/[^/]+|database|migrations\/[^/]+|clock|audit)\.ts$/;
+const sqlPlaces = /^server\/(store\/[^/]+|database(-acts|-postgres|-copy|-news|-alone)?|migrations\/[^/]+|clock|audit)\.ts$/;
+
+/** What is kept for as long as the process lives. By a digest, a folder or a zone; two counts of what is under way; and pages of a browser. */
+const kept = /^(export )?let |^(export )?const \w+ = (\/\* @__PURE__ \*\/ )?(new (Map|Set)\(\)|\[\]|\{\});$/m;
+const keepers =
+  /^(protocol\/envelope|server\/(accounts|certificate-chain|device-identity|policies\/quiet-hours|store\/serve-lock)|console\/local-time|web\/browser\/[^/]+)\.ts$/;
 
 /** What may be done in a few named files only. */
 export const places: readonly Rule[] = [
+  onlyIn(
+    'nothing is kept in a module but in a few, by what it is of',
+    'two backends in one process, and two test files in one worker, must know nothing of each other (decision 26)',
+    kept,
+    keepers,
+    { path: 'server/a.ts', text: 'let last: string | null = null;\nexport const a = (b: string) => (last ??= b);' },
+  ),
   onlyIn(
     'reveal() only where a key has to be seen',
     'whoever can see a key in plain must be found by reading a few places',

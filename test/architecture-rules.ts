@@ -5,7 +5,7 @@ import { all, isOurs, packageOf, type Read, type Rule, target } from './architec
 const folders: Record<string, { ours: readonly string[]; packages: readonly string[] } | null> = {
   protocol: { ours: ['protocol'], packages: ['asn1js', 'jose', 'zod'] },
   agent: { ours: ['agent', 'protocol'], packages: ['axios', 'commander', 'keytar', 'plist', 'winston', 'zod'] },
-  server: { ours: ['server', 'protocol'], packages: ['asn1js', 'axios', 'commander', 'fastify', 'kysely', 'uqr', 'winston', 'zod'] },
+  server: { ours: ['server', 'protocol'], packages: ['asn1js', 'axios', 'commander', 'fastify', 'kysely', 'pg', 'uqr', 'winston', 'zod'] },
   web: {
     ours: ['web', 'server', 'protocol'],
     packages: ['@simplewebauthn/server', 'fastify', 'nodemailer', 'openid-client', 'zod'],

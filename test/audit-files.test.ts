@@ -3,7 +3,7 @@ import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import { sql } from 'kysely';
-import { audit, canonicalJson } from '../server/audit.ts';
+import { audit, canonicalJson, verifyAudit } from '../server/audit.ts';
 import { whileAsking } from '../server/auditing/asking.ts';
 import { filesOfAuditKey, keyIdOf, readAuditKey, replaceAuditKey } from '../server/auditing/audit-key.ts';
 import { textOfCheckpoint } from '../server/auditing/checkpoint.ts';
@@ -322,4 +322,35 @@ test('a backup holds the key pair and a checkpoint of its end, and what was rest
   const { json: seen } = await auditVerify(restored, { checkpoints: backend.paths.auditCheckpoints }, () => undefined);
   expect((seen as { findings: { kind: string }[] }).findings.map(({ kind }) => kind)).toContain('restarted');
   await restored.close();
+});
+
+test('after a key was shown, a role given or a policy changed they come within ten minutes, and not more often', async () => {
+  const shown = (act: string) =>
+    backend.store.write(async (tx) => audit(tx, { at: await backend.clock.persist(tx), actor: 'ada', act, details: { reason: 'a test' } }));
+  const before = witness().length;
+  now += 11 * 60_000;
+  await record(1);
+  await checkpointWhenDue(backend);
+  expect(witness()).toHaveLength(before);
+  await shown('key.disclosed');
+  await checkpointWhenDue(backend);
+  expect(witness()).toHaveLength(before + 1);
+  await shown('role.given');
+  now += 9 * 60_000;
+  await checkpointWhenDue(backend);
+  expect(witness()).toHaveLength(before + 1);
+  now += 60_000;
+  await checkpointWhenDue(backend);
+  expect(witness()).toHaveLength(before + 2);
+});
+
+test('a beginning that was cut off, behind a checkpoint that nobody signed, is in no backup', async () => {
+  const forged =
+    "insert into audit_checkpoint select 900, 'retained', seq, hash, at, 0, (select key_id from audit_checkpoint where number = 1), hash, 'AAAA' from audit where seq = 10; delete from audit where seq <= 10";
+  await tampered(forged, async () => {
+    expect(await verifyAudit(backend.store)).toMatchObject({ ok: true });
+    const file = newFile('cut.tar');
+    await expect(backUp({ dir, file, actor: 'ada' })).rejects.toMatchObject({ code: 'AUDIT_BROKEN', detail: expect.stringMatching(/forged/) });
+    expect(existsSync(file)).toBe(false);
+  });
 });

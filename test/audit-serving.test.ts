@@ -56,14 +56,14 @@ test('records go to the webhook by themselves, from the first one on', async () 
 
 test('settings that were changed between two runs are in the audit, setting by setting; the end of a run is signed', async () => {
   const settings = JSON.parse(readFileSync(paths().settings, 'utf8'));
-  writeFileSync(paths().settings, JSON.stringify({ ...settings, organisation: 'Another', keys: { proveEveryDays: 7 } }));
+  writeFileSync(paths().settings, JSON.stringify({ ...settings, organisation: 'Another', keys: { ...settings.keys, proveEveryDays: 7 } }));
   await given.serving.stop();
   const last = readCheckpointFile(paths().auditCheckpoints).checkpoints.at(-1);
   await given.restart();
   const changed = (await rows()).filter(({ act }) => act === 'settings.changed');
   expect(JSON.parse(changed.at(-1)?.details ?? '')).toMatchObject({
     changed: [
-      { setting: 'keys', from: null, to: { proveEveryDays: 7 } },
+      { setting: 'keys.proveEveryDays', from: null, to: 7 },
       { setting: 'organisation', from: 'Example', to: 'Another' },
     ],
   });

@@ -34,6 +34,16 @@ test('each entry carries the hash of the one before, and anybody can check it', 
   await close();
 });
 
+test('a recovery key that has got into the words of an act is not written down', async () => {
+  const { store, close } = await givenServer();
+  const key = newKey().reveal();
+  await store.write((tx) => audit(tx, { ...entry(1), details: { reason: `the Mac showed ${key.toLowerCase()}`, id: crypto.randomUUID() } }));
+  const last = await store.db.selectFrom('audit').select('details').orderBy('seq', 'desc').limit(1).executeTakeFirstOrThrow();
+  expect(JSON.parse(last.details)).toEqual({ reason: 'the Mac showed [recovery key]', id: expect.stringMatching(/^[0-9a-f-]{36}$/) });
+  expect(await verifyAudit(store)).toMatchObject({ ok: true });
+  await close();
+});
+
 test.each([
   ['a changed word', "update audit set details = replace(details, 'quoted', 'other') where seq = 2", 2],
   ['another actor', "update audit set actor = 'nobody' where seq = 3", 3],

@@ -199,6 +199,7 @@ describe('a backup that is encrypted', () => {
     ];
     const tried = await verifyBackupCommand(plain, { passphraseFile });
     const made = await restoreCommand(plain, { as: 'ada', withoutRevocations: true, spreadDays: 7, dir: named('names') });
+    expect(made.text).toContain('standings (lost, retired) are as they were at');
     for (const { json, text } of [tried, made]) {
       const { notInBackup } = json as { notInBackup: unknown[] };
       expect(notInBackup).toHaveLength(3);

@@ -2,6 +2,7 @@ import { describe, expect, test } from '@jest/globals';
 import { Problem } from '../protocol/problems.ts';
 import type { Backend } from '../server/backend.ts';
 import { show } from '../server/show.ts';
+import { deleteAuditUpTo } from '../server/store/audit-checkpoints.ts';
 import { bringing, foreign, useBrought } from './brought-parts.ts';
 import { codeOf, day, type GivenServer, hour, minute, newKey } from './server-parts.ts';
 
@@ -52,6 +53,18 @@ describe('shown before there is a record', () => {
     server.wall.pass(hour);
     await mac.checkIn();
     expect((await server.custody.macReport(mac.id)).disclosures).toHaveLength(1);
+  });
+
+  test('where retention has taken out who saw it, that is what stands in the Mac’s own list, and the replacement is owed all the same', async () => {
+    await open();
+    await bring('C02SHOWN0002', newKey());
+    await server.custody.discloseBrought({ serial: 'C02SHOWN0002', actor: 'ada', reason: 'locked out' });
+    const [seen] = await server.store.db.selectFrom('audit').select('seq').where('act', '=', 'brought.disclosed').execute();
+    // What retention does, once the records are in a file.
+    await server.store.write((tx) => deleteAuditUpTo(tx, seen?.seq ?? 0));
+    const mac = await server.newMac({ serial: 'C02SHOWN0002' });
+    expect((await mac.checkIn()).debts.map((debt) => debt.because)).toEqual(['disclosed']);
+    expect((await server.custody.macReport(mac.id)).disclosures).toMatchObject([{ actor: 'server', reason: expect.stringMatching(/taken out of the audit$/) }]);
   });
 
   test('in doubt a person is shown the Mac’s own key first, and what others brought after it; but first where the own one is old', async () => {

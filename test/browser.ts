@@ -279,18 +279,24 @@ export const crowded = (page: Page): Promise<string[]> =>
     const seen = (one) => one.checkVisibility({ visibilityProperty: true, opacityProperty: true }) && !one.closest('.hidden-words, .skip');
     const short = (text) => '“' + text.trim().replace(/\\s+/g, ' ').slice(0, 40) + '”';
     for (const one of document.querySelectorAll('body *')) {
-      const clips = /hidden|clip|auto|scroll/.test(getComputedStyle(one).overflow) && one.tagName !== 'TEXTAREA' && one.tagName !== 'INPUT';
+      // What scrolls by itself, and is reached by the keyboard, shows all of it.
+      const clips = /hidden|clip|auto|scroll/.test(getComputedStyle(one).overflow) && one.tagName !== 'TEXTAREA' && one.tagName !== 'INPUT' && !one.matches('.scroll[tabindex="0"]');
       if (clips && seen(one) && (one.scrollWidth > one.clientWidth + 1 || one.scrollHeight > one.clientHeight + 1))
         found.push('cut off: ' + one.tagName.toLowerCase() + ' ' + short(one.textContent));
     }
     const lines = [];
+    // What is scrolled away lies on nothing.
+    const isIn = (scrolled, of) => {
+      const box = scrolled?.getBoundingClientRect();
+      return !box || (of.left >= box.left - 1 && of.right <= box.right + 1 && of.top >= box.top - 1 && of.bottom <= box.bottom + 1);
+    };
     const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
     for (let text = texts.nextNode(); text; text = texts.nextNode()) {
       if (text.data.trim() === '' || !seen(text.parentElement)) continue;
       const range = document.createRange();
       range.selectNodeContents(text);
       for (const { left, right, top, bottom } of range.getClientRects())
-        if (right - left > 1) lines.push({ left, right, top: top + scrollY, bottom: bottom + scrollY, text, layer: text.parentElement.closest('.languages form') });
+        if (right - left > 1 && isIn(text.parentElement.closest('.scroll[tabindex="0"]'), { left, right, top, bottom })) lines.push({ left, right, top: top + scrollY, bottom: bottom + scrollY, text, layer: text.parentElement.closest('.languages form') });
     }
     const room = document.documentElement.clientWidth;
     for (const { left, right, text } of lines) if (left < -1 || right > room + 1) found.push('cut off: ' + short(text.data));

@@ -4,9 +4,9 @@ import { operatorAdmin } from '../server/admins/admin.ts';
 import type { Wish } from '../server/campaigns/plan.ts';
 import { openClock } from '../server/clock.ts';
 import { createCustody } from '../server/custody.ts';
-import { openDatabase } from '../server/database.ts';
 import type { Admin, Scope } from '../server/permissions.ts';
 import type { QuietHours } from '../server/policies/quiet-hours.ts';
+import { openNewDatabase, postgres } from './new-database.ts';
 import { codeOf, day, type GivenServer, givenServer, hour, minute, newKey, second, secrets, type TestMac } from './server-parts.ts';
 
 /* Campaigns on real custody: Macs are what they say at check-ins, time is made up, and the timer is called by hand. */
@@ -206,7 +206,7 @@ describe('its waves', () => {
   test('are placed once, however many backends run the timer and whenever they are killed', async () => {
     const macs = await someMacs(12);
     const id = await start(of(macs, { perHour: 12 }));
-    const store = await openDatabase(server.file);
+    const store = await openNewDatabase(server.file);
     const clock = await openClock(store, server.wall.now);
     const other = createCustody({ store, clock, escrowKeys: server.escrow, secrets, settings: server.settings });
     try {
@@ -233,18 +233,20 @@ describe('its waves', () => {
     // The third order of the wave cannot be written.
     await server.store.write(async (tx) => {
       const { sql } = await import('kysely');
-      await sql
-        .raw(
-          `create trigger stop_third before insert on rotation_order when (select count(*) from rotation_order where reason = 'a leaver' and created_at = new.created_at) >= 1 begin select raise(abort, 'no more'); end`,
-        )
-        .execute(tx);
+      const text =
+        postgres === null
+          ? `create trigger stop_third before insert on rotation_order when (select count(*) from rotation_order where reason = 'a leaver' and created_at = new.created_at) >= 1 begin select raise(abort, 'no more'); end`
+          : `create function no_more() returns trigger language plpgsql as $$ begin
+              if (select count(*) from rotation_order where reason = 'a leaver' and created_at = new.created_at) >= 1 then raise exception 'no more'; end if; return new; end $$;
+            create trigger stop_third before insert on rotation_order for each row execute function no_more()`;
+      await sql.raw(text).execute(tx);
     });
     await campaigns().run();
     expect(await orderTimes(macs)).toEqual([]);
     expect(await rounds()).toBe(before);
     await server.store.write(async (tx) => {
       const { sql } = await import('kysely');
-      await sql.raw('drop trigger stop_third').execute(tx);
+      await sql.raw(postgres === null ? 'drop trigger stop_third' : 'drop function no_more cascade').execute(tx);
     });
     await campaigns().run();
     expect((await orderTimes(macs)).length).toBeGreaterThan(0);
@@ -271,6 +273,35 @@ describe('its waves', () => {
       expect(times.filter((other) => other > time - hour && other <= time).length).toBeLessThanOrEqual(4);
       const wall = Number(new Intl.DateTimeFormat('en-GB', { timeZone: 'Europe/Amsterdam', hour: '2-digit', hourCycle: 'h23' }).format(time));
       expect(wall >= 5 && wall < 22).toBe(true);
+    }
+  });
+
+  test('keep together to half of the grants of an hour, or to what one of them was given: with more of them all grants would stop', async () => {
+    const other = await givenServer({ grantsPerHour: 6 });
+    try {
+      const ids: string[] = [];
+      for (let made = 0; made < 3; made += 1) {
+        const macs: string[] = [];
+        for (let of = 0; of < 3; of += 1) {
+          const mac = await other.newMac();
+          await mac.escrowed();
+          macs.push(mac.serial);
+        }
+        const wish: Wish = { ...usual, chosen: { kind: 'macs', macs }, perHour: null };
+        const of = { wish, admin: ada, scope: null, overrideScope: null, reason: 'a leaver', confirmCount: 3, planDigest: null, named: [] };
+        ids.push((await other.custody.campaigns.start(of)).campaignId);
+      }
+      for (let minutes = 0; minutes < 240; minutes += 5) {
+        await other.custody.campaigns.run();
+        other.wall.pass(5 * minute);
+      }
+      const rows = await other.store.db.selectFrom('rotation_order').select('created_at').execute();
+      const times = rows.map((row) => row.created_at);
+      expect(times).toHaveLength(9);
+      expect(Math.max(...times.map((time) => times.filter((one) => one > time - hour && one <= time).length))).toBe(3);
+      for (const id of ids) expect((await other.custody.campaigns.read(null, id)).counts).toMatchObject({ waiting: 0, notFetched: 3 });
+    } finally {
+      await other.close();
     }
   });
 
@@ -325,6 +356,32 @@ describe('its waves', () => {
     expect(lines.get(empty.id)).toMatchObject({ state: 'fetched', because: 'the battery is at 7 percent', needsHelp: false });
     expect(lines.get(lid.id)).toMatchObject({ state: 'fetched', because: 'nobody has been logged in for ten minutes yet', needsHelp: false });
     expect(lines.get(two.id)).toMatchObject({ needsHelp: true });
+  });
+
+  test('name what the agent itself says that it waits for, until nothing is owed; and with what it ran out', async () => {
+    const macs = await someMacs(2);
+    const [lid, build] = macs as [TestMac, TestMac];
+    const id = await start(of(macs));
+    await pass(2 * minute);
+    const say = (mac: TestMac, code: string, detail: string) => mac.checkIn({ problems: [{ code, detail }] });
+    expect((await lid.checkIn()).waits).toBeNull();
+    expect((await say(lid, 'ROTATION_WAITS', 'a macOS update is being\u202e prepared')).waits).toBe('a macOS update is being\u202e prepared');
+    await say(build, 'ROTATION_NEEDS_HELP', 'macOS takes no key as authority');
+    // What it says once holds until it says otherwise; what is no reason is passed over.
+    expect((await say(lid, 'KEYCHAIN_LOCKED', 'for now')).waits).toBe('a macOS update is being\u202e prepared');
+    const lines = new Map((await linesOf(id)).map((line) => [line.macId, line]));
+    expect(lines.get(lid.id)).toMatchObject({ because: 'the Mac says: a macOS update is being  prepared', needsHelp: false });
+    expect(lines.get(build.id)).toMatchObject({ because: 'the Mac says: macOS takes no key as authority', needsHelp: true });
+    expect((await server.custody.macReport(build.id)).waits).toMatchObject({ says: 'macOS takes no key as authority', needsHelp: true });
+    server.wall.pass(31 * day);
+    // It ends in the check-in of the Mac, and what it waited for is gone with what it owed.
+    expect((await build.checkIn()).waits).toBeNull();
+    expect((await server.custody.macReport(build.id)).waits).toBeNull();
+    await campaigns().run();
+    expect((await linesOf(id)).find(({ macId }) => macId === build.id)).toMatchObject({
+      state: 'failed',
+      because: 'the Mac did not carry it out in its time; it said last: macOS takes no key as authority',
+    });
   });
 });
 
@@ -470,6 +527,9 @@ describe('a scope', () => {
     expect(await server.alarms()).not.toContain('CAMPAIGN_PAUSED');
     await campaigns().run();
     expect(await orderTimes(macs)).toHaveLength(1);
+    // Whoever goes on with it answers for what is ordered then.
+    const [mac] = macs as [TestMac];
+    expect((await ordersOf(mac)).map(({ actor }) => actor)).toEqual(['ada']);
   });
 });
 
@@ -479,7 +539,10 @@ describe('one order', () => {
     const order = { macId: mac.id, actor: 'ada', reason: 'a leaver' };
     const first = await server.custody.orderOnce(order);
     expect(first.waitedOf).toBeNull();
-    expect(await server.custody.orderOnce({ ...order, actor: 'grace' })).toMatchObject({ orderId: first.orderId, waitedOf: 'ada' });
+    server.wall.at += 20 * day;
+    const joined = await server.custody.orderOnce({ ...order, actor: 'grace' });
+    expect(joined).toMatchObject({ orderId: first.orderId, waitedOf: 'ada', expiresAt: first.expiresAt + 20 * day });
+    expect((await ordersOf(mac))[0]?.expires_at).toBe(joined.expiresAt);
     const more = await server.custody.orderOnce({ ...order, withoutLogin: true });
     expect(more.orderId).not.toBe(first.orderId);
     expect(await server.custody.orderOnce(order)).toMatchObject({ waitedOf: 'ada' });

@@ -1,4 +1,4 @@
-import { readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { describe, expect, test } from '@jest/globals';
 import { sayAlarm } from '../server/alarms.ts';
 import { verifyAudit } from '../server/audit.ts';
@@ -7,6 +7,7 @@ import { connectorsCommand } from '../server/connectors/commands.ts';
 import type { ConnectorName } from '../server/connectors/source.ts';
 import { type Device, intuneId, secretOf } from './connector-parts.ts';
 import { beforeEachWithConnectors, keptLog, type Products } from './neighbours-together.ts';
+import { asFile } from './new-database.ts';
 import { codeOf, day, type GivenServer, hour, minute, newKey, type TestMac } from './server-parts.ts';
 
 /* Keys out of the APIs of Intune, Jamf Pro and Fleet: what is read, how often, and what comes of whatever goes wrong. */
@@ -178,7 +179,8 @@ describe.each(['intune', 'jamf', 'fleet'] as const)('%s', (name) => {
     const end = await run(one);
     expect(end).toMatchObject({ as: 'paused', problem: expect.stringMatching(/401/) });
     const said = JSON.stringify([lines, end, await server.acts(), await row(name), await importLines()]);
-    const stored = readFileSync(server.file, 'latin1') + readFileSync(`${server.file}-wal`, 'latin1');
+    const files = [await asFile(server.file, server.store), `${server.file}-wal`].filter((file) => existsSync(file));
+    const stored = files.map((file) => readFileSync(file, 'latin1')).join('');
     for (const secret of [secretOf[name], encodeURIComponent(secretOf[name]), token, ...it.devices.map(({ key }) => key ?? '')]) {
       expect(said).not.toContain(secret);
       expect(stored).not.toContain(secret);

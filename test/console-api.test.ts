@@ -307,6 +307,16 @@ describe('acts that come twice', () => {
     expect((await other.post('/v1/roles', role(friend), key)).headers['idempotency-replayed']).toBeUndefined();
   });
 
+  test('a policy that was made and whose answer was lost is made once', async () => {
+    const [owner, key] = [as('owner'), { 'idempotency-key': randomUUID() }];
+    const policy = { name: 'lost on the way', rank: 4711, tags: ['lost'], rules: { rotation: { everyDays: 100 } }, reason: 'a test' };
+    const first = await owner.put('/v1/policies/new', policy, key);
+    expect(first.status).toBe(200);
+    const again = await owner.put('/v1/policies/new', policy, key);
+    expect([again.status, again.text, again.headers['idempotency-replayed']]).toEqual([200, first.text, 'true']);
+    await owner.post(`/v1/policies/${first.body.id}/end`, { reason: 'a test' });
+  });
+
   test('a role that was taken meanwhile is asked for first, and what was refused may be sent again', async () => {
     const [owner, friend] = [await it.as('owner'), await it.as(null)];
     const key = { 'idempotency-key': randomUUID() };
@@ -333,7 +343,8 @@ describe('acts that come twice', () => {
     const act = async () => ({ done: ++done });
     const asked = { owner: 'x', key: 'one', request: { a: 1 }, shownOnce: false };
     const both = await Promise.allSettled([idempotency.once(asked, act), idempotency.once(asked, act)]);
-    expect([both.filter(({ status }) => status === 'fulfilled').length, done]).toEqual([1, 1]);
+    // The other one is under way, or done and answered with the same words.
+    expect([both.some(({ status }) => status === 'fulfilled'), done]).toEqual([true, 1]);
     expect((await idempotency.once(asked, act)).reply).toEqual({ done: 1 });
     const dies = { ...asked, key: 'two' };
     await expect(idempotency.once(dies, async () => Promise.reject(new Error('the process died')))).rejects.toThrow('the process died');

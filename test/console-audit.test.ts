@@ -2,6 +2,7 @@ import { afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import { sql } from 'kysely';
 import { readExportLine } from '../server/auditing/export.ts';
 import { type AdminGiven, givenConsole } from './given-console.ts';
+import { postgres } from './new-database.ts';
 
 /* The audit at the console and its API; and that nothing is done of which there can be no record. */
 
@@ -49,6 +50,13 @@ describe('the API', () => {
     const pack = await auditor.post('/v1/reports/evidence', { from: '2020-01-01T00:00:00Z', to: '2099-01-01T00:00:00Z' });
     expect([pack.status, pack.text.slice(0, 2)]).toEqual([200, 'PK']);
     expect(pack.headers['content-disposition']).toMatch(/^attachment; filename="sparekey-evidence-2020-01-01-to-2099-01-01\.zip"$/);
+  });
+
+  test('how much goes on at other Macs is not told to whoever reads of some: no last record, no checkpoint, no number of records', async () => {
+    const some = (await (await it.as('auditor', ['elsewhere'])).get('/v1/audit/state')).body;
+    expect(some).toMatchObject({ ok: true, looked: { records: null }, last: null, checkpoint: null, sealedTo: null, findings: [] });
+    const all = (await (await it.as('auditor')).get('/v1/audit/state')).body;
+    expect([all.last.seq > 0, all.sealedTo]).toEqual([true, expect.any(Number)]);
   });
 
   test.each(['viewer', 'help-desk', 'rotator', 'approver'] as const)('a %s reads none of it', async (role) => {
@@ -133,7 +141,14 @@ describe('what cannot be written into the audit does not happen', () => {
   const contents = async () =>
     Object.fromEntries(await Promise.all(tables.map(async (table) => [table, await it.backend.store.db.selectFrom(table).selectAll().execute()])));
   const run = (statement: string) => sql.raw(statement).execute(it.backend.store.db);
-  afterEach(() => run('drop trigger if exists no_audit'));
+  const allow = () => run(postgres === null ? 'drop trigger if exists no_audit' : 'drop function if exists no_audit cascade');
+  const refuse = () =>
+    run(
+      postgres === null
+        ? "create trigger no_audit before insert on audit begin select raise(abort, 'no audit'); end"
+        : "create function no_audit() returns trigger language plpgsql as $$ begin raise exception 'no audit'; end $$; create trigger no_audit before insert on audit for each row execute function no_audit()",
+    );
+  afterEach(allow);
 
   test.each([
     ['a key is not shown', () => `/v1/devices/${serial}/key`, { reason: 'locked out' }],
@@ -148,9 +163,9 @@ describe('what cannot be written into the audit does not happen', () => {
   ])('%s', async (_what, path, given) => {
     const body = JSON.parse(JSON.stringify(given, (_name, value) => (typeof value === 'function' ? value() : value)));
     const before = await contents();
-    await run("create trigger no_audit before insert on audit begin select raise(abort, 'no audit'); end");
+    await refuse();
     const answer = await owner.ask(path(), { method: path().startsWith('/v1/policies') ? 'PUT' : 'POST', body });
-    await run('drop trigger no_audit');
+    await allow();
     expect([answer.status, answer.text]).toEqual([expect.any(Number), expect.not.stringMatching(/[A-Z0-9]{4}(-[A-Z0-9]{4}){5}/)]);
     expect(answer.status).toBeGreaterThanOrEqual(500);
     expect(await contents()).toEqual(before);

@@ -1,6 +1,7 @@
 import { beforeAll, describe, expect, test } from '@jest/globals';
 import { openOperations } from '../console/operations/session.ts';
 import { createAccounts } from '../server/accounts.ts';
+import { mostWaiting } from '../server/admins/device-login.ts';
 import { makeAuthenticator } from './authenticator.ts';
 import { type AdminGiven, givenConsole } from './given-console.ts';
 import type { PortalClient, Shown } from './portal-client.ts';
@@ -73,6 +74,40 @@ describe('the command line is let in', () => {
       .where('id', '=', done.tokenId)
       .execute();
     expect(expires_at - created_at).toBe(12 * 3_600_000);
+  });
+
+  test('and is as fresh as whoever let it in: from when they signed in, not from when they confirmed', async () => {
+    const ada = await it.as('viewer');
+    it.pass(14 * 60);
+    const begun = await begin();
+    await ada.browser.submit(await look(ada, begun['userCode']), '/login/confirm/decide', { is: 'mine' });
+    const by = { authorization: `Bearer ${(await poll(begun['deviceCode'])).body.token}` };
+    const isFresh = async () => (await it.console.nobody.get('/v1/me', by)).body.fresh;
+    expect(await isFresh()).toBe(true);
+    it.pass(2 * 60);
+    expect(await isFresh()).toBe(false);
+  });
+
+  test('however many others wait: of twenty thousand the oldest goes, and nobody is kept out', async () => {
+    const now = it.backend.clock.now();
+    const row = (n: number) => ({
+      ...{ id: `flood ${n}`, device_digest: `d${n}`, user_digest: `u${n}`, machine: 'm', network: `10.0.0.${n % 250}`, state: 'waiting' as const },
+      ...{ person_id: null, decided_at: null, created_at: now + (n === 0 ? -1 : 0), expires_at: now + 600_000, fresh_at: null },
+    });
+    await it.store.write(async (tx) => {
+      for (let from = 0; from < mostWaiting; from += 2000)
+        await tx
+          .insertInto('device_login')
+          .values(Array.from({ length: 2000 }, (_, n) => row(from + n)))
+          .execute();
+    });
+    const begun = await begin();
+    expect(begun['userCode']).toEqual(expect.any(String));
+    const left = await it.store.db.selectFrom('device_login').select('id').where('state', '=', 'waiting').execute();
+    expect([left.length, left.some(({ id }) => id === 'flood 0')]).toEqual([mostWaiting, false]);
+    await it.store.write((tx) => tx.deleteFrom('device_login').where('id', 'like', 'flood %').execute());
+    const ada = await it.as('viewer');
+    expect((await look(ada, begun['userCode'])).content).toContain('It calls itself ada’s laptop');
   });
 
   test('not where its person says that it was not them: the program is told, the audit has it', async () => {

@@ -83,6 +83,10 @@ describe('keys of many Macs', () => {
     expect(page.text).not.toContain('<drill>');
     expect(page.words).toMatch(/1 Mac How far Macs Meaning Waiting 1 for their wave/);
     expect(page.headers['refresh']).toMatch(/^15; url=\/rotations\//);
+    // For an hour, so that a page that was forgotten ends with its sign-in.
+    expect((await browser.get(`${page.path}?looked=239`)).headers['refresh']).toMatch(/looked=240$/);
+    const hourLater = await browser.get(`${page.path}?looked=240`);
+    expect([hourLater.headers['refresh'], hourLater.words.includes('Look again')]).toEqual([undefined, true]);
     const change = await browser.get(`${page.path}?change=1`);
     // Whoever types a reason would lose it.
     expect(change.headers['refresh']).toBeUndefined();
@@ -156,7 +160,7 @@ describe('the key of one Mac', () => {
       expect([act, status, body.code]).toEqual([act, 404, 'MAC_UNKNOWN']);
     }
     const otherAdmin = await it.as('admin', ['elsewhere'], 'token');
-    expect((await otherAdmin.post(`/v1/devices/${serial}/hold/end`, { because: 'back-in', reason: 'x' })).body.code).toBe('MAC_UNKNOWN');
+    expect((await otherAdmin.post(`/v1/devices/${serial}/hold/end`, { because: 'back-in', reason: 'x', serial })).body.code).toBe('MAC_UNKNOWN');
   });
 
   test('is proved when somebody wants to know', async () => {
@@ -177,17 +181,19 @@ describe('the key of one Mac', () => {
     expect((await it.custodyOf()).hold).toBeNull();
   });
 
-  test('is let go in the words of its person, back in or never asked for, by whoever may override a hold', async () => {
+  test('is let go in the words of its person, back in or never asked for, by whoever may override a hold and types its serial number', async () => {
     const admin = await it.as('admin', null, 'token');
     const path = `/v1/devices/${serial}/hold/end`;
     await it.disclose();
     const other = await it.as('rotator', null, 'token');
-    for (const because of ['back-in', 'not-me']) expect((await other.post(path, { because, reason: 'now' })).status).toBe(403);
+    for (const because of ['back-in', 'not-me']) expect((await other.post(path, { because, reason: 'now', serial })).status).toBe(403);
+    for (const wrong of [{}, { serial: 'C02OTHER' }])
+      expect((await admin.post(path, { because: 'not-me', reason: 'now', ...wrong })).body.code).toMatch(/^(MESSAGE_INVALID|SERIALS_NOT_NAMED)$/);
     expect((await it.custodyOf()).hold).not.toBeNull();
-    expect((await admin.post(path, { because: 'back-in', reason: 'by telephone' })).body).toMatchObject({ ended: true });
-    expect((await admin.post(path, { because: 'back-in', reason: 'by telephone' })).body).toMatchObject({ ended: false });
+    expect((await admin.post(path, { because: 'back-in', reason: 'by telephone', serial })).body).toMatchObject({ ended: true });
+    expect((await admin.post(path, { because: 'back-in', reason: 'by telephone', serial })).body).toMatchObject({ ended: false });
     await it.disclose();
-    expect((await admin.post(path, { because: 'not-me', reason: 'by telephone' })).body).toMatchObject({
+    expect((await admin.post(path, { because: 'not-me', reason: 'by telephone', serial })).body).toMatchObject({
       ended: true,
       says: `the key of ${serial} is replaced at its next check-in`,
     });
@@ -219,7 +225,11 @@ describe('policies', () => {
     expect([late.status, late.words]).toEqual([409, expect.stringContaining('Somebody has changed this policy since it was read')]);
     const history = await browser.get('/policies/history');
     expect(history.words).toMatch(/Yearly , version 2.*Yearly , version 1/);
-    await browser.submit(await browser.get(`${at}/end`), `${at}/end`, { reason: 'over' });
+    const ending = await browser.submit(await browser.get(`${at}/end`), `${at}/end`, { reason: 'over' });
+    expect(ending.words).toMatch(/It waits for a second person below; nothing has changed.*Yearly ?: would end/);
+    const another = await it.as('approver');
+    const [{ id: proposalId }] = (await another.get('/v1/policies/proposals?open=true')).body.items;
+    expect((await another.post(`/v1/policies/proposals/${proposalId}/agree`, { words: 'so it is' })).body.state).toBe('agreed');
     expect(await it.backend.custody.policies.list(null)).toEqual([]);
   });
 
@@ -239,6 +249,6 @@ describe('policies', () => {
     expect(history.body.items).toMatchObject([{ policyId: made.body.id, version: 1, actor: `token sparekeyctl at a-test of ${office.userName}` }]);
     const run = await viewer.post('/v1/policies/dry-run', { rank: 8, tags: null, rules: { rotation: { everyDays: 30 } } });
     expect(run.body).toMatchObject({ covered: 1 });
-    expect((await office.post(`/v1/policies/${made.body.id}/end`, { reason: 'over' })).body).toEqual({ id: made.body.id, ended: true });
+    expect((await office.post(`/v1/policies/${made.body.id}/end`, { reason: 'over' })).body).toEqual({ id: made.body.id, ended: true, proposal: null });
   });
 });

@@ -15,8 +15,12 @@ import { ago, problemLines, shortened, type Terminal, table } from '../ctl/outpu
 import { readProfile } from '../ctl/profile.ts';
 import type { Ctl } from '../ctl/result.ts';
 import { Problem } from '../protocol/problems.ts';
+import { putAlarm } from '../server/alarms.ts';
+import { silentLog } from '../server/log.ts';
+import { insertRulesKept } from '../server/store/weaker-disclosure.ts';
 import { type AdminGiven, givenConsole } from './given-console.ts';
 import { scratch } from './scratch.ts';
+import { newKey } from './server-parts.ts';
 
 const folder = scratch('sparekey-ctl');
 const caFile = join(folder, 'ca.pem');
@@ -253,6 +257,17 @@ describe('keys', () => {
     expect(out.lastIndexOf(groups[5] ?? '')).toBeLessThan(out.indexOf(leave));
   });
 
+  test('one that only others had is shown as never proved, and not together with break glass', async () => {
+    const key = newKey();
+    await it.custody.bring([{ serial: 'C02NOAGENT01', key, source: 'jamf', trust: 'admin', runId: null, madeAt: null, actor: 'ada' }]);
+    const words = ['disclose', 'C02NOAGENT01', '--brought', '--reason', 'ticket 4713', '--yes'];
+    expect((await run('owner', [...words, '--break-glass'])).problem).toMatchObject({ code: 'USAGE' });
+    const given = await run('owner', words);
+    expect(given.out).toBe(`${key.reveal()}\n`);
+    expect(given.err).toContain('NEVER PROVED: it came from jamf');
+    expect(given.err).not.toContain(key.reveal());
+  });
+
   test('asked for, agreed to by somebody else, never by oneself', async () => {
     const asked = await json('owner', ['disclose', serial, '--reason', 'ticket 4712', '--ask']);
     const { id } = asked.said;
@@ -303,6 +318,27 @@ describe('the rest', () => {
     expect((await run('owner', ['policies', 'list'], [])).out).toContain('Berlin');
     expect(JSON.parse((await run('owner', ['policies', 'show', 'Berlin'])).out)).toMatchObject({ name: 'Berlin', version: 1 });
     expect((await json('owner', ['policies', 'end', 'Berlin', '--reason', 'over', '--yes'])).said).toMatchObject({ ended: true });
+    // What shows keys more easily than by two people waits for the second one.
+    const guarded = { name: 'Guarded', rank: 11, tags: ['guarded'], rules: { disclosure: { needs: 'second-person' } } };
+    writeFileSync(file, JSON.stringify(guarded));
+    const strict = (await json('owner', ['policies', 'put', 'new', file, '--reason', 'agreed', '--yes'])).said;
+    expect(strict).toMatchObject({ version: 1, proposal: null });
+    expect((await run('owner', ['policies', 'end', 'Guarded', '--reason', 'over', '--yes'])).out).toMatch(/proposed: .*nothing has changed/);
+    expect((await run('owner', ['policies', 'proposals'])).out).toMatch(/Guarded.*it ends/);
+    const [waiting] = (await json('owner', ['policies', 'proposals'])).said['items'] as { id: string }[];
+    expect((await run('owner', ['policies', 'agree', waiting?.id ?? '', '--words', 'mine', '--yes'])).problem).toMatchObject({ code: 'OWN_REQUEST' });
+    expect((await run('owner', ['policies', 'decline', waiting?.id ?? '', '--words', 'not now'])).out).toContain(
+      'the change of the policy Guarded is withdrawn',
+    );
+    // Nobody has made it easier to be shown the key of this Mac.
+    const agreeing = ['policies', 'agree-rules', serial, '--words', 'another user', '--yes'];
+    expect((await run('owner', agreeing)).problem).toMatchObject({ code: 'NOT_FOUND' });
+    const macId = await it.macId();
+    await it.store.write(async (tx) => {
+      const kept = { id: 'kept', at: it.backend.clock.now(), actor: 'bob', person_id: null, lifted_at: null, lifted_by: null };
+      await insertRulesKept(tx, { ...kept, mac_id: macId, tags: '["guarded"]' });
+    });
+    expect((await run('owner', agreeing)).out).toBe(`agreed to one change of ${serial}: the rules of now hold alone\n`);
     writeFileSync(file, '{');
     expect((await run('owner', ['policies', 'put', 'new', file, '--reason', 'x'])).problem).toMatchObject({ code: 'USAGE' });
   });
@@ -312,6 +348,18 @@ describe('the rest', () => {
     const { said } = await json('owner', ['report', 'evidence', file, '--from', '2020-01-01', '--to', '0h']);
     expect(said.file).toBe(file);
     expect(readFileSync(file).subarray(0, 2).toString()).toBe('PK');
+  });
+
+  test('alarms: those that are open, and one of them with what to do', async () => {
+    expect((await run('owner', ['alarms'])).out).toBe('no alarm is open\n');
+    await it.store.write((tx) => putAlarm({ log: silentLog }, tx, it.backend.clock.now(), null, 'BACKUP_LATE', 'in a test'));
+    const { said } = await json('owner', ['alarms']);
+    const [{ id, code, fix }] = said.items;
+    const { out } = await run('owner', ['alarms', 'show', id]);
+    expect(out).toMatch(new RegExp(`^${code}: `));
+    expect(out).toContain(`next: ${fix}`);
+    expect((await json('owner', ['alarms', 'list', '--judged', '--mac', serial])).said.items).toEqual([]);
+    expect((await run('viewer', ['alarms', 'show', id])).problem).toMatchObject({ code: 'NOT_FOUND' });
   });
 
   test('every question that it asks is one of the API', () => {

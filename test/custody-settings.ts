@@ -4,6 +4,8 @@ import type { CustodySettings } from '../server/parts.ts';
 export const usualCustodySettings: CustodySettings = {
   holdDeadlineHours: 24,
   checkInMinutes: 15,
+  spreadSeconds: 0,
+  waitSeconds: 0,
   retainSupersededDays: 90,
   orderExpiresDays: 30,
   grants: 'automatic',

@@ -40,7 +40,7 @@ test('every commit reaches the disk, and rows that belong together stay together
     override_hold: 0,
     state: 'waiting' as const,
   };
-  await expect(store.write((tx) => tx.insertInto('rotation_order').values(orphan).execute())).rejects.toThrow(/FOREIGN KEY/);
+  await expect(store.write((tx) => tx.insertInto('rotation_order').values(orphan).execute())).rejects.toThrow(/foreign key/i);
   await store.close();
 });
 

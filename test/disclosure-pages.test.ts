@@ -139,3 +139,64 @@ test('two people open self-service for many: their own Macs only, limits raised,
     Object.assign(settings.selfService, { everybody });
   }
 });
+
+test('self-service for many stands on the two who opened it; whoever is typing when its time is over finishes, for an hour at most, and not where somebody ended it', async () => {
+  const it = await guardedMac();
+  const owner = await it.portal.person();
+  await it.assign(owner);
+  const key = `/macs/${it.id}/key`;
+  const settings = it.backend.settings.people;
+  if (!settings) throw new Error('no settings');
+  const everybody = settings.selfService.everybody;
+  Object.assign(settings.selfService, { everybody: 'off' });
+  const open = async (minutes: number) => {
+    const [one, two] = [await it.as('admin'), await it.as('approver')];
+    const until = new Date(it.backend.clock.now() + minutes * 60_000).toISOString();
+    const { id } = (await one.post('/v1/emergencies', { tags: [it.tag], until, reason: 'the provider lost all passwords' })).body;
+    const agree = () => two.post(`/v1/emergencies/${id}/agree`, { words: 'seen the outage' });
+    return { one, two, id, agree };
+  };
+  const shows = async () => (await owner.client.get(key)).path === key;
+  try {
+    // Who asked may not open it any more: nobody agrees to it; who agreed, or asked, may not any more: it opens nothing.
+    const left = await open(60);
+    await it.takeRoles(left.one);
+    expect((await left.agree()).body.code).toBe('NOT_ALLOWED');
+    for (const who of ['one', 'two'] as const) {
+      const now = await open(60);
+      expect((await now.agree()).body.state).toBe('open');
+      expect(await shows()).toBe(true);
+      await it.takeRoles(now[who]);
+      expect(await shows()).toBe(false);
+    }
+    const last = await open(12);
+    await last.agree();
+    let page = await owner.client.submit(await owner.client.get(key), key);
+    expect(keyOn(page)).toBe(it.mac.recoveryKey);
+    const more = async () => {
+      await it.minutes(4);
+      page = await owner.client.submit(page, `${key}/more-time`);
+      return keyOn(page);
+    };
+    expect([await more(), await more(), await more(), await more()]).toEqual(Array(4).fill(it.mac.recoveryKey));
+    // Nothing new is begun.
+    expect(await shows()).toBe(false);
+    expect((await it.acts('emergency.view')).filter(({ emergencyId }) => emergencyId === last.id)).toHaveLength(5);
+    await it.store.write((tx) => tx.updateTable('emergency').set({ ended_at: 1, ended_by: 'a test' }).where('id', '=', last.id).execute());
+    expect(await more()).toBeNull();
+  } finally {
+    Object.assign(settings.selfService, { everybody });
+  }
+});
+
+test('what others agreed to of another volume is shown from the page as it was asked', async () => {
+  const it = await guardedMac({ needs: 'second-person' });
+  const [desk, approver] = [await it.here('help-desk'), await it.here('approver')];
+  const [{ volume }] = (await desk.get(`/v1/devices/${it.id}/key-evidence`)).body.keys;
+  const { id } = (await it.ask(desk, { volume })).body;
+  expect((await it.vote(approver, id)).body.state).toBe('approved');
+  const page = await desk.browser.get(`/devices/${it.id}/key`);
+  expect(page.content).toContain('Others agreed');
+  const shown = await desk.browser.submit(page, `/devices/${it.id}/key`, { reason: 'the person is locked out' });
+  expect(keyOn(shown)).toBe(it.mac.recoveryKey);
+});

@@ -192,6 +192,18 @@ test('a request ends by itself, by a no, and by whoever asked; nobody votes on i
   await it.console.give({ id: desk.personId, userName: desk.userName }, 'help-desk', ['elsewhere']);
   expect((await desk.get(`/v1/disclosure-requests/${id}`)).body).toMatchObject({ code: 'NOT_FOUND' });
   expect((await desk.get('/v1/disclosure-requests')).body.items).toEqual([]);
+  // However many there are elsewhere: no cursor names one, and no page that goes on tells that they are there.
+  const row = await it.store.db.selectFrom('disclosure_request').selectAll().where('id', '=', id).executeTakeFirstOrThrow();
+  const many = Array.from({ length: 2100 }, (_, at) => ({ ...row, id: `${row.id}-${at}`, created_at: row.created_at + at }));
+  await it.store.write(async (tx) => {
+    for (let at = 0; at < many.length; at += 700)
+      await tx
+        .insertInto('disclosure_request')
+        .values(many.slice(at, at + 700))
+        .execute();
+  });
+  expect((await desk.get('/v1/disclosure-requests')).body).toEqual({ items: [], next: null });
+  await it.store.write((tx) => tx.deleteFrom('disclosure_request').where('id', 'like', `${row.id}-%`).execute());
 });
 
 test('a program is shown nothing unless a policy says so, agrees to nothing, and no reply holds two keys', async () => {
@@ -218,7 +230,7 @@ test('a program is shown nothing unless a policy says so, agrees to nothing, and
   expect((await discloseToAdmin(parts, program, wanted)).key.reveal()).toBe(it.mac.recoveryKey);
   const document = (await desk.get('/v1/openapi.json')).body;
   const holding = Object.entries<Record<string, unknown>>(document.paths).filter(([, path]) => JSON.stringify(path).includes('"recoveryKey"'));
-  expect(holding.map(([path]) => path)).toEqual(['/v1/devices/{id}/key']);
+  expect(holding.map(([path]) => path)).toEqual(['/v1/devices/{id}/key', '/v1/devices/{id}/brought-key']);
   await refused(it, desk, 'MESSAGE_INVALID', { ids: [it.id, it.id] });
 });
 
@@ -269,6 +281,32 @@ test('break glass: an admin goes first where the policy lets them, and somebody 
   const own = await it.key(boss, { breakGlass: true });
   const judged = await boss.post(`/v1/disclosure-reviews/${own.body.disclosureId}/decide`, { state: 'right', words: 'it was me' });
   expect(judged.body.code).toBe('OWN_REQUEST');
+});
+
+test('who was declined and breaks the glass all the same: whoever looks at it afterwards reads that somebody had said no', async () => {
+  const it = await guardedMac({ ...second, breakGlass: true });
+  const [desk, approver] = [await it.here('help-desk', 'token'), await it.here('approver', 'token')];
+  const { id } = (await it.ask(desk)).body;
+  expect((await it.vote(approver, id, 'decline')).body.state).toBe('declined');
+  const shown = await it.key(desk, { breakGlass: true });
+  const reviews = (await approver.get('/v1/disclosure-reviews?open=true')).body.items;
+  expect(reviews.find((one: { disclosureId: string }) => one.disclosureId === shown.body.disclosureId).reason).toBe(
+    'break glass, after others declined it: the person is locked out',
+  );
+  expect(await it.acts('disclosure.glass')).toMatchObject([{ declined: true }]);
+});
+
+test('codes of the desk count as keys that one admin shows in an hour: beyond the limit no code, no key, and there is an alarm', async () => {
+  const it = await guardedMac({ viewsPerHour: 2 });
+  const desk = await it.here('help-desk', 'token');
+  const make = () => desk.post(`/v1/devices/${it.id}/releases`, { personName: 'J. Doe', verified: 'ten signs and more' });
+  expect([(await make()).status, (await make()).status]).toEqual([200, 200]);
+  expect((await make()).body.code).toBe('VIEWS_LIMIT');
+  expect(await it.alarms()).toEqual(['VIEWS_UNUSUAL']);
+  await refused(it, desk, 'VIEWS_LIMIT');
+  await it.minutes(61);
+  await it.freshen(desk);
+  expect((await make()).status).toBe(200);
 });
 
 test('a key that was replaced is shown with a permission of its own, and says when it was replaced', async () => {

@@ -49,7 +49,7 @@ const ask = (trust: 'bundled' | 'system', trustedCertificates: string[]): Promis
     const program = join(folder, 'ask.mjs');
     writeFileSync(program, code);
     const child = spawn(process.execPath, [program], {
-      env: { PATH: '/usr/bin:/bin', SSL_CERT_FILE: join(folder, 'system.pem') },
+      env: { PATH: '/usr/bin:/bin', SSL_CERT_FILE: join(folder, 'system.pem'), NODE_COMPILE_CACHE: process.env['NODE_COMPILE_CACHE'] },
       stdio: ['ignore', 'pipe', 'inherit'],
     });
     let said = '';

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { alarmAssign, alarmJudge, alarmList, alarmMute, alarmUnmute } from '../console/operations/alarms.ts';
+import { alarmAssign, alarmGet, alarmJudge, alarmList, alarmMute, alarmUnmute } from '../console/operations/alarms.ts';
 import { deviceAssign, deviceStanding, deviceUnassign } from '../console/operations/device-edit.ts';
 import { deviceCsv, deviceGet, deviceList, deviceMerge, deviceMergePreview, devicePart, deviceTimeline } from '../console/operations/devices.ts';
 import { figuresFirst, figuresTrends } from '../console/operations/figures.ts';
@@ -63,6 +63,26 @@ describe('the first page says what needs a person, each by its real cause', () =
       says: expect.stringMatching(/^A key of this Mac is here: the held key was proved on /),
       next: null,
     });
+  });
+
+  test('what is owed waits in the words of the Mac: on its page, what to do; after a week, on the first page', async () => {
+    const mac = await server.newMac();
+    const { envelopeId } = await mac.escrowed();
+    await mac.prove(envelopeId, 'true');
+    await server.custody.orderRotation({ macId: mac.id, actor: 'grace', reason: 'a leaver' });
+    const next = async () => (await ask(deviceGet, { id: mac.id })).state.next;
+    expect(await next()).toMatch(/^Wait for the Mac: it replaces its key when/);
+    await mac.checkIn({ problems: [{ code: 'ROTATION_WAITS', detail: 'a macOS update is being prepared' }] });
+    expect(await next()).toBe('Wait for the Mac. It has not replaced its key yet, because a macOS update is being prepared.');
+    server.wall.pass(8 * day);
+    await mac.checkIn({ problems: [{ code: 'ROTATION_NEEDS_HELP', detail: 'macOS takes no key as authority' }] });
+    expect(await kindsOf(mac)).toEqual(['replacing']);
+    expect(await ask(deviceGet, { id: mac.id })).toMatchObject({
+      waits: { says: 'macOS takes no key as authority', needsHelp: true },
+      needs: [{ kind: 'replacing', detail: expect.stringMatching(/; the Mac says: macOS takes no key as authority$/) }],
+    });
+    const [order] = await server.store.db.selectFrom('rotation_order').selectAll().where('mac_id', '=', mac.id).execute();
+    await server.custody.withdrawOrder({ orderId: order?.id ?? '', macId: mac.id, actor: 'grace', reason: 'a test' });
   });
 
   test('lost: the Mac says that no known key opens it', async () => {
@@ -358,6 +378,14 @@ describe('alarms have an owner, a fix, and quiet', () => {
     expect(all.every(({ fix }) => fix.endsWith('.'))).toBe(true);
     await ask(alarmAssign, { id: all[0]?.id, owner: 'barbara' });
     expect((await ask(alarmList, { owner: 'barbara' })).items).toMatchObject([{ id: all[0]?.id, owner: 'barbara' }]);
+    // One by its id is the same line, also once it was judged.
+    expect(await ask(alarmGet, { id: all[0]?.id })).toEqual((await ask(alarmList, { owner: 'barbara' })).items[0]);
+    const mac = await server.newMac();
+    await act((tx, when) => putAlarm({ log: silentLog }, tx, when, mac.id, 'ROTATION_SILENT', 'in a test'));
+    const [judged] = (await ask(alarmList, { device: mac.serial })).items;
+    await ask(alarmJudge, { id: judged?.id, judgement: 'a test' });
+    expect(await ask(alarmGet, { id: judged?.id })).toMatchObject({ serial: mac.serial, judgement: 'a test', judgedBy: 'grace' });
+    await expect(ask(alarmGet, { id: 'none' })).rejects.toMatchObject({ code: 'NOT_FOUND' });
   });
 
   test('of another scope they are unknown, and so are those of the whole fleet', async () => {
@@ -368,6 +396,7 @@ describe('alarms have an owner, a fix, and quiet', () => {
         await expect(other(operation as typeof alarmJudge, { id, owner: null, judgement: 'x' } as never)).rejects.toThrow();
     const [foreign] = (await ask(alarmList, { limit: 200 })).items.filter((one) => !mine.has(one.id));
     await expect(other(alarmJudge, { id: foreign?.id, judgement: 'x' })).rejects.toMatchObject({ code: 'NOT_FOUND' });
+    await expect(other(alarmGet, { id: foreign?.id })).rejects.toMatchObject({ code: 'NOT_FOUND' });
     await expect(other(alarmMute, { id: foreign?.id, until: new Date(server.clock.now() + hour).toISOString(), reason: 'x' })).rejects.toMatchObject({
       code: 'NOT_FOUND',
     });

@@ -9,6 +9,7 @@ import { enrolmentStatement, readEnrolmentStatement, readTicket, writeTicket } f
 import { EnvelopeUnreadable, isCompleteEnvelope, oneRecipientOurs, openEnvelope, readEnvelope, recipientNames, sealKey } from '../protocol/envelope.ts';
 import { grantStatement, makeRunKey, openGrant, sealGrant, verifyGrantSignature } from '../protocol/grant.ts';
 import * as messages from '../protocol/messages.ts';
+import { problemReply } from '../protocol/problem-reply.ts';
 import { RecoveryKey } from '../protocol/recovery-key.ts';
 import { makeEscrowCertificate } from '../server/certificates.ts';
 import { makePair, pemToDer } from './fake-mac/certificates.ts';
@@ -244,13 +245,15 @@ describe('texts', () => {
         expect(RecoveryKey.parse(text)?.reveal()).toBe(text);
         expect(RecoveryKey.normalise(text.toLowerCase().replaceAll('-', ' '))?.reveal()).toBe(text);
         expect(RecoveryKey.findIn(`<${text}>`)?.reveal()).toBe(text);
-        const read = calmly(() => [RecoveryKey.parse(more), RecoveryKey.normalise(more), RecoveryKey.findIn(more)]);
+        for (const asWritten of [text, text.toLowerCase(), text.replaceAll('-', '–')])
+          expect(RecoveryKey.cutFrom(`it says ${asWritten}, ${asWritten}`)).toBe('it says [recovery key], [recovery key]');
+        const read = calmly(() => [RecoveryKey.parse(more), RecoveryKey.normalise(more), RecoveryKey.findIn(more), RecoveryKey.cutFrom(more)]);
         expect('value' in read).toBe(true);
       }),
       runs(200),
     );
     for (const long of ['A-'.repeat(500_000), '-'.repeat(1_000_000), 'ABCD-'.repeat(200_000), ' '.repeat(1_000_000), 'A'.repeat(1_000_000)])
-      calmly(() => [RecoveryKey.parse(long), RecoveryKey.normalise(long), RecoveryKey.findIn(long)]);
+      calmly(() => [RecoveryKey.parse(long), RecoveryKey.normalise(long), RecoveryKey.findIn(long), RecoveryKey.cutFrom(long)]);
   });
 
   test('an enrolment statement and a ticket are read as they were written', () => {
@@ -304,7 +307,7 @@ describe('messages', () => {
       }),
     ],
     receipt: [messages.receipt, receipt],
-    problemReply: [messages.problemReply, { code: 'X', title: 't', fix: 'f', detail: 'd', requestId: 'q' }],
+    problemReply: [problemReply, { code: 'X', title: 't', fix: 'f', detail: 'd', requestId: 'q' }],
     grantReply: [messages.grantReply, { jwe: 'a.b.c.d.e' }],
     nonceReply: [messages.nonceReply, { nonce: 'n', expiresInSeconds: 300 }],
     enrolRequest: [messages.enrolRequest, { csr: 'AAAA', statement: 's', proof: { kind: 'ticket', ticketId: 't', mac: 'AAAA' } }],
@@ -323,7 +326,7 @@ describe('messages', () => {
   };
 
   test.each(Object.keys(valid))('%s: a message or none, and nothing of it reaches other objects', (name) => {
-    const [schema, value] = valid[name] ?? [messages.problemReply, {}];
+    const [schema, value] = valid[name] ?? [problemReply, {}];
     expect(schema.safeParse(value).success).toBe(true);
     fc.assert(
       fc.property(bentJson(value), (hostile) => {

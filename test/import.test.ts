@@ -17,6 +17,7 @@ import { readExports } from '../server/formats/export.ts';
 import { type ImportAsked, importCommand, importsCommand, importWithdrawCommand } from '../server/import-commands.ts';
 import { writeReport } from '../server/import-report.ts';
 import type { Store } from '../server/parts.ts';
+import { asFile } from './new-database.ts';
 import { scratch } from './scratch.ts';
 import { codeOf, type GivenServer, givenServer, newKey, secrets, type TestMac } from './server-parts.ts';
 
@@ -53,8 +54,8 @@ const bringIn = (text: string | Buffer, more: { dryRun?: boolean; on?: GivenServ
 const fates = ({ lines }: Imported): string[] => lines.map((one) => `${one.line} ${one.fate}`);
 
 /** Everything that is stored, as text. */
-function dump(server = given): string {
-  const database = new DatabaseSync(server.file, { readOnly: true });
+async function dump(server = given): Promise<string> {
+  const database = new DatabaseSync(await asFile(server.file, server.store), { readOnly: true });
   const tables = database.prepare("select name from sqlite_master where type = 'table' order by name").all();
   const text = tables
     .map(
@@ -209,9 +210,9 @@ describe('a run', () => {
       line(newSerial(), 'x'),
       line(newSerial(), ''),
     );
-    const before = dump();
+    const before = await dump();
     const dry = await bringIn(text, { dryRun: true });
-    expect(dump()).toBe(before);
+    expect(await dump()).toBe(before);
     expect([dry.runId, dry.startedAt]).toEqual([null, null]);
     const wet = await bringIn(text);
     expect(wet.lines.map(({ keyId: _, ...rest }) => rest)).toEqual(dry.lines.map(({ keyId: _, ...rest }) => rest));
@@ -220,9 +221,9 @@ describe('a run', () => {
   test('of the same file again is the same run: nothing is done, and its fates are told; read in another way it is another', async () => {
     const text = csv(line(newSerial(), keyText().replace(/^./, '0')));
     const first = await bringIn(text);
-    const before = dump();
+    const before = await dump();
     expect(await bringIn(text)).toEqual({ ...first, was: 'before' });
-    expect(dump()).toBe(before);
+    expect(await dump()).toBe(before);
     const [other] = readExports([{ name: 'keys.csv', bytes: Buffer.from(text), inFolder: false }], { source: null, mapping: {}, signs: 'as-written' });
     const again = await given.custody.importExport({ what: other as Export, actor: 'ada', reason: 'read as written', dryRun: false });
     expect([first.lines[0]?.fate, again.was, again.lines[0]?.fate]).toEqual(['unsure', 'new', 'waiting']);
@@ -455,7 +456,7 @@ describe('the commands', () => {
     const { runId } = await bringIn(csv(line(mac.serial, keyText()), line(newSerial(), keyText()), line(newSerial(), keyText())));
     const [order] = (await mac.checkIn()).proofOrders;
     await mac.prove(String(order?.envelopeIds[0] ?? ''), 'true', { orderId: order?.id ?? null });
-    const before = dump();
+    const before = await dump();
     const questions: string[] = [];
     const no = async (question: string): Promise<void> => {
       questions.push(question);
@@ -464,7 +465,7 @@ describe('the commands', () => {
     const of = { run: String(runId), actor: 'ada', reason: 'an old list' };
     expect(await codeOf(importWithdrawCommand(given, { ...of, confirm: no }))).toBe('USAGE');
     expect(questions).toEqual(['2 keys of keys.csv go, and 1 stay.']);
-    expect(dump()).toBe(before);
+    expect(await dump()).toBe(before);
     expect((await importWithdrawCommand(given, { ...of, confirm })).json).toEqual({ run: runId, withdrawn: 2, kept: 1 });
   });
 
@@ -489,9 +490,9 @@ describe('the commands', () => {
       '',
     ]);
     expect(statSync(report).mode & 0o777).toBe(0o600);
-    const before = dump();
+    const before = await dump();
     expect(await codeOf(importCommand(given, asked([written('more.csv', csv(line(newSerial(), keyText())))], { report })))).toBe('USAGE');
-    expect(dump()).toBe(before);
+    expect(await dump()).toBe(before);
     writeReport(join(folder, 'cells.csv'), [{ name: '=cmd', lines: [{ line: 1, serial: '-1', fate: '@x', because: 'a "b", c', keyId: null }] }]);
     expect(readFileSync(join(folder, 'cells.csv'), 'utf8')).toBe(`file,line,serial,fate,because\r\n'=cmd,1,'-1,'@x,"a ""b"", c"\r\n`);
     mkdirSync(join(folder, 'there'));
@@ -515,7 +516,7 @@ test('after an import of each kind no key stands in plain in the database, and i
   const kinds = [keyText(), keyText().toLowerCase(), `${keyText()}x`, keyText().replace(/^./, '0'), keyText().replaceAll('-', '')];
   await bringIn(csv(...kinds.map((key) => line(newSerial(), key)), line('', keyText()), `${newSerial()},x,${keyText()}`));
   await bringIn(csv(line(newSerial(), keyText())), { dryRun: true });
-  const text = dump();
+  const text = await dump();
   expect(revealed.length).toBeGreaterThanOrEqual(8);
   for (const key of revealed) {
     expect(text).not.toContain(key);

@@ -2,6 +2,7 @@
 // as it was before: globals, environment, listeners, folder, umask. What packages add to the globals is theirs, and stays.
 import { createRequire } from 'node:module';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
 
 const require = createRequire(import.meta.url);
 const { ModuleMocker } = createRequire(require.resolve('jest-environment-node'))('jest-mock');
@@ -11,6 +12,11 @@ const ofTheFrame = ['EVENT_HANDLERS', 'LOG_ERRORS_BEFORE_RETRY', 'RETRY_IMMEDIAT
 
 /** For test/key-pairs.ts. Not by the environment, which the processes that a test starts would see too. */
 globalThis[Symbol.for('sparekey.key-pairs')] = process.env.SPAREKEY_TEST_KEY_PAIRS;
+/** For test/new-database.ts. */
+globalThis[Symbol.for('sparekey.postgres')] = process.env.SPAREKEY_TEST_POSTGRES;
+
+/** Programs of ours that a test starts with its own environment: their sources are compiled once for all tests, as in test/run-server.ts. */
+process.env.NODE_COMPILE_CACHE ??= fileURLToPath(new URL('../node_modules/.cache/sparekey-tests', import.meta.url));
 
 /** Of jest-worker: there is nothing more to do. */
 const endOfWork = 2;
@@ -36,6 +42,7 @@ export default class OwnRealm {
   #env = { ...process.env };
   #exit = process.exit;
   #folder = process.cwd();
+  #format = Error.prepareStackTrace;
   #umask = process.umask();
   #listeners = new Map(process.eventNames().map((name) => [name, process.rawListeners(name)]));
   #file;
@@ -47,7 +54,7 @@ export default class OwnRealm {
   }
 
   async setup() {
-    const format = Error.prepareStackTrace;
+    const format = this.#format;
     // `file:///…/a.test.ts?in=7:3:1`: as it lies on the disk.
     Error.prepareStackTrace = (error, frames) => format(error, frames).replace(/file:\/\/([^\s?()]+)\?in=\d+/g, (_, path) => decodeURIComponent(path));
   }
@@ -59,6 +66,7 @@ export default class OwnRealm {
     for (const name of Object.keys(process.env)) if (!Object.hasOwn(this.#env, name)) delete process.env[name];
     Object.assign(process.env, this.#env);
     process.exit = this.#exit;
+    Error.prepareStackTrace = this.#format;
     process.chdir(this.#folder);
     process.umask(this.#umask);
     for (const name of process.eventNames())

@@ -1,14 +1,17 @@
 // Runs a test file as Node itself would: by its own loader, in the worker's own realm. Jest's runtime compiles every package
-// anew for every file, in a realm of its own where nothing is warm yet. Here a worker's packages are loaded once; our own
-// modules, whose state belongs to one file's tests, are new for each file. What a file leaves in the globals, `jest-environment.mjs` takes away.
+// anew for every file, in a realm of its own where nothing is warm yet. Here a worker's packages and the product's modules are
+// loaded once, as in a process that serves for months: the product keeps nothing in its modules but what is found by what it is
+// of (decision 26). What lies under test/ is new for each file: its state belongs to that file's tests, and so does what it
+// imports from Jest. What a file leaves in the globals, `jest-environment.mjs` takes away.
 import { createRequire, registerHooks } from 'node:module';
 import { dirname } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 
 const require = createRequire(import.meta.url);
 const root = pathToFileURL(`${dirname(import.meta.dirname)}/`).href;
-/** Ours, as opposed to packages: each test file's modules say whose they are. */
-const ours = (url) => url.startsWith(root) && !url.startsWith('node_modules/', root.length);
+/** The tests' own, as opposed to packages and product: each test file's modules say whose they are. */
+const isOfATest = (url) => url.startsWith(`${root}test/`);
+const isOurs = (url) => url.startsWith(root) && !url.includes('/node_modules/');
 const mark = /\?in=(\d+)$/;
 const globalsOf = new Map();
 const exported = ['afterAll', 'afterEach', 'beforeAll', 'beforeEach', 'describe', 'expect', 'jest', 'test'];
@@ -27,7 +30,7 @@ registerHooks({
     const known = resolved.get(from);
     const found = known ?? next(specifier, context);
     if (known === undefined) resolved.set(from, { ...found, shortCircuit: true });
-    return ours(found.url) ? { ...found, url: found.url.replace(/\?.*$|$/, marked), shortCircuit: true } : { ...found, shortCircuit: true };
+    return isOfATest(found.url) ? { ...found, url: found.url.replace(/\?.*$|$/, marked), shortCircuit: true } : { ...found, shortCircuit: true };
   },
   load(url, context, next) {
     if (url.startsWith('jest-globals:')) {
@@ -36,7 +39,8 @@ registerHooks({
       const source = `const it = globalThis[Symbol.for('sparekey.jest-globals')].get(${id});\n${exported.map((name) => `export const ${name} = it.${name};`).join('\n')}`;
       return { format: 'module', source, shortCircuit: true };
     }
-    if (!mark.test(url) || !/\.ts\?/.test(url)) return next(url, context);
+    // The product's too: what is erased is kept from run to run, and is there for every worker.
+    if (!isOurs(url) || !/\.ts(\?|$)/.test(url)) return next(url, context);
     return { format: 'module', source: erase(fileURLToPath(url)), shortCircuit: true };
   },
 });

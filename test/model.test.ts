@@ -8,13 +8,14 @@ import { closeAll } from './together.ts';
 afterAll(closeAll);
 
 describe('the model of custody, rotation and delivery', () => {
-  test('holds whatever single thing happens at whatever moment to whatever kind of Mac', () => {
+  test('holds whatever single thing happens at whatever moment to whatever kind of Mac: every third course (all: `npm run model`)', () => {
     const counted = nothingCounted();
-    for (const configuration of configurations) for (const course of singles(configuration)) count(course, counted);
+    let nth = 0;
+    for (const configuration of configurations) for (const course of singles(configuration)) if (nth++ % 3 === 0) count(course, counted);
     expect(counted.broken.map(({ course, taken }) => `${wordOf(course)}: ${taken.broken[0]?.invariant} at ${taken.broken[0]?.at}`)).toEqual([]);
-    expect(counted.courses).toBeGreaterThan(9_000);
+    expect(counted.courses).toBeGreaterThan(3_000);
     // The windows in which the rules say that a key can be lost are there, and the model finds them.
-    expect(counted.lost).toBeGreaterThan(100);
+    expect(counted.lost).toBeGreaterThan(30);
   });
 
   test('holds in a sample of pairs', () => {

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from '@jest/globals';
+import { adminMutations } from './admin-mutations.ts';
 import { coexistenceMutations } from './coexistence-mutations.ts';
 import { deployMutations } from './deploy-mutations.ts';
 import { mutations as ofThePromise } from './mutations.ts';
@@ -9,11 +10,11 @@ const mutations = [...ofThePromise, ...coexistenceMutations, ...deployMutations]
 const root = join(import.meta.dirname, '..');
 const read = (path: string): string => readFileSync(join(root, path), 'utf8');
 
-test.each(mutations)('$breaks', ({ file, from, to, test: shownBy }) => {
+test.each([...mutations, ...adminMutations])('$breaks', ({ file, from, to, test: shownBy }) => {
   expect(read(file).split(from)).toHaveLength(2);
   expect(to).not.toBe(from);
   // The name stands in its file as a name: `npm run mutations` finds that very test. Where each rule has a case, the case does.
-  expect(read(shownBy.file)).toContain(`'${shownBy.name.replace(/^L\d+: /, '')}'`);
+  expect(read(shownBy.file)).toContain(`'${shownBy.name.replace(/^L\d+: /, '').replace(/^help-desk: /, '%s: ')}'`);
 });
 
 test('each thing that the promise stands on is broken at least once, and docs/reliability.md tells what was seen', () => {

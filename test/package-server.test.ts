@@ -1,7 +1,7 @@
 import { execFileSync, spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, readlinkSync, statSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { chmodSync, cpSync, existsSync, mkdirSync, readdirSync, readFileSync, readlinkSync, statSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
 import { describe, expect, test } from '@jest/globals';
 import { ustarPath, writeArchive } from '../scripts/package-server/archive.ts';
@@ -66,6 +66,42 @@ describe('the archive for a server', () => {
     expect(paths.filter((path) => /^app\/(agent|test|scripts|profiles|launchd)\//.test(path))).toEqual([]);
     expect(new Set(paths).size).toBe(paths.length);
     expect(paths.filter((path) => path.includes('/node_modules/') && path.endsWith('.d.ts'))).toEqual([]);
+  });
+
+  test('has every file that belongs to it, and none that only lies there', () => {
+    const copy = scratch('packed');
+    for (const folder of ['protocol', 'server', 'web', 'portal', 'console', 'ctl', 'docs']) mkdirSync(join(copy, folder), { recursive: true });
+    cpSync(join(root, 'deploy'), join(copy, 'deploy'), { recursive: true });
+    for (const name of ['LICENSE', 'CHANGELOG.md', 'SECURITY.md']) cpSync(join(root, name), join(copy, name));
+    const belong = ['server/a.ts', 'web/browser/b-c.ts', 'web/assets/site.css', 'docs/decisions/0001-first.md'];
+    const stray = [
+      'deploy/container/passphrase',
+      'server/.a.ts.swp',
+      'server/a.ts~',
+      'web/#b.ts#',
+      'docs/.DS_Store',
+      'docs/notes.txt',
+      'deploy/systemd/old.service',
+    ];
+    for (const path of [...belong, ...stray]) {
+      mkdirSync(dirname(join(copy, path)), { recursive: true });
+      writeFileSync(join(copy, path), 'x');
+    }
+    const packed = packedFiles(copy, []).map(({ path }) => path);
+    for (const path of belong) expect([path, packed.includes(path.startsWith('docs') ? path : `app/${path}`)]).toEqual([path, true]);
+    expect(packed.filter((path) => stray.some((one) => path.endsWith(one.replace('deploy/', ''))))).toEqual([]);
+    // Of the repository itself nothing is left out.
+    const tracked = execFileSync('git', ['ls-files', 'protocol', 'server', 'web', 'portal', 'console', 'ctl', 'deploy', 'docs'], {
+      cwd: root,
+      encoding: 'utf8',
+    });
+    const all = packedFiles(root, []).map(({ path }) => path);
+    const missing = tracked
+      .split('\n')
+      .filter((path) => path !== '' && existsSync(join(root, path)))
+      .map((path) => path.replace(/^deploy\//, '').replace(/^(?=(protocol|server|web|portal|console|ctl)\/)/, 'app/'))
+      .filter((path) => !all.includes(path));
+    expect(missing).toEqual([]);
   });
 
   test('is read by tar, every byte and every mode, also where a path is long; the same files give the same bytes', async () => {
@@ -146,6 +182,14 @@ describe('the units', () => {
     expect(unit('sparekey.socket').of('FileDescriptorName')).toEqual(['macs']);
     expect(Number(service.of('TimeoutStopSec')[0])).toBeGreaterThan(31);
     expect(service.of('RestartPreventExitStatus')[0]?.split(' ')).toEqual(['64', '78']);
+    // Whoever waits at the socket starts it at once, whatever RestartSec says: the pause is at the end of what failed.
+    const [, pause = ''] = /^\/bin\/sh -c '(.+)'$/.exec(service.of('ExecStopPost')[0] ?? '') ?? [];
+    const seconds = (result: string): string => {
+      const said = spawnSync('/bin/sh', ['-c', `sleep() { echo "$1"; }; ${pause}`], { encoding: 'utf8', env: { SERVICE_RESULT: result } });
+      return said.stdout.trim();
+    };
+    expect(['success', 'exit-code', 'signal', 'timeout'].map(seconds)).toEqual(['', '5', '5', '5']);
+    expect(Number(service.of('TimeoutStopSec')[0])).toBeGreaterThan(5);
   });
 
   test('a backup every night and a look at it every week are made up for where the machine was off', () => {
@@ -229,6 +273,10 @@ describe('install.sh', () => {
     expect(install(young, '--root', machine, '--use', '1.0.0')).toMatchObject({ status: 0, stdout: 'sparekey: release 1.0.0 is used now\n' });
     expect(readlinkSync(current)).toBe('1.0.0');
     expect(install(young, '--root', machine, '--use', '0.9.0')).toMatchObject({ status: 66, stderr: expect.stringContaining('fix: ') });
+    // One that somebody copied by hand, without its units: nothing is moved.
+    execFileSync('cp', ['-R', join(machine, 'opt/sparekey/1.1.0/bin'), join(machine, 'opt/sparekey/by-hand')]);
+    execFileSync('sh', ['-c', 'mkdir b && mv by-hand b/bin && mv b by-hand'], { cwd: join(machine, 'opt/sparekey') });
+    expect(install(young, '--root', machine, '--use', 'by-hand')).toMatchObject({ status: 66, stderr: expect.stringContaining('has no units') });
     expect(readlinkSync(current)).toBe('1.0.0');
     expect(readdirSync(join(machine, 'usr/local/lib/systemd/system'))).toHaveLength(6);
     expect(install(young, '--root', machine, '--uninstall')).toMatchObject({ status: 0, stdout: expect.stringContaining('/var/lib/sparekey') });

@@ -1,4 +1,4 @@
-import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, utimesSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, test } from '@jest/globals';
 import { parse } from 'plist';
@@ -202,14 +202,17 @@ describe('with Apple’s tools', () => {
     expect(told).not.toMatch(/xcrun|spctl/);
   });
 
-  test('a machine without the tools says which one is missing, and packs nothing', async () => {
+  test('a machine without the tools says which one is missing, and packs nothing; what a killed build has left goes', async () => {
     const out = scratch();
+    // Of builds that were killed: one of yesterday is over, one of today may be under way.
+    for (const name of ['.making-old', '.making-young']) mkdirSync(join(out, name));
+    utimesSync(join(out, '.making-old'), new Date(), new Date(Date.now() - 25 * 3_600_000));
     const before = process.env['PATH'];
     process.env['PATH'] = '/usr/bin:/bin';
     try {
       const says = await failed(makeMade(runtime, { signing: readApple(), out }));
       expect(says).toMatch(/^78: codesign is not on this machine \| an admin runs this on macOS/);
-      expect(readdirSync(out)).toEqual([]);
+      expect(readdirSync(out)).toEqual(['.making-young']);
     } finally {
       process.env['PATH'] = before;
     }

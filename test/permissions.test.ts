@@ -26,6 +26,7 @@ const table: Record<Permission, string> = {
   'emergency.agree': '. . . p . . o',
   'policy.read': 'v h r p u a o',
   'policy.edit': '. . . . . a o',
+  'policy.agree': '. . . p . a o',
   'alarm.judge': '. . . . . a o',
   'audit.read': '. . . . u a o',
   'report.make': '. . . . u . o',

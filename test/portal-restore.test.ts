@@ -18,6 +18,7 @@ import { requestById as disclosureRequestById, insertRequest as insertDisclosure
 import { emergencyById, insertEmergency } from '../server/store/emergencies.ts';
 import { openRequests } from '../server/store/key-requests.ts';
 import { insertRelease, releaseById } from '../server/store/releases.ts';
+import { insertProposal, proposalById } from '../server/store/weaker-disclosure.ts';
 import { givenPortal } from './given-portal.ts';
 import { scratch } from './scratch.ts';
 import { day, hour } from './server-parts.ts';
@@ -77,6 +78,9 @@ test('a restore ends what people had in their hands: sessions, approvals, codes,
     await insertCampaign(tx, { ...campaign, ...whom, ...how, round: 0, next_at: now, ended_at: null });
     const waits = { campaign_id: campaign.id, mac_id: macId, place: 1, state: 'waiting', state_at: now } as const;
     await insertCampaignMacs(tx, [{ ...waits, why: null, because: null, order_id: null, ordered_at: null, joined: 0 }]);
+    const draft = { policy_id: 'policy-1', version: 1, name: 'strict', rank: 1, tags: null, rules: null, reason: 'over', weaker: '["needs"]' };
+    const proposed = { proposed_by: 'ada', person_id: ada.id, proposed_at: now, expires_at: now + 14 * day, state: 'waiting' } as const;
+    await insertProposal(tx, { id: 'proposal-1', ...draft, ...proposed, decided_at: null, decided_by: null, words: null });
     return campaign.id;
   });
 
@@ -106,8 +110,11 @@ test('a restore ends what people had in their hands: sessions, approvals, codes,
   expect(await disclosureRequestById(it.store.db, 'request-1')).toMatchObject({ state: 'expired' });
   expect(await releaseById(it.store.db, 'release-1')).toMatchObject({ ended_because: 'withdrawn' });
   expect(await campaignById(it.store.db, campaignId)).toMatchObject({ state: 'paused', state_by: 'olivia' });
+  expect(await proposalById(it.store.db, 'proposal-1')).toMatchObject({ state: 'restored' });
   const acts = await it.store.db.selectFrom('audit').select('act').where('details', 'like', '%restored%').execute();
-  expect(acts.map(({ act }) => act)).toEqual(expect.arrayContaining(['disclosure.expired', 'release.withdrawn', 'emergency.ended', 'campaign.paused']));
+  expect(acts.map(({ act }) => act)).toEqual(
+    expect.arrayContaining(['disclosure.expired', 'release.withdrawn', 'emergency.ended', 'campaign.paused', 'policy.withdrawn']),
+  );
 
   expect((await ada.client.get('/macs')).path).toContain('/sign-in');
   await it.portal.signIn(ada.client, 'ada');

@@ -322,7 +322,10 @@ describe('profiles build', () => {
 
 describe('the program', () => {
   const program = (...args: string[]) =>
-    spawnSync(process.execPath, [fileURLToPath(new URL('../profiles/make.ts', import.meta.url)), ...args], { encoding: 'utf8', env: {} });
+    spawnSync(process.execPath, [fileURLToPath(new URL('../profiles/make.ts', import.meta.url)), ...args], {
+      encoding: 'utf8',
+      env: { NODE_COMPILE_CACHE: process.env['NODE_COMPILE_CACHE'] },
+    });
 
   test('says what failed, what mends it and by which code, and ends with the status of that', () => {
     expect(program('build', '--settings', it.at('nowhere.json'), '--out', it.at('never'))).toMatchObject({

@@ -112,4 +112,23 @@ describe('quiet hours', () => {
     expect(lastOf(office, from, 1, hour)).toBe(at('2026-11-23T17:00:00Z'));
     expect(lastOf(office, from, 21, hour)).toBe(at('2026-11-24T23:00:00Z'));
   });
+
+  test('that leave a minute a day: when the last of thousands begins is reckoned in proportion, and not day by day', () => {
+    const narrow: QuietHours = { timeZone: 'Europe/Amsterdam', hours: [{ days: [...weekdays], from: '08:01', to: '08:00' }] };
+    const from = at('2026-11-23T09:00:00Z');
+    const { formatToParts } = Intl.DateTimeFormat.prototype;
+    let asked = 0;
+    Intl.DateTimeFormat.prototype.formatToParts = function (...given) {
+      asked += 1;
+      return formatToParts.apply(this, given);
+    };
+    try {
+      const last = lastOf(narrow, from, 1000, hour);
+      // 999 hours at a minute a day.
+      expect(Math.abs(last - (from + 999 * 60 * 24 * hour))).toBeLessThan(48 * hour);
+      expect(asked).toBeLessThan(60_000);
+    } finally {
+      Intl.DateTimeFormat.prototype.formatToParts = formatToParts;
+    }
+  });
 });

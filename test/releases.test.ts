@@ -140,6 +140,19 @@ test('who guesses is stopped after a few, with a line in the audit for each and 
   expect((await client.get('/cannot-sign-in')).text).toContain('href="/release"');
 });
 
+test('who guesses many at once tries no more codes than one after the other, and a good one costs none of them', async () => {
+  const { it } = await opened();
+  const refused = async () => (await it.store.db.selectFrom('audit').select('seq').where('act', '=', 'release.refused').execute()).length;
+  const before = await refused();
+  // Of one network, each in a browser of its own.
+  const clients = Array.from({ length: 20 }, () => it.portal.client({ localAddress: '127.0.9.250' }));
+  const pages = await Promise.all(clients.map((client) => client.get('/release')));
+  const tries = await Promise.all(clients.map((client, at) => client.submit(pages[at] as (typeof pages)[number], '/release', { code: '2222-2222-2222' })));
+  const wrong = tries.filter(({ status }) => status === 422).length;
+  // Ten, and what comes back within the seconds of the test.
+  expect([wrong >= 10, wrong <= 13, wrong]).toEqual([true, true, (await refused()) - before]);
+});
+
 test('the key and the code are in no log, no audit, no mail and no address; the database has neither', async () => {
   const { it, code, client, shown } = await opened();
   const key = await client.submit(shown, '/release/key');

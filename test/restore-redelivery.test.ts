@@ -7,6 +7,7 @@ import { verifyAudit } from '../server/audit.ts';
 import { backUp } from '../server/backup.ts';
 import { restore, spreadRestoreDebts } from '../server/restore.ts';
 import { given } from './given.ts';
+import { asFile } from './new-database.ts';
 import { halfRows } from './server-sweep/half-rows.ts';
 import { openToRead } from './server-sweep/receipts.ts';
 
@@ -141,7 +142,7 @@ test('seven Macs and a backup older than their last receipts: each brings its ke
     expect(await shown.heldKey()).toBe(shown.mac.recoveryKey);
 
     expect(await verifyAudit(idle.store)).toMatchObject({ ok: true });
-    const database = openToRead(idle.backend.paths.database);
+    const database = openToRead(await asFile(idle.backend.paths.database, idle.store));
     expect(halfRows(database)).toEqual([]);
     database.close();
   } finally {

@@ -36,6 +36,12 @@ test('the operator makes the first owner, by name, with a reason; then there is 
   });
 });
 
+test('a reason with a recovery key in it is refused: it would stand in the audit for ever', async () => {
+  const refused = await run('role', 'give', 'ada', 'owner', '--reason', 'they read ABCD-EFGH-JKLM-NPQR-TUVW-XYZ2 to me');
+  expect([refused.code, refused.err]).toEqual([64, expect.stringContaining('KEY_IN_WORDS')]);
+  expect(refused.err).not.toContain('NPQR');
+});
+
 test('groups and tags are named; a role is taken from one of them or from all', async () => {
   expect((await run('role', 'give', 'it desk', 'help-desk', '--group', '--tag', 'paris', '--tag', 'berlin', '--reason', 'x')).out).toBe(
     'the group it desk is help-desk, for Macs tagged berlin, paris\n',

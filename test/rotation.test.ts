@@ -1,5 +1,9 @@
 import { readdirSync } from 'node:fs';
 import { describe, expect, test } from '@jest/globals';
+import { connect } from '../agent/backend.ts';
+import type { World } from '../agent/check-in.ts';
+import type { CheckInRequest } from '../protocol/messages.ts';
+import { waitsCodes } from '../protocol/waits.ts';
 import { given } from './given.ts';
 
 const outputs = (mac: { path(path: string): string }) => readdirSync(mac.path('/var/db/io.sparekey.agent/out'));
@@ -256,10 +260,63 @@ describe('a build of macOS that nobody has tried', () => {
     await careful.checkIn();
     expect(careful.mac.recoveryKey).toBe(before);
     expect(careful.status().lastRun.did).toMatch(/this one is no pilot/);
+    // The backend hears it too, as what does not pass by itself.
+    expect((await careful.backend.custody.macReport(await careful.macId())).waits).toMatchObject({ says: expect.stringMatching(/no pilot/), needsHelp: true });
     await pilot.checkIn();
     pilot.pass(25 * 3600);
     await pilot.checkIn();
     await careful.checkIn();
     expect(careful.mac.recoveryKey).not.toBe(before);
+  });
+});
+
+describe('why a key is not replaced yet', () => {
+  /** What was asked in each run; `isOld`: by a backend that does not ask for it. */
+  function watched(isOld: boolean) {
+    const told: CheckInRequest['problems'][] = [];
+    const around: World['connect'] = async (world, parts) => {
+      const backend = await connect(world, parts);
+      const checkIn: typeof backend.ask.checkIn = async (request) => {
+        told.push(request.problems.filter(({ code }) => Object.values<string>(waitsCodes).includes(code)));
+        const { waits, ...reply } = await backend.ask.checkIn(request);
+        return isOld || waits === undefined ? reply : { ...reply, waits };
+      };
+      return { ...backend, ask: { ...backend.ask, checkIn } };
+    };
+    return { told, connect: around };
+  }
+  const empty = 'the battery is at 7 percent, and the Mac is not connected to power';
+
+  test('is told to the backend by the Mac, once for each reason, and forgotten with what is owed', async () => {
+    const { mac, checkIn, order, pass, settle, backend, macId } = await given();
+    await settle();
+    await checkIn();
+    mac.setPower('battery', 7);
+    await order();
+    const { told, connect: by } = watched(false);
+    const waits = async () => (await backend.custody.macReport(await macId())).waits;
+    await checkIn({ connect: by });
+    expect(told.flat()).toEqual([{ code: 'ROTATION_WAITS', detail: empty }]);
+    expect(await waits()).toMatchObject({ says: empty, needsHelp: false });
+    const since = (await waits())?.since;
+    pass(300);
+    await checkIn({ connect: by });
+    expect(told.flat()).toHaveLength(1);
+    expect((await waits())?.since).toBe(since);
+    mac.setPower('mains', 7);
+    pass(24 * 60 * 60);
+    await checkIn({ connect: by });
+    expect(await waits()).toBeNull();
+  });
+
+  test('is not told to a backend that does not ask for it', async () => {
+    const { mac, checkIn, order, settle } = await given();
+    await settle();
+    mac.setPower('battery', 7);
+    await order();
+    const { told, connect: by } = watched(true);
+    await checkIn({ connect: by });
+    expect(told.length).toBeGreaterThan(0);
+    expect(told.flat()).toEqual([]);
   });
 });

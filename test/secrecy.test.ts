@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { beforeAll, describe, expect, test } from '@jest/globals';
 import type { FakeMac } from './fake-mac/fake-mac.ts';
 import { given } from './given.ts';
+import { asFile, postgres } from './new-database.ts';
 import { filesUnder, findKeys, formsOf } from './plain-text.ts';
 import { scratch } from './scratch.ts';
 
@@ -121,7 +122,7 @@ describe('the search', () => {
     expect(keys.size).toBeGreaterThan(20);
     expect(onTheMacs().some((file) => file.endsWith('journal.json'))).toBe(true);
     expect(onTheMacs().some((file) => file.includes('/results/'))).toBe(true);
-    expect(filesUnder(one.dir).some((file) => /\.sqlite/.test(file) || file.endsWith('.db'))).toBe(true);
+    expect(postgres !== null || filesUnder(one.dir).some((file) => /\.sqlite/.test(file) || file.endsWith('.db'))).toBe(true);
     expect(said.length).toBeGreaterThan(200);
   });
 
@@ -170,7 +171,7 @@ describe('a recovery key lies nowhere in plain text', () => {
   });
 
   test('at the backend: database, its write-ahead log, settings, audit', async () => {
-    expect(findKeys(keys, filesUnder(one.dir))).toEqual([]);
+    expect(findKeys(keys, [...filesUnder(one.dir), await asFile(one.backend.paths.database, one.store)])).toEqual([]);
     const rows = await one.store.db.selectFrom('audit').selectAll().execute();
     expect(rows.length).toBeGreaterThan(50);
     const folder = scratch('audit');

@@ -17,13 +17,12 @@ import { RecoveryKey } from '../protocol/recovery-key.ts';
 import { makeEscrowCertificate } from '../server/certificates.ts';
 import { openClock, type ServerClock } from '../server/clock.ts';
 import { type Custody, createCustody } from '../server/custody.ts';
-import { openDatabase } from '../server/database.ts';
 import type { Delivered } from '../server/delivery.ts';
 import type { Caller, CustodySettings, EscrowKeys, ServerSecrets, Store } from '../server/parts.ts';
 import { calmFacts } from './calm-facts.ts';
 import { usualCustodySettings } from './custody-settings.ts';
 import { rsaPair } from './key-pairs.ts';
-import { putNewDatabase } from './new-database.ts';
+import { giveBack, openNewDatabase } from './new-database.ts';
 import { scratch } from './scratch.ts';
 
 /** A backend's custody with a real database, real envelopes and real signatures; only time and the Mac's word are made up. */
@@ -108,8 +107,7 @@ export interface GivenServer {
 
 export async function givenServer(settings: Partial<CustodySettings> = {}, escrow = new TestEscrowKeys()): Promise<GivenServer> {
   const file = join(scratch('custody'), 'server.sqlite');
-  await putNewDatabase(file);
-  const store = await openDatabase(file);
+  const store = await openNewDatabase(file);
   const wall = new Wall();
   const clock = await openClock(store, wall.now);
   const chosen = { ...usualCustodySettings, ...settings };
@@ -133,7 +131,10 @@ export async function givenServer(settings: Partial<CustodySettings> = {}, escro
     },
     alarms: async () =>
       (await store.db.selectFrom('alarm').select('code').where('judged_at', 'is', null).orderBy('opened_at').execute()).map((row) => row.code),
-    close: () => store.close(),
+    close: async () => {
+      await store.close();
+      giveBack(file);
+    },
   };
   return server;
 }

@@ -40,6 +40,13 @@ function textOf(kind: AdminMailKind, details: MailDetails): Text {
       before: `Your request for the recovery key of ${mac} was decided by ${who}.`,
       after: details.untilAt === undefined ? 'Ask again if something has changed.' : `You may be shown it until ${moment(details.untilAt)}.`,
     };
+  if (kind === 'emergency-accounts')
+    return {
+      subject: 'The emergency accounts of the console want looking after',
+      before: 'They are for the day on which nobody else can sign in. What is so now:',
+      after:
+        'Sign in with each account once a month, at the console, and put its passkey back into the safe: that is the whole test, and it ends this reminder until the next month. How they are made is in the documentation of the console, under “Emergency accounts”.',
+    };
   return {
     subject: 'Self-service for many has ended',
     before: `What ${who} asked for and somebody else agreed to is over.`,

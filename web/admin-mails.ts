@@ -1,15 +1,20 @@
 import { createHmac, timingSafeEqual } from 'node:crypto';
-import { whoDecides } from '../server/approvals/who-decides.ts';
+import type { AlarmCode } from '../server/alarms.ts';
+import { peopleWhoMay, whoDecides } from '../server/approvals/who-decides.ts';
 import { sameName, whose } from '../server/assignments.ts';
 import type { Backend } from '../server/backend.ts';
+import { isSent } from '../server/fleet/alarm-care.ts';
 import type { Tx } from '../server/parts.ts';
+import { type Alarm, openFleetAlarms } from '../server/store/alarms.ts';
 import { claimsOf } from '../server/store/assignments.ts';
 import { adminViewsOf, type DisclosureRequest } from '../server/store/disclosure-requests.ts';
 import type { Emergency } from '../server/store/emergencies.ts';
 import { peopleNamed, personById } from '../server/store/people.ts';
+import { readMemory, writeMemory } from '../server/store/upkeep.ts';
 import { queueMail, usableAddress } from './mail-queue.ts';
 
 type Ground = Pick<Backend, 'secrets' | 'settings'>;
+type Db = Backend['store']['db'];
 
 const hour = 60 * 60 * 1000;
 const linkLength = 22;
@@ -70,6 +75,40 @@ export async function tellFormer(tx: Tx, at: number, { macId, userName, by }: { 
     if (person.disabled_at !== null || usableAddress(person.email) === null) continue;
     await queueMail(tx, { kind: 'mac-not-yours', personId: person.id, episodeId: null, details: { macId, personName: by, saidAt: at }, at });
   }
+}
+
+const reminders = ['EMERGENCY_ACCOUNTS', 'EMERGENCY_TEST_DUE'] as const satisfies readonly AlarmCode[];
+/** What is said of them changes with each account; nobody reads a mail about it every day. */
+const betweenReminders = 7 * 24 * hour;
+
+/**
+ * The owners hear of emergency accounts that are missing or were not tried for a month: once for each time that the backend
+ * says so anew, at most once a week. Of what is muted nobody hears.
+ */
+export async function remindOfEmergencyAccounts({ store, clock, settings }: Pick<Backend, 'store' | 'clock' | 'settings'>): Promise<void> {
+  const { console: site } = settings;
+  if (!site) return;
+  const markOf = (code: AlarmCode): string => `mailed:${code}`;
+  const isNew = async (db: Db, { code, id }: Alarm, at: number): Promise<boolean> => {
+    const [mailed, when] = ((await readMemory(db, markOf(code as AlarmCode))) ?? '').split(' ');
+    return mailed !== id && at - Number(when ?? 0) >= betweenReminders;
+  };
+  const wanted = async (db: Db, at: number): Promise<Alarm[]> => {
+    const found: Alarm[] = [];
+    for (const alarm of await openFleetAlarms(db))
+      if (reminders.some((code) => code === alarm.code) && (await isNew(db, alarm, at)) && (await isSent(db, alarm, at))) found.push(alarm);
+    return found;
+  };
+  if ((await wanted(store.db, clock.now())).length === 0) return;
+  await store.write(async (tx) => {
+    const at = await clock.persist(tx);
+    for (const alarm of await wanted(tx, at)) {
+      await writeMemory(tx, markOf(alarm.code as AlarmCode), `${alarm.id} ${at}`);
+      const details = { macId: null, lines: alarm.detail.replace(/T[\d:.]+Z/g, '').split('; '), link: `${site.url}/alarms/${alarm.id}` };
+      for (const owner of await peopleWhoMay(tx, at, 'people.edit', [], ({ email }) => usableAddress(email) !== null))
+        await queueMail(tx, { kind: 'emergency-accounts', personId: owner.id, episodeId: null, details, at });
+    }
+  });
 }
 
 /** One mail at its end to each of the two who opened it: what came of it. */

@@ -12,7 +12,7 @@ import { chooseLanguage, type Language } from './words.ts';
 /** Every mail about a Mac to its person, or to their desk. The words are the portal's. */
 export const mailKinds = ['key-shown', 'key-shown-desk', 'mac-not-yours', 'key-replaced', 'nothing-heard', 'not-me', 'not-me-desk', 'key-request'] as const;
 /** Those to admins; in English, as the console is. The words are in web/admin-letters.ts. */
-export const adminMailKinds = ['disclosure-asked', 'disclosure-decided', 'emergency-told'] as const;
+export const adminMailKinds = ['disclosure-asked', 'disclosure-decided', 'emergency-told', 'emergency-accounts'] as const;
 export type UserMailKind = (typeof mailKinds)[number];
 export type AdminMailKind = (typeof adminMailKinds)[number];
 export type MailKind = UserMailKind | AdminMailKind;

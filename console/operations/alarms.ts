@@ -1,10 +1,11 @@
 import { z } from 'zod';
+import { Problem } from '../../protocol/problems.ts';
 import { fixOf } from '../../server/alarm-fixes.ts';
-import { sayAlarm } from '../../server/alarms.ts';
+import { sayAlarm, stops, stopsSelfService } from '../../server/alarms.ts';
 import { isoTime } from '../../server/custody-parts.ts';
 import { alarmSeen, assignAlarm, learningUntil, muteAlarm, unmuteAlarm } from '../../server/fleet/alarm-care.ts';
 import { macInScope } from '../../server/fleet/in-scope.ts';
-import { listAlarms } from '../../server/store/alarm-care.ts';
+import { type AlarmLine, alarmLineOf, listAlarms } from '../../server/store/alarm-care.ts';
 import { makeCursor, pageInput, pageOf, readCursor } from '../cursor.ts';
 import { type AnyOperation, operation } from '../operation.ts';
 
@@ -25,6 +26,25 @@ const alarmLine = z.strictObject({
   judgedBy: z.string().nullable(),
   judgement: z.string().nullable(),
 });
+const sayLine = (row: AlarmLine, at: number): z.infer<typeof alarmLine> => {
+  const isMuted = row.muted_until !== null && row.muted_until > at;
+  return {
+    id: row.id,
+    code: row.code,
+    says: sayAlarm(row.code),
+    fix: fixOf(row.code),
+    detail: row.detail,
+    macId: row.mac_id,
+    serial: row.serial,
+    since: isoTime(row.opened_at),
+    owner: row.owner,
+    mutedUntil: isMuted && row.muted_until !== null ? isoTime(row.muted_until) : null,
+    mutedBecause: isMuted ? row.muted_because : null,
+    judgedAt: row.judged_at === null ? null : isoTime(row.judged_at),
+    judgedBy: row.judged_by,
+    judgement: row.judgement,
+  };
+};
 const cursorOf = z.strictObject({ at: z.number(), id: z.string().max(64) });
 const alarmId = z.string().min(1).max(64);
 const reason = z.string().trim().min(1).max(500).describe('it goes into the audit');
@@ -64,27 +84,26 @@ export const alarmList = operation({
     const page = rows.slice(0, limit);
     const last = page.at(-1);
     const learning = await learningUntil(db);
-    const orNull = (when: number | null) => (when === null ? null : isoTime(when));
     return {
-      items: page.map((row) => ({
-        id: row.id,
-        code: row.code,
-        says: sayAlarm(row.code),
-        fix: fixOf(row.code),
-        detail: row.detail,
-        macId: row.mac_id,
-        serial: row.serial,
-        since: isoTime(row.opened_at),
-        owner: row.owner,
-        mutedUntil: row.muted_until !== null && row.muted_until > at ? isoTime(row.muted_until) : null,
-        mutedBecause: row.muted_until !== null && row.muted_until > at ? row.muted_because : null,
-        judgedAt: orNull(row.judged_at),
-        judgedBy: row.judged_by,
-        judgement: row.judgement,
-      })),
+      items: page.map((row) => sayLine(row, at)),
       next: rows.length > limit && last ? makeCursor({ at: last.opened_at, id: last.id }) : null,
       learningUntil: learning !== null && learning > at ? isoTime(learning) : null,
     };
+  },
+});
+
+export const alarmGet = operation({
+  name: 'alarms.get',
+  method: 'GET',
+  path: '/v1/alarms/{id}',
+  says: 'One alarm, open or judged.',
+  permission: 'fleet.read',
+  input: z.strictObject({ id: alarmId }),
+  output: alarmLine,
+  async run({ backend, at, scope }, { id }) {
+    const row = await alarmLineOf(backend.store.db, id, scope);
+    if (!row) throw new Problem('NOT_FOUND', `there is no alarm ${id}`);
+    return sayLine(row, at);
   },
 });
 
@@ -97,7 +116,10 @@ export const alarmJudge = operation({
   input: z.strictObject({ id: alarmId, judgement: z.string().trim().min(1).max(1000).describe('in the words of whoever looked; it goes into the audit') }),
   output: nothing,
   async run({ backend, scope, admin, before }, { id, judgement }) {
-    await alarmSeen(backend.store.db, id, scope);
+    const alarm = await alarmSeen(backend.store.db, id, scope);
+    // From then on its keys are given, or shown, again.
+    if (admin.service && (stops(alarm) || stopsSelfService([alarm])))
+      throw new Problem('NOT_ALLOWED', 'what stops a Mac is judged by people, and not by a token that stands for a program');
     await backend.custody.judgeAlarm({ alarmId: id, actor: admin.name, judgement, ...(before ? { before } : {}) });
     return {};
   },
@@ -145,4 +167,4 @@ export const alarmUnmute = operation({
   },
 });
 
-export const alarmsOperations: readonly AnyOperation[] = [alarmList, alarmJudge, alarmAssign, alarmMute, alarmUnmute];
+export const alarmsOperations: readonly AnyOperation[] = [alarmList, alarmGet, alarmJudge, alarmAssign, alarmMute, alarmUnmute];

@@ -148,7 +148,10 @@ export const auditState = operation({
       records: z.int().nullable().describe('Null for whoever reads of some Macs only.'),
       since: time.nullable().describe('Of the checkpoint from which on it was looked at; null: all of it.'),
     }),
-    sealedTo: z.int().describe('Up to this record a checkpoint says that it is so.'),
+    sealedTo: z
+      .int()
+      .nullable()
+      .describe('Up to this record a checkpoint says that it is so. This, `last` and `checkpoint` are null for whoever reads of some Macs only.'),
     last: z.strictObject({ seq: z.int(), hash: z.string() }).nullable(),
     checkpoint: z.strictObject({ number: z.int(), seq: z.int(), at: time, hash: z.string() }).nullable(),
     keyId: z.string(),
@@ -164,9 +167,10 @@ export const auditState = operation({
     return {
       ok: verdict.ok,
       looked: { records: scope === null ? verdict.rows : null, since: since ? iso(since.at) : null },
-      sealedTo: verdict.sealedTo,
-      last: verdict.last,
-      checkpoint: last ? { number: last.number, seq: last.seq, at: iso(last.at), hash: last.hash } : null,
+      // How much goes on at other Macs is not for everybody either.
+      sealedTo: scope === null ? verdict.sealedTo : null,
+      last: scope === null ? verdict.last : null,
+      checkpoint: scope === null && last ? { number: last.number, seq: last.seq, at: iso(last.at), hash: last.hash } : null,
       keyId: key.keyId,
       publicKey: key.keys.at(-1)?.publicKey ?? '',
       // What happened to other Macs is not for everybody who may read of some.

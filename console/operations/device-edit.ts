@@ -1,10 +1,11 @@
 import { z } from 'zod';
 import { Problem } from '../../protocol/problems.ts';
 import { isOwnName } from '../../server/approvals/admin-now.ts';
+import { disclosureRules, keepRulesOfUser } from '../../server/approvals/rules.ts';
 import { assign, readAccount, readUserName, unassign, whose } from '../../server/assignments.ts';
 import { isoTime } from '../../server/custody-parts.ts';
 import { macInScope } from '../../server/fleet/in-scope.ts';
-import { setStanding } from '../../server/mac-standing.ts';
+import { setStanding, standingOf } from '../../server/mac-standing.ts';
 import type { Tx } from '../../server/parts.ts';
 import { claimsOf } from '../../server/store/assignments.ts';
 import { tellFormer } from '../../web/admin-mails.ts';
@@ -35,6 +36,16 @@ async function told(tx: Tx, at: number, macId: string, before: readonly string[]
   return now;
 }
 
+/**
+ * Whoever has a Mac is shown its key on the portal: that is for somebody else to say, and for a program only where the policy of
+ * the Mac shows it keys as well.
+ */
+async function mayName(tx: Tx, at: number, macId: string, userName: string, { personId, service }: Acting['admin']): Promise<void> {
+  if (personId !== null && (await isOwnName(tx, personId, userName))) throw new Problem('OWN_REQUEST', 'somebody else says whose Mac it is');
+  if (service && (await disclosureRules(tx, macId, { at, personId })).service === 'never')
+    throw new Problem('NOT_ALLOWED', 'whose Mac it is, is said by people, and not by a token that stands for a program');
+}
+
 export const deviceAssign = operation({
   name: 'devices.assign',
   method: 'POST',
@@ -55,11 +66,11 @@ export const deviceAssign = operation({
     if (name === null) throw new Problem('MESSAGE_INVALID', 'userName: is none');
     if (account !== null && short === null) throw new Problem('MESSAGE_INVALID', 'account: is none');
     const { name: actor } = acting.admin;
-    // Whoever has a Mac can see its key: that is for somebody else to say.
     return inOneAct(acting, id, async (tx, at, macId) => {
       const { personId } = acting.admin;
-      if (personId !== null && (await isOwnName(tx, personId, name))) throw new Problem('OWN_REQUEST', 'somebody else says whose Mac it is');
+      await mayName(tx, at, macId, name, acting.admin);
       const { users: before } = await usersOf(tx, macId);
+      await keepRulesOfUser(tx, at, macId, { actor, personId });
       await assign(tx, at, { macId, userName: name, account: short, actor, reason: because });
       return told(tx, at, macId, before, actor);
     });
@@ -79,7 +90,11 @@ export const deviceUnassign = operation({
     if (userName !== null && name === null) throw new Problem('MESSAGE_INVALID', 'userName: is none');
     return inOneAct(acting, id, async (tx, at, macId) => {
       const { users: before } = await usersOf(tx, macId);
+      await keepRulesOfUser(tx, at, macId, { actor: acting.admin.name, personId: acting.admin.personId });
       await unassign(tx, at, { macId, userName: name, actor: acting.admin.name, reason: because });
+      const [now, ...others] = (await usersOf(tx, macId)).users;
+      // What a list says counts again where nobody says otherwise.
+      if (now !== undefined && others.length === 0 && before.join() !== now) await mayName(tx, at, macId, now, acting.admin);
       return told(tx, at, macId, before, acting.admin.name);
     });
   },
@@ -90,6 +105,20 @@ const standing = {
   state: z.enum(['in-use', 'lost', 'retired']),
   localAdmin: z.boolean().describe('it has a local admin that the organisation manages'),
 };
+
+/** What is lost, retired or its user’s own is shown to nobody on the portal, and has no codes of the desk: people end that, as they judge alarms. */
+async function refuseOpening(
+  tx: Tx,
+  at: number,
+  macId: string,
+  { personId }: Acting['admin'],
+  said: { ownership?: string | undefined; state?: string | undefined },
+) {
+  const was = await standingOf(tx, macId);
+  const opens = (said.state === 'in-use' && was.state !== 'in-use') || (said.ownership === 'organisation' && was.ownership === 'personal');
+  if (opens && (await disclosureRules(tx, macId, { at, personId })).service === 'never')
+    throw new Problem('NOT_ALLOWED', 'that a Mac is in use again is said by people, and not by a token that stands for a program');
+}
 
 export const deviceStanding = operation({
   name: 'devices.standing',
@@ -107,6 +136,7 @@ export const deviceStanding = operation({
   output: z.strictObject({ ...standing, at: z.iso.datetime() }),
   run: (acting, { id, ownership, state, localAdmin, reason: because }) =>
     inOneAct(acting, id, async (tx, at, macId) => {
+      if (acting.admin.service) await refuseOpening(tx, at, macId, acting.admin, { ownership, state });
       const change = { ...(ownership ? { ownership } : {}), ...(state ? { state } : {}), ...(localAdmin === undefined ? {} : { localAdmin }) };
       const said = await setStanding(tx, at, { macId, actor: acting.admin.name, reason: because, change });
       return { ownership: said.ownership, state: said.state, localAdmin: said.localAdmin, at: isoTime(at) };

@@ -123,8 +123,11 @@ export const deviceMerge = operation({
   fresh: true,
   input: z.strictObject({ ...joining, reason }),
   output: mergePreview.describe('what was joined, as it was before'),
-  run: ({ backend, scope, admin, before }, { id, other, reason }) =>
-    merge(backend, { into: id, from: other, scope, actor: admin.name, reason, ...(before ? { before } : {}) }),
+  async run({ backend, scope, admin, before }, { id, other, reason }) {
+    // The newer one gets the user and the tags of the older one: both say who is shown its key.
+    if (admin.service) throw new Problem('NOT_ALLOWED', 'records are joined by people, and not by a token that stands for a program');
+    return merge(backend, { into: id, from: other, scope, actor: admin.name, personId: admin.personId, reason, ...(before ? { before } : {}) });
+  },
 });
 
 export const devicePart = operation({
@@ -137,7 +140,7 @@ export const devicePart = operation({
   input: z.strictObject({ id: z.string().min(1).max(128).describe('the id of the older record, as the page of the Mac names it'), reason }),
   output: z.strictObject({}),
   async run({ backend, scope, admin, before }, { id, reason: because }) {
-    await part(backend, { from: id, scope, actor: admin.name, reason: because, ...(before ? { before } : {}) });
+    await part(backend, { from: id, scope, actor: admin.name, personId: admin.personId, reason: because, ...(before ? { before } : {}) });
     return {};
   },
 });

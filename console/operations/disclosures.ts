@@ -8,12 +8,13 @@ import { recordNamed } from '../../server/fleet/in-scope.ts';
 import type { Tx } from '../../server/parts.ts';
 import type { Admin } from '../../server/permissions.ts';
 import { type DisclosureRequest, type Review, requestById, requestsPage, reviewsPage, viewsUnder, votesOn } from '../../server/store/disclosure-requests.ts';
+import type { Reach } from '../../server/store/fleet-scope.ts';
 import { macById } from '../../server/store/macs.ts';
 import { isOfMail, tellApprovers, tellRequester } from '../../web/admin-mails.ts';
 import { pageInput, pageOf } from '../cursor.ts';
 import { type Acting, type AnyOperation, operation } from '../operation.ts';
 import { evidence, evidenceOf } from './evidence.ts';
-import { mayAny, visiblePage } from './visible.ts';
+import { mayAny, scopeOfAny, visiblePage } from './visible.ts';
 
 const time = z.string().describe('ISO 8601');
 const words = z.string().trim().min(1).max(500);
@@ -86,6 +87,12 @@ const decides = ['request.decide', 'review.decide', 'audit.read'] as const;
 const maySee = async (acting: Pick<Acting, 'backend' | 'admin'>, row: { mac_id: string; person_id: string }): Promise<boolean> =>
   mayAny(acting, acting.admin, row.person_id === acting.admin.personId ? ['fleet.read', ...decides] : decides, row.mac_id);
 
+/** The same, where the rows are read. */
+const reachOf = (admin: Admin): Reach => ({
+  scope: scopeOfAny(admin, decides),
+  own: admin.personId === null ? null : { personId: admin.personId, scope: scopeOfAny(admin, ['fleet.read', ...decides]) },
+});
+
 export const askDisclosure = operation({
   name: 'disclosures.ask',
   method: 'POST',
@@ -125,7 +132,7 @@ export const listDisclosures = operation({
   run: (acting, { cursor, limit, open }) =>
     visiblePage(
       { cursor, limit },
-      (after, most) => requestsPage(acting.backend.store.db, after, most, open),
+      (after, most) => requestsPage(acting.backend.store.db, after, most, open, reachOf(acting.admin)),
       (row) => ({ at: row.created_at, id: row.id }),
       async (row) => {
         if (!(await maySee(acting, row))) return null;
@@ -256,7 +263,7 @@ export const listReviews = operation({
   run: (acting, { cursor, limit, open }) =>
     visiblePage(
       { cursor, limit },
-      (after, most) => reviewsPage(acting.backend.store.db, after, most, open),
+      (after, most) => reviewsPage(acting.backend.store.db, after, most, open, reachOf(acting.admin)),
       (row) => ({ at: row.at, id: row.disclosure_id }),
       async (row) => ((await maySee(acting, row)) ? sayReview(acting.admin, acting.at, row) : null),
     ),

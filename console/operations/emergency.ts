@@ -3,7 +3,7 @@ import { Problem } from '../../protocol/problems.ts';
 import { agreeEmergency, askEmergency, emergencyState, endEmergency } from '../../server/approvals/emergencies.ts';
 import { isoTime } from '../../server/custody-parts.ts';
 import { scopeOf } from '../../server/permissions.ts';
-import { type Emergency, emergenciesSince, emergencyById, emergencyCounts, macsSeenIn } from '../../server/store/emergencies.ts';
+import { type Emergency, emergenciesGoingOn, emergenciesSince, emergencyById, emergencyCounts, macsSeenIn } from '../../server/store/emergencies.ts';
 import { type Acting, type AnyOperation, operation } from '../operation.ts';
 import { write } from './disclosures.ts';
 
@@ -118,12 +118,14 @@ export const listEmergencies = operation({
   name: 'emergency.list',
   method: 'GET',
   path: '/v1/emergencies',
-  says: 'Self-service for many: what is open, what was asked, and what came of those of the last year; newest first.',
+  says: 'Self-service for many: what is open, what was asked, and what came of those of the last year; what goes on first, then the newest.',
   permission: 'signed-in',
   input: z.strictObject({}),
   output: z.strictObject({ items: z.array(emergencyOut) }),
   async run(acting) {
-    const rows = (await emergenciesSince(acting.backend.store.db, acting.at - year)).filter((row) => maySee(acting, row));
+    const { db } = acting.backend.store;
+    const all = [...(await emergenciesGoingOn(db, acting.at)), ...(await emergenciesSince(db, acting.at - year))];
+    const rows = [...new Map(all.map((row) => [row.id, row])).values()].filter((row) => maySee(acting, row));
     return { items: await Promise.all(rows.map((row) => sayEmergency(acting, row))) };
   },
 });

@@ -42,7 +42,7 @@ export async function evidenceOf(backend: Backend, macId: string): Promise<Evide
   const keys = await Promise.all(
     report.keys.map(async ({ envelopeIds: _, verified: __, lastAnswer, ...key }) => ({
       ...key,
-      lastAnswer: lastAnswer === null ? null : String(lastAnswer),
+      lastAnswer: lastAnswer?.answer ?? null,
       isPresentVolume: key.volume === report.volume,
       refusals: await countRefusals(backend.store.db, key.recordId),
     })),

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { discloseToAdmin } from '../../server/approvals/disclose.ts';
+import { discloseBroughtToAdmin } from '../../server/approvals/disclose-brought.ts';
 import { isoTime } from '../../server/custody-parts.ts';
 import { recordNamed } from '../../server/fleet/in-scope.ts';
 import { recordById } from '../../server/store/keys.ts';
@@ -11,7 +12,7 @@ import { deviceEvidence } from './evidence.ts';
 
 const time = z.string().describe('ISO 8601');
 
-/** The one reply of the API that holds a key: one Mac, one key, with a reason. There is none for two. */
+/** The two replies of the API that hold a key: one Mac, one key, with a reason. There is none for two keys. */
 export const deviceKey = operation({
   name: 'device.key',
   method: 'POST',
@@ -86,4 +87,63 @@ export const deviceKey = operation({
   },
 });
 
-export const keyOperations: readonly AnyOperation[] = [deviceKey, deviceEvidence];
+export const broughtKey = operation({
+  name: 'device.broughtKey',
+  method: 'POST',
+  path: '/v1/devices/{id}/brought-key',
+  says: 'Shows a key that only others had (an import, an MDM) and that no Mac has proved: where a Mac has none of its own, each of its own was refused, or no Mac has that serial number yet.',
+  permission: 'key.disclose',
+  fresh: true,
+  shownOnce: true,
+  input: z.strictObject({
+    id: deviceId,
+    reason: z.string().trim().min(1).max(500),
+    ticket: z.string().trim().min(1).max(120).optional().describe('where the reason is written down'),
+    requestId: z.string().max(64).optional().describe('what others agreed to, where the policy asks for it'),
+    refused: z.array(z.string().max(64)).max(20).default([]).describe('record ids and brought key ids that were shown and did not open the Mac'),
+  }),
+  output: z.strictObject({
+    serial: z.string(),
+    deviceId: z.string().nullable().describe('null: no Mac has this serial number yet'),
+    recoveryKey: z.string(),
+    broughtKeyId: z.string(),
+    provedAt: z.null().describe('never: nobody knows whether it opens the Mac'),
+    source: z.string(),
+    madeAt: time.nullable().describe('when its source says that it was made'),
+    broughtAt: time,
+    shownAt: time,
+    hideAt: time.describe('whoever shows it on a screen hides it then'),
+    others: z.int().describe('how many more were brought, if this one is refused'),
+    replaceUntil: time.nullable().describe('by when somebody has to have the MDM replace it; null: the Mac does once it has said true to it'),
+  }),
+  async run({ backend, admin, scope, before }, { id, ticket, requestId, ...wanted }) {
+    const shown = await discloseBroughtToAdmin(
+      backend,
+      admin,
+      scope,
+      { ...wanted, named: id, ticket: ticket ?? null, requestId: requestId ?? null },
+      {
+        ...(before ? { before } : {}),
+        after: async (tx, at, { keyId, macId }) => {
+          if (macId !== null) await tellOwner(tx, at, { macId, disclosureId: keyId, by: admin.name, personId: admin.personId });
+        },
+      },
+    );
+    return {
+      serial: shown.serial,
+      deviceId: shown.macId,
+      recoveryKey: shown.key.reveal(),
+      broughtKeyId: shown.keyId,
+      provedAt: null,
+      source: shown.source,
+      madeAt: shown.madeAt === null ? null : isoTime(shown.madeAt),
+      broughtAt: isoTime(shown.broughtAt),
+      shownAt: isoTime(shown.at),
+      hideAt: isoTime(shown.endsAt),
+      others: shown.others,
+      replaceUntil: shown.dueAt === null ? null : isoTime(shown.dueAt),
+    };
+  },
+});
+
+export const keyOperations: readonly AnyOperation[] = [deviceKey, broughtKey, deviceEvidence];

@@ -87,11 +87,13 @@ export const endHold = operation({
   input: z.strictObject({
     id: whichMac,
     because: z.enum(['back-in', 'not-me']).describe('not-me: the key that was shown last is replaced at once, and an alarm is raised'),
+    serial: z.string().max(64).describe('the serial number of the Mac, typed once more'),
     reason,
   }),
   output: z.strictObject({ serial: z.string(), ended: z.boolean().describe('false: there was no hold'), says: z.string() }),
-  async run({ admin, backend, scope }, { id, because, reason: why }) {
+  async run({ admin, backend, scope }, { id, because, serial, reason: why }) {
     const mac = await macInScope(backend, scope, id);
+    if (serial.trim().toUpperCase() !== mac.serial.toUpperCase()) throw new Problem('SERIALS_NOT_NAMED', `not named: ${mac.serial}`);
     const actor = admin.name;
     if (because === 'back-in') {
       const ended = await backend.custody.endHold({ macId: mac.id, actor, because, reason: why });

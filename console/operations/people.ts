@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { Problem } from '../../protocol/problems.ts';
 import { personNamed } from '../../server/accounts.ts';
 import { roleName, scopeTags } from '../../server/admins/grants.ts';
+import { groupNamed } from '../../server/admins/groups.ts';
 import { accessReview, peopleSaid, type RoleSaid, rolesSaid } from '../../server/admins/review.ts';
 import { forEverybody, giveRole, type RoleSubject, takeRole } from '../../server/admins/roles.ts';
 import type { Backend } from '../../server/backend.ts';
@@ -103,9 +104,9 @@ export const rolesList = operation({
 });
 
 /** By user name, `provider:name`, or id. */
-async function subjectOf({ store }: Backend, given: { person?: string | undefined; group?: string | undefined }): Promise<RoleSubject> {
+async function subjectOf({ store, settings }: Backend, given: { person?: string | undefined; group?: string | undefined }): Promise<RoleSubject> {
   if ((given.person === undefined) === (given.group === undefined)) throw new Problem('ROLE_INVALID', 'name one person or one group');
-  if (given.group !== undefined) return { kind: 'group', name: given.group };
+  if (given.group !== undefined) return { kind: 'group', ...groupNamed(settings, given.group) };
   const named = given.person ?? '';
   return { kind: 'person', person: (await personById(store.db, named)) ?? (await personNamed(store.db, named)) };
 }
@@ -119,7 +120,7 @@ export const roleGiven = operation({
   fresh: true,
   input: z.strictObject({
     person: z.string().trim().min(1).max(300).optional().describe('A user name, `provider:name` where several people have it, or an id.'),
-    group: z.string().trim().min(1).max(256).optional().describe('As the provider writes it.'),
+    group: z.string().trim().min(1).max(256).optional().describe('As the provider writes it; `provider:name` where there are several providers.'),
     role: roleName,
     tags: scopeTags.nullable().default(null).describe('For Macs with one of these tags; null for all. `owner` is for all.'),
     reason,

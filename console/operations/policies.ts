@@ -59,11 +59,13 @@ const draft = {
   rules: policyRules.describe('a section that is left out is not this policy’s matter'),
 };
 
+const waitsAs = z.string().nullable().describe('it waits for a second person under this id, and everything is as it was; null: it is done');
+
 export const putPolicy = operation({
   name: 'policies.put',
   method: 'PUT',
   path: '/v1/policies/{id}',
-  says: 'Makes a policy (id `new`), or changes one.',
+  says: 'Makes a policy (id `new`), or changes one. What shows keys more easily than rules that ask for a second person is a proposal: nothing changes before somebody else agrees.',
   permission: 'policy.edit',
   fresh: true,
   input: z.strictObject({
@@ -77,9 +79,11 @@ export const putPolicy = operation({
     ...draft,
     reason,
   }),
-  output: policy,
+  output: z.strictObject({ ...policy.shape, proposal: waitsAs }),
   async run({ admin, backend, scope }, { id, ...change }) {
-    return policyOut(await backend.custody.policies.put({ ...change, id: id === 'new' ? null : id, actor: admin.name, scope, service: admin.service }));
+    const by = { actor: admin.name, personId: admin.personId, scope, service: admin.service };
+    const { policy: made, proposalId } = await backend.custody.policies.put({ ...change, id: id === 'new' ? null : id, ...by });
+    return { ...policyOut(made), proposal: proposalId };
   },
 });
 
@@ -87,14 +91,21 @@ export const endPolicy = operation({
   name: 'policies.end',
   method: 'POST',
   path: '/v1/policies/{id}/end',
-  says: 'Ends a policy: from then on the next one counts for its Macs, or the built-in rules.',
+  says: 'Ends a policy: from then on the next one counts for its Macs, or the built-in rules. A proposal, as with a change, where keys would be shown more easily.',
   permission: 'policy.edit',
   fresh: true,
   input: z.strictObject({ id: which, reason }),
-  output: z.strictObject({ id: z.string(), ended: z.literal(true) }),
+  output: z.strictObject({ id: z.string(), ended: z.boolean(), proposal: waitsAs }),
   async run({ admin, backend, scope }, { id, reason: why }) {
-    await backend.custody.policies.end({ id, actor: admin.name, scope, reason: why, service: admin.service });
-    return { id, ended: true as const };
+    const proposal = await backend.custody.policies.end({
+      id,
+      actor: admin.name,
+      personId: admin.personId,
+      scope,
+      reason: why,
+      service: admin.service,
+    });
+    return { id, ended: proposal === null, proposal };
   },
 });
 
@@ -106,6 +117,7 @@ export const dryRunPolicy = operation({
   path: '/v1/policies/dry-run',
   says: 'Says which keys would be replaced by their age in the next 30 days if a policy were so. Changes nothing.',
   permission: 'policy.read',
+  changesNothing: true,
   input: z.strictObject({ id: which.nullable().default(null).describe('the policy that it would take the place of; null: another one'), ...draft }),
   output: z.strictObject({
     covered: counted.describe('Macs for which it is what counts about replacing keys'),

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { Problem } from '../../protocol/problems.ts';
+import { tellUnusual } from '../../server/approvals/disclose.ts';
 import { confirmRelease, makeRelease, releaseState, withdrawRelease } from '../../server/approvals/releases.ts';
 import { isoTime } from '../../server/custody-parts.ts';
 import { recordNamed } from '../../server/fleet/in-scope.ts';
@@ -9,7 +10,7 @@ import { pageInput, pageOf } from '../cursor.ts';
 import { type Acting, type AnyOperation, operation } from '../operation.ts';
 import { deviceId, ofDevice, write } from './disclosures.ts';
 import { evidence, evidenceOf } from './evidence.ts';
-import { mayAny, visiblePage } from './visible.ts';
+import { mayAny, scopeOfAny, visiblePage } from './visible.ts';
 
 const time = z.string().describe('ISO 8601');
 const orNull = (at: number | null): string | null => (at === null ? null : isoTime(at));
@@ -58,8 +59,8 @@ async function sayRelease({ backend, admin, at }: Pick<Acting, 'backend' | 'admi
   };
 }
 
-const maySee = (acting: Pick<Acting, 'backend' | 'admin'>, row: Release): Promise<boolean> =>
-  mayAny(acting, acting.admin, ['release.assist', 'audit.read'], row.mac_id);
+const sees = ['release.assist', 'audit.read'] as const;
+const maySee = (acting: Pick<Acting, 'backend' | 'admin'>, row: Release): Promise<boolean> => mayAny(acting, acting.admin, sees, row.mac_id);
 
 export const makeReleaseCode = operation({
   name: 'releases.make',
@@ -78,7 +79,11 @@ export const makeReleaseCode = operation({
   async run(acting, { id, ...wanted }) {
     const { backend, admin, scope } = acting;
     const macId = await recordNamed(backend, scope, id);
-    const { release, code } = await write(acting, (tx, at) => makeRelease(tx, at, backend.secrets, admin, { macId, ...wanted }));
+    const making = write(acting, (tx, at) => makeRelease(tx, at, backend.secrets, admin, { macId, ...wanted }));
+    const { release, code } = await making.catch(async (error: unknown) => {
+      if (error instanceof Problem && error.code === 'VIEWS_LIMIT') await tellUnusual(backend, admin, macId);
+      throw error;
+    });
     return { release: await sayRelease(acting, release), code };
   },
 });
@@ -94,7 +99,7 @@ export const listReleases = operation({
   run: (acting, page) =>
     visiblePage(
       page,
-      (after, most) => releasesPage(acting.backend.store.db, after, most),
+      (after, most) => releasesPage(acting.backend.store.db, after, most, { scope: scopeOfAny(acting.admin, sees), own: null }),
       (row) => ({ at: row.created_at, id: row.id }),
       async (row) => ((await maySee(acting, row)) ? sayRelease(acting, row, row.serial) : null),
     ),

@@ -56,6 +56,7 @@ export const planRotations = operation({
   path: '/v1/rotations/plan',
   says: 'Says how many keys would be replaced, which Macs would be left out and why, and how long it would take. Changes nothing.',
   permission: 'rotation.order',
+  changesNothing: true,
   input: z.strictObject(wish),
   output: plan,
   run: async ({ backend, scope }, input) => planOut(await backend.custody.campaigns.plan(scope, wishOf(input))),

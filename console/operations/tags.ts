@@ -32,7 +32,7 @@ export const tagAdd = operation({
   input,
   output,
   run: ({ backend, admin, scope, before }, { devices, tags }) =>
-    changeTags(backend, { devices, add: tags, remove: [], scope, actor: admin.name, service: admin.service, before }),
+    changeTags(backend, { devices, add: tags, remove: [], scope, actor: admin.name, personId: admin.personId, service: admin.service, before }),
 });
 
 export const tagRemove = operation({
@@ -44,7 +44,7 @@ export const tagRemove = operation({
   input,
   output,
   run: ({ backend, admin, scope, before }, { devices, tags }) =>
-    changeTags(backend, { devices, add: [], remove: tags, scope, actor: admin.name, service: admin.service, before }),
+    changeTags(backend, { devices, add: [], remove: tags, scope, actor: admin.name, personId: admin.personId, service: admin.service, before }),
 });
 
 export const tagsOperations: readonly AnyOperation[] = [tagList, tagAdd, tagRemove];

@@ -1,10 +1,13 @@
 import { z } from 'zod';
 import { tagsOf } from '../../server/fleet/in-scope.ts';
-import { type Admin, isWithin, type Permission, scopeOf } from '../../server/permissions.ts';
+import { type Admin, isWithin, type Permission, type Scope, scopeOf } from '../../server/permissions.ts';
 import { makeCursor, readCursor } from '../cursor.ts';
 import type { Acting } from '../operation.ts';
 
-/* Lists whose rows are about Macs: whoever may not see a Mac sees no row about it, and no hole where it would be. */
+/*
+ * Lists whose rows are about Macs: whoever may not see a Mac sees no row about it, and no hole where it would be. They are left
+ * out where they are read, so that no cursor names one and no empty page tells that there are some; each is judged once more here.
+ */
 
 const place = z.strictObject({ at: z.number(), id: z.string() });
 type Place = z.infer<typeof place>;
@@ -20,6 +23,12 @@ export async function mayAny({ backend }: Pick<Acting, 'backend'>, admin: Admin,
   if (scopes.every((scope) => scope === false)) return false;
   const tags = await tagsOf(backend.store.db, macId);
   return scopes.some((scope) => isWithin(scope, tags));
+}
+
+/** The Macs of all of these permissions together. */
+export function scopeOfAny(admin: Admin, permissions: readonly Permission[]): Scope {
+  const scopes = permissions.map((permission) => scopeOf(admin, permission));
+  return scopes.includes(null) ? null : scopes.flatMap((scope) => (scope === false ? [] : (scope ?? [])));
 }
 
 /** One page of those rows that are visible, newest first. */

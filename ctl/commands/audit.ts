@@ -39,7 +39,11 @@ export async function state({ api, now }: Ctl): Promise<Result> {
   const lines = [
     ok ? `nothing was changed: ${span}` : `THE AUDIT WAS CHANGED: ${span}`,
     ...findings.map(({ says }) => `  ${plain(says)}`),
-    checkpoint ? `the last checkpoint is ${checkpoint.number}, of ${ago(checkpoint.at, now())}` : 'there is no checkpoint yet',
+    ...(checkpoint
+      ? [`the last checkpoint is ${checkpoint.number}, of ${ago(checkpoint.at, now())}`]
+      : looked.records === null
+        ? []
+        : ['there is no checkpoint yet']),
   ];
   return { json: said, text: lines.join('\n'), ...(ok ? {} : { exit: 77 as const }) };
 }

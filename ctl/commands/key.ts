@@ -1,4 +1,4 @@
-import type { deviceKey } from '../../console/operations/key-reply.ts';
+import type { broughtKey, deviceKey } from '../../console/operations/key-reply.ts';
 import { Problem } from '../../protocol/problems.ts';
 import { ago } from '../output.ts';
 import type { Ctl, Result } from '../result.ts';
@@ -39,8 +39,32 @@ export async function disclose(ctl: Ctl, { mac, request, yes, ...given }: Disclo
   return { json: said, text: '', notes };
 }
 
+/** A key that only others had, with what is not known of it said first. */
+export async function discloseBrought(ctl: Ctl, { mac, request, yes, ...given }: Omit<Disclosing, 'breakGlass' | 'volume'>): Promise<Result> {
+  const { api, terminal } = ctl;
+  await ctl.confirm(`A key that others had for ${mac} is shown to you. It was never proved, and may not open that Mac.`, yes);
+  const said = await api.ask<OutOf<typeof broughtKey>>({
+    method: 'POST',
+    path: '/v1/devices/{id}/brought-key',
+    input: { id: mac, ...given, ...(request === undefined ? {} : { requestId: request }) },
+  });
+  const notes = [
+    `NEVER PROVED: it came from ${said.source} on ${said.broughtAt.slice(0, 10)}${said.madeAt === null ? '' : `, which says that it was made on ${said.madeAt.slice(0, 10)}`}; nobody knows whether it opens ${said.serial}`,
+    said.replaceUntil === null
+      ? 'in the audit; its replacement is owed once the Mac has said true to it'
+      : `in the audit; only the MDM can replace it: have that done until ${said.replaceUntil.slice(0, 10)}`,
+    ...(said.others > 0 ? [`${said.others} more were brought: if this is refused, add --refused ${said.broughtKeyId}`] : []),
+  ];
+  if (ctl.json || !terminal.isTerminal || !terminal.isErrTerminal) return { json: said, text: said.recoveryKey, notes };
+  await showOnOwnScreen(ctl, { ...said, serial: `${said.serial}: NEVER PROVED` });
+  return { json: said, text: '', notes };
+}
+
 /** The other screen of a terminal: what stood there is back afterwards, and the key is not. */
-async function showOnOwnScreen({ terminal, now }: Ctl, { serial, recoveryKey, hideAt }: OutOf<typeof deviceKey>): Promise<void> {
+async function showOnOwnScreen(
+  { terminal, now }: Ctl,
+  { serial, recoveryKey, hideAt }: Pick<OutOf<typeof deviceKey>, 'serial' | 'recoveryKey' | 'hideAt'>,
+): Promise<void> {
   const [enter, leave] = ['\u001b[?1049h\u001b[H\u001b[2J', '\u001b[2J\u001b[?1049l'];
   const groups = recoveryKey.split('-');
   terminal.out(
@@ -49,7 +73,8 @@ async function showOnOwnScreen({ terminal, now }: Ctl, { serial, recoveryKey, hi
   let timer: NodeJS.Timeout | undefined;
   try {
     await Promise.race([
-      terminal.ask(''),
+      // Ctrl-C takes it away too, and is no failure: it was shown.
+      terminal.ask('').catch(() => null),
       new Promise<void>((resolve) => {
         timer = setTimeout(resolve, Math.max(0, Date.parse(hideAt) - now()));
       }),

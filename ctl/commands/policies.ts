@@ -1,4 +1,6 @@
-import type { dryRunPolicy, listPolicies, policyHistory, putPolicy } from '../../console/operations/policies.ts';
+import type { deviceGet } from '../../console/operations/devices.ts';
+import type { dryRunPolicy, endPolicy, listPolicies, policyHistory, putPolicy } from '../../console/operations/policies.ts';
+import type { agreeToTags as agree, agreeToPolicy, listProposals } from '../../console/operations/weaker-disclosure.ts';
 import { Problem } from '../../protocol/problems.ts';
 import { readJsonFile } from '../files.ts';
 import { ago, plain, table } from '../output.ts';
@@ -6,6 +8,10 @@ import type { Ctl, Result } from '../result.ts';
 import type { ItemOf, OutOf } from '../shapes.ts';
 
 type Listed = ItemOf<typeof listPolicies>;
+
+/** It shows keys more easily than rules that ask for two people. */
+const waits = (id: string): string =>
+  `proposed: it shows keys more easily, so somebody else agrees first (\`sparekeyctl policies agree ${id}\`); nothing has changed`;
 
 const sayRules = (rules: object): string => Object.keys(rules).join(', ');
 
@@ -54,6 +60,7 @@ export async function put(ctl: Ctl, id: string, file: string, reason: string, ye
   await ctl.confirm(`${plain(tried.words)}.`, yes);
   const input = { version: known?.version ?? null, ...draft, id: known?.id ?? 'new', reason };
   const said = await ctl.api.ask<OutOf<typeof putPolicy>>({ method: 'PUT', path: '/v1/policies/{id}', input });
+  if (said.proposal !== null) return { json: said, text: waits(said.proposal) };
   return { json: said, text: `${known ? 'changed' : 'made'} the policy ${plain(said.name)} (${said.id}), version ${said.version}` };
 }
 
@@ -71,7 +78,8 @@ export async function dryRun(ctl: Ctl, id: string, file: string): Promise<Result
 export async function end(ctl: Ctl, id: string, reason: string, yes: boolean): Promise<Result> {
   const known = await one(ctl, id);
   await ctl.confirm(`End the policy ${plain(known.name)}? For ${known.tags?.join(', ') ?? 'all Macs'} the next one counts then, or the built-in rules.`, yes);
-  const said = await ctl.api.ask({ method: 'POST', path: '/v1/policies/{id}/end', input: { id: known.id, reason } });
+  const said = await ctl.api.ask<OutOf<typeof endPolicy>>({ method: 'POST', path: '/v1/policies/{id}/end', input: { id: known.id, reason } });
+  if (said.proposal !== null) return { json: said, text: waits(said.proposal) };
   return { json: said, text: `the policy ${plain(known.name)} has ended` };
 }
 
@@ -93,4 +101,55 @@ export async function history(ctl: Ctl, id: string | undefined): Promise<Result>
     items,
   );
   return { json: { items }, text: items.length > 0 ? text : 'no policy was ever made' };
+}
+
+type Proposal = ItemOf<typeof listProposals>;
+
+/** With what each would be. */
+const sayWeaker = ({ rules, weaker }: Pick<Proposal, 'rules' | 'weaker'>): string => {
+  if (rules === null) return 'it ends';
+  const would: Readonly<Record<string, unknown>> = rules.disclosure ?? {};
+  return weaker.map((name) => (would[name] === undefined ? name : `${name} ${String(would[name])}`)).join(', ');
+};
+
+/** What waits for a second person. */
+export async function proposals({ api, terminal, now }: Ctl): Promise<Result> {
+  const said = await api.ask<OutOf<typeof listProposals>>({ method: 'GET', path: '/v1/policies/proposals', input: { open: true } });
+  const text = table<Proposal>(
+    terminal,
+    [
+      { title: 'PROPOSAL', of: ({ id }) => id },
+      { title: 'POLICY', of: ({ name }) => name, gives: true },
+      { title: 'FOR', of: ({ tags }) => tags?.join(', ') ?? 'all Macs', gives: true },
+      { title: 'WEAKER', of: sayWeaker },
+      { title: 'BY', of: ({ proposedBy }) => proposedBy, gives: true },
+      { title: 'PROPOSED', of: ({ proposedAt }) => ago(proposedAt, now()) },
+      { title: 'REASON', of: ({ reason }) => reason, gives: true },
+    ],
+    said.items,
+  );
+  return { json: said, text: said.items.length > 0 ? text : 'nothing waits for a second person' };
+}
+
+export async function decide(ctl: Ctl, id: string, as: 'agree' | 'decline', words: string, yes: boolean): Promise<Result> {
+  if (as === 'agree') {
+    const { items } = await ctl.api.ask<OutOf<typeof listProposals>>({ method: 'GET', path: '/v1/policies/proposals', input: { open: true } });
+    const found = items.find((one) => one.id === id);
+    if (!found) throw new Problem('NOT_FOUND', `no proposal ${id} waits`);
+    const what = found.rules === null ? 'it ends' : `weaker: ${sayWeaker(found)}`;
+    await ctl.confirm(`Agree to what ${plain(found.proposedBy)} wants of the policy ${plain(found.name)} (${what})? Their reason: ${plain(found.reason)}`, yes);
+  }
+  const path = as === 'agree' ? '/v1/policies/proposals/{id}/agree' : '/v1/policies/proposals/{id}/decline';
+  const said = await ctl.api.ask<OutOf<typeof agreeToPolicy>>({ method: 'POST', path, input: { id, words } });
+  return { json: said, text: `the change of the policy ${plain(said.name)} is ${said.state}` };
+}
+
+/** That what the tags or the user of a Mac said before need hold on no more. */
+export async function agreeToTags(ctl: Ctl, mac: string, words: string, yes: boolean): Promise<Result> {
+  const { rulesKept } = await ctl.api.ask<OutOf<typeof deviceGet>>({ method: 'GET', path: '/v1/devices/{id}', input: { id: mac } });
+  const kept = rulesKept.map(({ by, tags }) => `${plain(by)} (it had ${plain(tags.join(', ')) || 'no tags'})`);
+  if (kept.length === 0) throw new Problem('NOT_FOUND', `nothing waits for a second person at ${mac}`);
+  await ctl.confirm(`Agree that the rules of now hold alone for showing the key of ${mac}? Changed by ${kept.join('; ')}`, yes);
+  const said = await ctl.api.ask<OutOf<typeof agree>>({ method: 'POST', path: '/v1/devices/{id}/rules/agree', input: { id: mac, words } });
+  return { json: said, text: `agreed to ${said.lifted === 1 ? 'one change' : `${said.lifted} changes`} of ${said.serial}: the rules of now hold alone` };
 }

@@ -174,6 +174,7 @@ export async function prove({ api, now }: Ctl, mac: string, reason: string): Pro
 
 export async function releaseHold(ctl: Ctl, mac: string, because: 'back-in' | 'not-me', reason: string, yes: boolean): Promise<Result> {
   if (because === 'not-me') await ctl.confirm(`The key of ${mac} is replaced at once: whoever is typing it now will be locked out.`, yes);
-  const said = await ctl.api.ask<OutOf<typeof endHold>>({ method: 'POST', path: '/v1/devices/{id}/hold/end', input: { id: mac, because, reason } });
+  const input = { id: mac, because, reason, serial: mac };
+  const said = await ctl.api.ask<OutOf<typeof endHold>>({ method: 'POST', path: '/v1/devices/{id}/hold/end', input });
   return { json: said, text: said.says };
 }

@@ -1,5 +1,5 @@
 import { readdirSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { join, relative } from 'node:path';
 
 /** One file of the archive: where it goes, where it comes from, and its mode there. Everything belongs to root. */
 export interface PackedFile {
@@ -81,20 +81,35 @@ export function packagesFor(lock: Lock, names: readonly string[]): PackedPackage
   return [...found.values()].toSorted(sorted);
 }
 
+/** What belongs there by its name. An editor's copy, a Finder's file or a passphrase that somebody made in a folder of it is packed by nobody. */
+const ours: readonly { folder: string; names: RegExp }[] = [
+  ...sourceFolders.map((folder) => ({ folder, names: /^(?:[\w-]+\/)*[\w-]+\.(?:ts|css|svg|json)$/ })),
+  {
+    folder: 'deploy',
+    names:
+      /^(?:install\.sh|bin\/sparekey(?:-server|ctl)|container\/(?:Containerfile|README\.md|build\.sh)|cron\/sparekey(?:-container)?|systemd\/sparekey[\w.-]*\.(?:service|timer|socket|conf))$/,
+  },
+  { folder: 'docs', names: /^(?:[\w-]+\/)*[\w-]+\.md$/ },
+];
+
+function oursUnder(root: string, name: string): string[] {
+  const names = ours.find(({ folder }) => folder === name)?.names;
+  return filesUnder(join(root, name)).filter((file) => names?.test(relative(join(root, name), file).replaceAll('\\', '/')));
+}
+
 /** Everything of the archive but the runtime: sources, the packages they run with, licences, units, and how to install it. */
 export function packedFiles(root: string, packages: readonly PackedPackage[]): PackedFile[] {
   const files: PackedFile[] = [];
-  for (const folder of sourceFolders)
-    for (const from of filesUnder(join(root, folder))) files.push({ path: `app/${from.slice(root.length + 1)}`, from, mode: 0o644 });
+  for (const folder of sourceFolders) for (const from of oursUnder(root, folder)) files.push({ path: `app/${from.slice(root.length + 1)}`, from, mode: 0o644 });
   for (const { path } of packages)
     for (const from of filesUnder(join(root, path))) {
       const inside = from.slice(root.length + 1 + path.length);
       // A package inside of it is in the list by itself where it is needed.
       if (!inside.includes('/node_modules/') && !notRun.test(inside)) files.push({ path: `app/${path}${inside}`, from, mode: 0o644 });
     }
-  for (const from of filesUnder(join(root, 'deploy')))
+  for (const from of oursUnder(root, 'deploy'))
     files.push({ path: from.slice(join(root, 'deploy').length + 1), from, mode: readFileSync(from).subarray(0, 2).toString() === '#!' ? 0o755 : 0o644 });
-  for (const from of filesUnder(join(root, 'docs'))) files.push({ path: from.slice(root.length + 1), from, mode: 0o644 });
+  for (const from of oursUnder(root, 'docs')) files.push({ path: from.slice(root.length + 1), from, mode: 0o644 });
   for (const name of ['LICENSE', 'CHANGELOG.md', 'SECURITY.md']) files.push({ path: name, from: join(root, name), mode: 0o644 });
   return files.toSorted(sorted);
 }

@@ -1,4 +1,4 @@
-import { mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { journalVersion } from '../../agent/journal.ts';
 import { bundleAgent, bundledPackages } from '../bundle.ts';
@@ -66,6 +66,16 @@ export function packageVersion(agent: string, runtime: string): string {
 
 const readVersion = (): string => (JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { version: string }).version;
 
+const day = 24 * 60 * 60 * 1000;
+
+/** What a build has left that was killed, with copies of signed programs in it; one of today may still be under way. */
+function removeLeft(out: string): void {
+  for (const name of readdirSync(out).filter((one) => one.startsWith('.making-'))) {
+    const { mtimeMs } = statSync(join(out, name), { throwIfNoEntry: false }) ?? {};
+    if (mtimeMs !== undefined && Date.now() - mtimeMs > day) rmSync(join(out, name), { recursive: true, force: true });
+  }
+}
+
 export async function makePackage(options: PackageOptions): Promise<Made> {
   const { architectures, signing, tell } = options;
   mkdirSync(options.out, { recursive: true });
@@ -75,6 +85,7 @@ export async function makePackage(options: PackageOptions): Promise<Made> {
   const { file, sha256: bundleSum } = await bundleAgent();
   const bundle: FilePart = { ...fixed(file), sha256: bundleSum };
   const keytar = keytarFiles(options.keytar ?? keytarFolder, architectures);
+  removeLeft(options.out);
   // On the same disk as the result, which is renamed at the end.
   const work = mkdtempSync(join(options.out, '.making-'));
   try {

@@ -82,10 +82,13 @@ export function createAcmeClient({ outbound, directory, accountKey, email, exter
     return `${at.pathname}${at.search}`;
   }
 
+  /** What is signed names the whole address, also where the CA gives less of it. */
+  const wholeOf = (address: string): string => new URL(address, home).href;
+
   async function asked(method: 'GET' | 'POST', address: string, body?: string, accept?: string): Promise<Answer> {
     const headers = { ...(body === undefined ? {} : { 'content-type': 'application/jose+json' }), ...(accept ? { accept } : {}) };
     const answer = await outbound.ask({ method, path: pathOf(address), headers, ...(body === undefined ? {} : { body }) });
-    if (answer.kind === 'later') throw failed(`the CA asks us to come back in ${answer.seconds} s`);
+    if (answer.kind === 'later') throw new Problem('ACME_FAILED', `the CA asks us to come back in ${answer.seconds} s`, { retryAfterSeconds: answer.seconds });
     nonce = answer.headers['replay-nonce'] ?? null;
     return answer;
   }
@@ -120,13 +123,16 @@ export function createAcmeClient({ outbound, directory, accountKey, email, exter
   /** The same key has the same account, however often it is asked for. */
   async function account(): Promise<string> {
     const { newAccount } = await places();
+    // A CA may take its binding once only: whoever has an account is asked for none.
+    const known = external ? await post(newAccount, { onlyReturnExisting: true }, null) : null;
+    if (known?.status === 200 && known.headers['location'] !== undefined) return wholeOf(known.headers['location']);
     const bound = external && {
       externalAccountBinding: JSON.parse(signed({ alg: 'HS256', kid: external.keyId, url: newAccount }, jwk, external.key)) as unknown,
     };
     const answer = await post(newAccount, { termsOfServiceAgreed: true, contact: [`mailto:${email}`], ...bound }, null);
     const kid = answer.headers['location'];
     if ((answer.status !== 200 && answer.status !== 201) || kid === undefined) throw failed(`the account: ${sayProblem(answer.body, answer.status)}`);
-    return kid;
+    return wholeOf(kid);
   }
 
   /** Reads until it is no longer on its way. */
@@ -167,8 +173,9 @@ export function createAcmeClient({ outbound, directory, accountKey, email, exter
       const kid = await account();
       const { newOrder } = await places();
       const made = await post(newOrder, { identifiers: order.names.map((value) => ({ type: 'dns', value })) }, kid);
-      const orderUrl = made.headers['location'];
-      if (made.status !== 201 || orderUrl === undefined) throw failed(`the order: ${sayProblem(made.body, made.status)}`);
+      const location = made.headers['location'];
+      if (made.status !== 201 || location === undefined) throw failed(`the order: ${sayProblem(made.body, made.status)}`);
+      const orderUrl = wholeOf(location);
       for (const address of shaped(orderForm, made.body, 'order').authorizations) await prove(address, kid, order);
       const ready = await settled(orderUrl, kid, orderForm, 'order', ({ status }) => status === 'pending');
       if (ready.status === 'ready') {

@@ -21,6 +21,8 @@ const day = 24 * hour;
 /** After a failure; a CA counts failed tries by the hour. */
 const firstWait = hour;
 const longestWait = day;
+/** A CA that names a time is believed so far. */
+const longestTold = 7 * day;
 /** Of a chain, in bytes; one of four certificates is a tenth of it. It goes out with each handshake. */
 const mostChain = 64 * 1024;
 
@@ -167,7 +169,9 @@ export function createAcmeRenewal(parts: { paths: FolderPaths; settings: ServerS
         const because =
           error instanceof Problem ? (error.detail ?? error.kind.title) : `it could not be kept (${(error as NodeJS.ErrnoException).code ?? 'unforeseen'})`;
         const failures = note.failures + 1;
-        keep({ failures, nextAt: now() + Math.min(firstWait * 2 ** (failures - 1), longestWait), because });
+        // Asked before the time that it has named, a CA gives nothing, and may give nothing for longer.
+        const told = error instanceof Problem ? (error.retryAfterSeconds ?? 0) * 1000 : 0;
+        keep({ failures, nextAt: now() + Math.max(Math.min(firstWait * 2 ** (failures - 1), longestWait), Math.min(told, longestTold)), because });
         log.warn('certificate-not-brought', { of: host, because, failures });
         return because;
       }

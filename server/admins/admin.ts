@@ -43,6 +43,13 @@ export function groupsNow(person: Pick<KnownPerson, 'provider' | 'confirmed_at' 
 export const stands = (person: Pick<KnownPerson, 'provider' | 'confirmed_at' | 'disabled_at'>): boolean =>
   person.disabled_at === null && (person.provider === 'local' || person.confirmed_at !== 0);
 
+/** Whether this person could sign in as the settings are: a provider may have been taken out of them, or accounts that were made here. */
+function couldSignIn({ people }: Parts['settings'], { provider, emergency }: KnownPerson): boolean {
+  if (!people) return true;
+  const { localAccounts, providers } = people.signIn;
+  return provider === 'local' ? localAccounts || emergency === 1 : providers.some(({ id }) => id === provider);
+}
+
 /** What whoever made a token, or confirms a program, may at this moment. */
 export async function presentGrants(db: Parts['store']['db'], personId: string, at: number): Promise<{ person: KnownPerson; grants: Admin['grants'] } | null> {
   const person = await personById(db, personId);
@@ -56,7 +63,7 @@ export async function adminOfToken({ store, clock, settings }: Parts, token: str
   const row = await tokenByDigest(store.db, digest);
   if (!row || !timingSafeEqual(Buffer.from(row.digest), Buffer.from(digest)) || row.ended_at !== null || at >= row.expires_at) return null;
   const maker = await presentGrants(store.db, row.person_id, at);
-  if (!maker) return null;
+  if (!maker || !couldSignIn(settings, maker.person)) return null;
   const grants = grantsOfToken(maker.grants, readTokenRoles(row.grants), row.kind === 'login' ? neverOfLogins : neverOfTokens);
   if (grants.length === 0) return null;
   if (row.last_used_at === null || at - row.last_used_at >= minute) await store.write(async (tx) => tokenUsed(tx, row.id, await clock.persist(tx), network));

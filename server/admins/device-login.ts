@@ -4,7 +4,7 @@ import { audit } from '../audit.ts';
 import type { Backend } from '../backend.ts';
 import { tokenBuckets } from '../limits.ts';
 import type { Admin } from '../permissions.ts';
-import { insertLogin, type LoginRow, loginBy, loginsWaiting, updateLogin } from '../store/api-tokens.ts';
+import { forgetOldestLogins, insertLogin, type LoginRow, loginBy, updateLogin } from '../store/api-tokens.ts';
 import { presentGrants } from './admin.ts';
 import { type MadeToken, makeLoginToken } from './tokens.ts';
 
@@ -12,8 +12,8 @@ const minute = 60_000;
 const waitsMs = 10 * minute;
 /** Seconds between two questions of a program. */
 const intervalSeconds = 3;
-/** Of everybody: each is a row until its time is over, and anybody may ask for one. */
-const mostWaiting = 20_000;
+/** Of everybody: each is a row until its time is over, and anybody may ask for one. A minute is enough to confirm one. */
+export const mostWaiting = 20_000;
 /** No vowels, so that no words come of it; nothing that looks like something else. 20 signs, 8 of them: 34 bits for ten minutes. */
 const userSigns = 'BCDFGHJKLMNPQRSTVWXZ';
 
@@ -74,7 +74,7 @@ function createDeviceLogins({ store, clock, secrets }: Pick<Backend, 'store' | '
   }
 
   /** True where it was still waiting. */
-  async function decide(admin: Admin, code: string, state: 'confirmed' | 'refused', network: string): Promise<boolean> {
+  async function decide(admin: Admin, code: string, state: 'confirmed' | 'refused', network: string, freshAt: number | null = null): Promise<boolean> {
     limited(guesses.take(admin.personId ?? admin.name));
     return store.write(async (tx) => {
       const at = await clock.persist(tx);
@@ -82,7 +82,7 @@ function createDeviceLogins({ store, clock, secrets }: Pick<Backend, 'store' | '
       if (row?.state !== 'waiting' || at >= row.expires_at || admin.personId === null) return false;
       const present = await presentGrants(tx, admin.personId, at);
       if (state === 'confirmed' && (present?.grants.length ?? 0) === 0) throw new Problem('NOT_ALLOWED', 'no role');
-      await updateLogin(tx, row.id, { state, person_id: admin.personId, decided_at: at });
+      await updateLogin(tx, row.id, { state, person_id: admin.personId, decided_at: at, fresh_at: freshAt });
       const details = { loginId: row.id, machine: row.machine, asking: row.network, network };
       await audit(tx, { at, actor: admin.name, act: state === 'confirmed' ? 'login.confirmed' : 'login.refused', details });
       return true;
@@ -108,9 +108,11 @@ function createDeviceLogins({ store, clock, secrets }: Pick<Backend, 'store' | '
           decided_at: null,
           created_at: at,
           expires_at: at + waitsMs,
+          fresh_at: null,
         };
         await insertLogin(tx, row);
-        if ((await loginsWaiting(tx)) > mostWaiting) throw new Problem('TOO_OFTEN', undefined, { retryAfterSeconds: 60 });
+        // Whoever begins many from many networks keeps nobody out: those that have waited the longest go.
+        await forgetOldestLogins(tx, mostWaiting);
         return { deviceCode, userCode, intervalSeconds, expiresAt: row.expires_at };
       });
     },
@@ -121,7 +123,8 @@ function createDeviceLogins({ store, clock, secrets }: Pick<Backend, 'store' | '
       const row = await waiting(code, clock.now());
       return row && { machine: row.machine, network: row.network, begunAt: row.created_at };
     },
-    confirm: (admin: Admin, code: string, network: string): Promise<boolean> => decide(admin, code, 'confirmed', network),
+    /** `freshAt`: when this person last showed who they are; letting a program in is no other time. */
+    confirm: (admin: Admin, code: string, network: string, freshAt: number): Promise<boolean> => decide(admin, code, 'confirmed', network, freshAt),
     refuse: (admin: Admin, code: string, network: string): Promise<boolean> => decide(admin, code, 'refused', network),
 
     /** `waiting` until somebody has decided; then a token, once. */
@@ -141,7 +144,7 @@ function createDeviceLogins({ store, clock, secrets }: Pick<Backend, 'store' | '
         if (!present || present.grants.length === 0) throw new Problem('NOT_ALLOWED', 'no role');
         await updateLogin(tx, row.id, { state: 'spent' });
         const person = { id: row.person_id, userName: present.person.user_name };
-        const made = await makeLoginToken(tx, at, { person, machine: row.machine, freshAt: row.decided_at ?? at, network });
+        const made = await makeLoginToken(tx, at, { person, machine: row.machine, freshAt: row.fresh_at ?? row.decided_at ?? at, network });
         return { ...made, userName: person.userName };
       });
     },

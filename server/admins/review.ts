@@ -8,6 +8,7 @@ import { peoplePage, personById } from '../store/people.ts';
 import { lastSeenAtSite } from '../store/web-sessions.ts';
 import { groupsNow, presentGrants, stands } from './admin.ts';
 import { grantsOfToken, neverOfLogins, neverOfTokens, readRole, readTokenRoles } from './grants.ts';
+import { type Group, isOfGroup, sayGroup } from './groups.ts';
 import { peopleOfRole } from './roles.ts';
 
 type Db = Store['db'];
@@ -15,6 +16,8 @@ type Db = Store['db'];
 export interface RoleSaid {
   id: string;
   subject: { kind: 'person' | 'group'; id: string; name: string };
+  /** Null: of a person. */
+  group: Group | null;
   role: Role;
   scope: Scope;
   since: number;
@@ -27,14 +30,16 @@ export async function rolesSaid(db: Db): Promise<RoleSaid[]> {
   const said: RoleSaid[] = [];
   for (const row of await openRoles(db)) {
     const role = readRole(row);
-    if (role) said.push({ ...role, id: row.id, subject: await subjectSaid(db, row), since: row.created_at, by: row.created_by, reason: row.reason });
+    const group = row.subject_kind === 'group' ? { provider: row.provider, name: row.subject } : null;
+    if (role) said.push({ ...role, id: row.id, subject: await subjectSaid(db, row), group, since: row.created_at, by: row.created_by, reason: row.reason });
   }
   return said;
 }
 
-async function subjectSaid(db: Db, row: Pick<RoleRow, 'subject_kind' | 'subject'>): Promise<RoleSaid['subject']> {
-  const name = row.subject_kind === 'group' ? row.subject : ((await personById(db, row.subject))?.user_name ?? row.subject);
-  return { kind: row.subject_kind, id: row.subject, name };
+async function subjectSaid(db: Db, row: Pick<RoleRow, 'subject_kind' | 'subject' | 'provider'>): Promise<RoleSaid['subject']> {
+  if (row.subject_kind === 'person') return { kind: 'person', id: row.subject, name: (await personById(db, row.subject))?.user_name ?? row.subject };
+  const name = sayGroup({ provider: row.provider, name: row.subject });
+  return { kind: 'group', id: name, name };
 }
 
 export interface PersonSaid {
@@ -65,15 +70,16 @@ export interface PeopleAsked {
 /** A page of people with what they may; `next` is where it goes on. */
 export async function peopleSaid(db: Db, at: number, asked: PeopleAsked): Promise<{ people: PersonSaid[]; next: PeopleAsked['after'] }> {
   const given = await rolesSaid(db);
-  const of = (kind: RoleSaid['subject']['kind']) => [...new Set(given.filter(({ subject }) => subject.kind === kind).map(({ subject }) => subject.id))];
-  const among = asked.withRoles ? { ids: of('person'), groups: of('group') } : null;
+  const named = [...new Set(given.flatMap(({ subject, group }) => (group === null ? [subject.id] : [])))];
+  const grouped = [...new Set(given.flatMap(({ group }) => (group === null ? [] : [group.name])))];
+  const among = asked.withRoles ? { ids: named, groups: grouped } : null;
   const rows = await peoplePage(db, { q: asked.q, among, after: asked.after, limit: asked.limit });
   const ids = rows.map(({ id }) => id);
   const [atConsole, tokens] = [await lastSeenAtSite(db, 'console', ids), await lastTokenUse(db, ids)];
   const people: PersonSaid[] = [];
   for (const row of rows) {
-    const groups = groupsNow(row, at) ?? [];
-    const own = given.filter(({ subject }) => (subject.kind === 'person' ? subject.id === row.id : groups.includes(subject.id)));
+    const groups = groupsNow(row, at);
+    const own = given.filter(({ subject, group }) => (group === null ? subject.id === row.id : isOfGroup(row, groups, group)));
     if (asked.withRoles && own.length === 0) continue;
     people.push({
       id: row.id,
@@ -124,7 +130,8 @@ export async function accessReview({ store: { db } }: Pick<Backend, 'store'>, at
   const said = await rolesSaid(db);
   const roles = [];
   for (const one of said) {
-    const holders = await peopleOfRole(db, { subject_kind: one.subject.kind, subject: one.subject.id }, at);
+    const { subject, group } = one;
+    const holders = await peopleOfRole(db, { subject_kind: subject.kind, subject: group?.name ?? subject.id, provider: group?.provider ?? null }, at);
     const named = holders.slice(0, mostNamed);
     const ids = named.map(({ id }) => id);
     const [atConsole, tokens] = [await lastSeenAtSite(db, 'console', ids), await lastTokenUse(db, ids)];

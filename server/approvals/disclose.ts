@@ -1,6 +1,6 @@
 import { Problem } from '../../protocol/problems.ts';
 import { raise } from '../alarms.ts';
-import { audit } from '../audit.ts';
+import { audit, countBroughtViews } from '../audit.ts';
 import type { Backend } from '../backend.ts';
 import { hour, minute } from '../custody-parts.ts';
 import type { Disclosed, DisclosureWritten } from '../disclosures.ts';
@@ -15,16 +15,19 @@ import {
   refuseAdminView,
   updateRequest,
   viewsUnder,
+  wasDeclined,
 } from '../store/disclosure-requests.ts';
 import { recordsShownSince } from '../store/disclosures.ts';
+import { countReleasesSince } from '../store/releases.ts';
 import { stillMay, whoActs } from './admin-now.ts';
 import { type DisclosurePolicy, isReason, needsOf } from './disclosure-policy.ts';
 import { grantedRequest } from './requests.ts';
 import { disclosureRules } from './rules.ts';
 
-const viewTime = 5 * minute;
+/** For so long a page shows a key. */
+export const viewTime = 5 * minute;
 /** For so long what an admin said of a key counts for what they are shown next. */
-const episodeTime = 24 * hour;
+export const episodeTime = 24 * hour;
 
 export interface DiscloseToAdmin {
   macId: string;
@@ -50,6 +53,10 @@ export interface DisclosedToAdmin extends Disclosed {
 
 type Parts = Pick<Backend, 'store' | 'clock' | 'custody' | 'log'>;
 
+/** Keys that an admin was shown in the hour before, of Macs, and of those that others had brought; and codes of the desk, each of which shows one. */
+export const viewsInHour = async (tx: Tx, at: number, personId: string): Promise<number> =>
+  (await countAdminViews(tx, personId, at - hour)) + (await countBroughtViews(tx, personId, at - hour)) + (await countReleasesSince(tx, personId, at - hour));
+
 /** Why this admin may not have this key now, or what lets them. In the transaction of the disclosure. */
 async function check(
   tx: Tx,
@@ -59,7 +66,7 @@ async function check(
 ): Promise<{ rules: DisclosurePolicy; request: DisclosureRequest | null; isGlass: boolean }> {
   const { personId } = whoActs(admin);
   await stillMay(tx, at, admin, wanted.history ? 'key.history' : 'key.disclose', wanted.macId);
-  const rules = await disclosureRules(tx, wanted.macId);
+  const rules = await disclosureRules(tx, wanted.macId, { at, personId });
   if (admin.service && rules.service === 'never') throw new Problem('NOT_ALLOWED', 'the policy of this Mac shows no key to a token that stands for a program');
   if (wanted.history && wanted.recordId === null) throw new Problem('MESSAGE_INVALID', 'recordId: say which of the keys that were replaced');
   const needs = needsOf(rules, wanted.history);
@@ -71,7 +78,7 @@ async function check(
   if (isSecond && !isGlass && wanted.requestId === null) throw new Problem('APPROVAL_NEEDED');
   const request =
     wanted.requestId === null ? null : await grantedRequest(tx, at, admin, { ...wanted, requestId: wanted.requestId, quorum: isSecond ? rules.quorum : 1 });
-  if ((await countAdminViews(tx, personId, at - hour)) >= rules.viewsPerHour) throw new Problem('VIEWS_LIMIT', 'admin');
+  if ((await viewsInHour(tx, at, personId)) >= rules.viewsPerHour) throw new Problem('VIEWS_LIMIT', 'admin');
   return { rules, request, isGlass };
 }
 
@@ -102,6 +109,8 @@ export async function discloseToAdmin(
   // What nobody was shown, nobody can have tried: by naming keys unseen one would come to those of the history.
   const seen = await recordsShownSince(parts.store.db, macId, parts.clock.now() - episodeTime);
   const refused = wanted.refused.filter((recordId) => seen.includes(recordId));
+  // Whoever looks at it afterwards has to know that somebody said no before.
+  const declined = wanted.breakGlass && (await wasDeclined(parts.store.db, macId, personId, parts.clock.now() - episodeTime));
   let now: Awaited<ReturnType<typeof check>> | null = null;
   let reviewBy: number | null = null;
 
@@ -133,7 +142,7 @@ export async function discloseToAdmin(
         actor: admin.name,
         act: isGlass ? 'disclosure.glass' : 'disclosure.used',
         macId,
-        details: { disclosureId, requestId: request?.id ?? null },
+        details: { disclosureId, requestId: request?.id ?? null, ...(isGlass ? { declined } : {}) },
       });
     if (isGlass) {
       reviewBy = at + rules.reviewHours * hour;
@@ -147,7 +156,7 @@ export async function discloseToAdmin(
     const disclosed = await parts.custody.disclose({
       macId,
       actor: admin.name,
-      reason: wanted.breakGlass ? `break glass: ${said}` : said,
+      reason: wanted.breakGlass ? `break glass${declined ? ', after others declined it' : ''}: ${said}` : said,
       refused,
       ...(wanted.volume === null ? {} : { volume: wanted.volume }),
       ...(wanted.recordId === null ? {} : { recordId: wanted.recordId }),
@@ -174,12 +183,12 @@ export async function discloseToAdmin(
   }
 }
 
-/** The disclosure was refused and nothing of it is stored; that somebody came up against the limit is. Once a day for each. */
-async function tellUnusual(parts: Parts, admin: Admin, macId: string): Promise<void> {
+/** The disclosure was refused and nothing of it is stored; that somebody came up against the limit is. Once a day for each. Null: a serial number that no Mac has. */
+export async function tellUnusual(parts: Parts, admin: Admin, macId: string | null): Promise<void> {
   await parts.store.write(async (tx) => {
     const at = await parts.clock.persist(tx);
-    const rules = await disclosureRules(tx, macId);
-    const words = `more than ${rules.viewsPerHour} in an hour by the admin ${admin.name}, ${new Date(at).toISOString().slice(0, 10)}`;
+    const most = macId === null ? 'the policies allow' : (await disclosureRules(tx, macId, { at, personId: admin.personId })).viewsPerHour;
+    const words = `more than ${most} in an hour by the admin ${admin.name}, ${new Date(at).toISOString().slice(0, 10)}`;
     await raise(parts, tx, at, macId, 'VIEWS_UNUSUAL', words);
   });
 }

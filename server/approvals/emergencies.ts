@@ -1,12 +1,13 @@
 import { randomUUID } from 'node:crypto';
 import type { Kysely } from 'kysely';
 import { Problem } from '../../protocol/problems.ts';
+import { presentGrants } from '../admins/admin.ts';
 import { asTag, tagName } from '../admins/grants.ts';
 import { audit } from '../audit.ts';
 import { day, minute } from '../custody-parts.ts';
 import type { Tx } from '../parts.ts';
-import type { Admin, Scope } from '../permissions.ts';
-import { type Emergency, emergenciesAt, emergencyById, insertEmergency, updateEmergency } from '../store/emergencies.ts';
+import { type Admin, type Permission, type Scope, scopeOf } from '../permissions.ts';
+import { type Emergency, emergenciesAt, emergenciesGoingOn, emergencyById, insertEmergency, lastEmergencyView, updateEmergency } from '../store/emergencies.ts';
 import type { Tables } from '../tables.ts';
 import { isSamePerson, stillMayAtAll, whoActs } from './admin-now.ts';
 
@@ -17,6 +18,8 @@ import { isSamePerson, stillMayAtAll, whoActs } from './admin-now.ts';
 
 const longest = 7 * day;
 const mostTags = 20;
+/** Nobody buries one that is open under others that wait. */
+const mostWaiting = 20;
 
 export interface EmergencyAsked {
   tags: readonly string[];
@@ -40,6 +43,8 @@ export async function askEmergency(tx: Tx, at: number, admin: Admin, asked: Emer
   const from = Math.max(at, asked.from);
   if (asked.until <= from + minute || asked.until > at + longest)
     throw new Problem('MESSAGE_INVALID', 'until: after its beginning, and at most seven days from now');
+  const waiting = (await emergenciesGoingOn(tx, at)).filter((one) => one.agreed_at === null);
+  if (waiting.length >= mostWaiting) throw new Problem('REQUESTS_LIMIT', 'so many wait for somebody to agree already');
   const row: Emergency = {
     id: randomUUID(),
     tags: JSON.stringify(tags),
@@ -83,16 +88,19 @@ export async function agreeEmergency(tx: Tx, at: number, admin: Admin, { id, wor
   const state = emergencyState(row, at);
   if (state !== 'asked') throw new Problem('REQUEST_ENDED', `it is ${state}`);
   if (words.trim() === '') throw new Problem('REASON_MISSING', 'say why you agree');
+  if (!(await mayStill(tx, at, row.asked_by_person, 'emergency.open', tagsOfRow(row))))
+    throw new Problem('NOT_ALLOWED', 'whoever asked for it may not open it any more');
   const change = { agreed_by: admin.name, agreed_by_person: personId, agreed_at: at };
   await updateEmergency(tx, id, change);
   await audit(tx, { at, actor: admin.name, act: 'emergency.agreed', details: { emergencyId: id, words: words.trim(), until: row.until_at } });
   return { ...row, ...change };
 }
 
-/** By either of the two permissions: ending it takes one. */
+/** With either of the two permissions for each of its tags: ending it takes one person. */
 export async function endEmergency(tx: Tx, at: number, admin: Admin, { id, words }: { id: string; words: string }): Promise<Emergency> {
-  const by = async (permission: 'emergency.open' | 'emergency.agree') => within(tx, await stillMayAtAll(tx, at, admin, permission), id);
-  const row = await by('emergency.open').catch(() => by('emergency.agree'));
+  const scopes: Scope[] = [];
+  for (const permission of ['emergency.open', 'emergency.agree'] as const) scopes.push(await stillMayAtAll(tx, at, admin, permission).catch(() => []));
+  const row = await within(tx, scopes.includes(null) ? null : scopes.flatMap((scope) => scope ?? []), id);
   const state = emergencyState(row, at);
   if (state === 'ended' || state === 'over') throw new Problem('REQUEST_ENDED', `it is ${state}`);
   const change = { ended_at: at, ended_by: admin.name };
@@ -101,9 +109,38 @@ export async function endEmergency(tx: Tx, at: number, admin: Admin, { id, words
   return { ...row, ...change };
 }
 
+/** Whether somebody may do this for all of these tags now. */
+async function mayStill(db: Kysely<Tables>, at: number, personId: string | null, permission: Permission, tags: readonly string[]): Promise<boolean> {
+  const person = personId === null ? null : await presentGrants(db, personId, at);
+  const scope = person ? scopeOf(person, permission) : false;
+  return scope !== false && covers(scope, tags);
+}
+
+/** It stands on two people: where one of them may not do it any more, it opens nothing. */
+const isBacked = async (db: Kysely<Tables>, at: number, row: Emergency): Promise<boolean> =>
+  (await mayStill(db, at, row.asked_by_person, 'emergency.open', tagsOfRow(row))) &&
+  (await mayStill(db, at, row.agreed_by_person, 'emergency.agree', tagsOfRow(row)));
+
 /** The emergency that opens self-service for this Mac, or this person, now; null where none does. `groups`: null where nobody can say. */
 export async function emergencyFor(db: Kysely<Tables>, at: number, tags: readonly string[], groups: readonly string[] | null): Promise<Emergency | null> {
   const open = await emergenciesAt(db, at);
   const theirs = [...tags, ...(groups ?? []).map((name) => `group:${name}`)];
-  return open.find((row) => tagsOfRow(row).some((tag) => theirs.includes(tag))) ?? null;
+  for (const row of open) if (tagsOfRow(row).some((tag) => theirs.includes(tag)) && (await isBacked(db, at, row))) return row;
+  return null;
+}
+
+/** So long somebody who was shown a key by an emergency goes on, in steps of five minutes, after its time is over. */
+const finishTime = 60 * minute;
+/** The step before is hardly over. */
+const stepTime = 15 * minute;
+
+/**
+ * The emergency under which this person was just shown the key of this Mac, though its time is over by now: whoever is typing
+ * finishes. Not where somebody has ended it.
+ */
+export async function emergencyJustOver(db: Kysely<Tables>, at: number, macId: string, personId: string): Promise<Emergency | null> {
+  const last = await lastEmergencyView(db, macId, personId);
+  const row = last && at - last.at < stepTime ? await emergencyById(db, last.emergency_id) : undefined;
+  if (!row || row.ended_at !== null || at < row.until_at || at - row.until_at >= finishTime) return null;
+  return (await isBacked(db, at, row)) ? row : null;
 }

@@ -12,6 +12,7 @@ import { openAlarmsOf } from '../store/alarms.ts';
 import { countReleasesSince, insertRelease, type Release, releaseByDigest, releaseById, releaseOfHolder, updateRelease } from '../store/releases.ts';
 import type { Tables } from '../tables.ts';
 import { isSamePerson, personMay, stillMay, whoActs } from './admin-now.ts';
+import { viewsInHour } from './disclose.ts';
 import { assistedOf } from './disclosure-policy.ts';
 import { disclosureRules } from './rules.ts';
 
@@ -55,12 +56,15 @@ export async function makeRelease(tx: Tx, at: number, secrets: ServerSecrets, ad
   const { macId } = wanted;
   await stillMay(tx, at, admin, 'release.assist', macId);
   if (admin.service) throw new Problem('NOT_ALLOWED', 'a program knows nobody who calls');
-  const rules = await disclosureRules(tx, macId);
+  const rules = await disclosureRules(tx, macId, { at, personId });
   if (assistedOf(rules) === 'off') throw new Problem('NOT_ALLOWED', 'the policy of this Mac has no codes of the desk');
+  const standing = await standingOf(tx, macId);
+  if (standing.ownership === 'personal') throw new Problem('NOT_ALLOWED', 'this Mac belongs to its user: nobody is given a code for it');
   if (await isGone(tx, macId)) throw new Problem('NOT_ALLOWED', 'this Mac is lost or retired: nobody is given a code for it');
   const [personName, verified] = [wanted.personName.trim(), wanted.verified.trim()];
   if (personName === '' || verified.length < 10) throw new Problem('REASON_MISSING', 'say who calls, and in ten signs or more how you know that it is them');
   if ((await countReleasesSince(tx, personId, at - hour)) >= mostAnHour) throw new Problem('REQUESTS_LIMIT');
+  if ((await viewsInHour(tx, at, personId)) >= rules.viewsPerHour) throw new Problem('VIEWS_LIMIT', 'admin');
   // What stops self-service may be somebody who is not who they say: one of the desk alone is not enough.
   const second = assistedOf(rules) === 'two-people' || stopsSelfService(await openAlarmsOf(tx, macId));
   const code = newCode();
@@ -139,7 +143,7 @@ export async function withdrawRelease(tx: Tx, at: number, admin: Admin, releaseI
 
 /** Who made it, and who confirmed it, may still do so for this Mac, and its policy still has codes. */
 async function stillGood(tx: Tx, at: number, row: Release): Promise<boolean> {
-  const rules = await disclosureRules(tx, row.mac_id);
+  const rules = await disclosureRules(tx, row.mac_id, { at, personId: row.made_by_person });
   if (assistedOf(rules) === 'off' || (assistedOf(rules) === 'two-people' && row.confirmed_at === null)) return false;
   if (await isGone(tx, row.mac_id)) return false;
   const tags = await tagsOf(tx, row.mac_id);

@@ -45,7 +45,7 @@ export async function askToDisclose(tx: Tx, at: number, admin: Admin, wish: Wish
   const { personId } = whoActs(admin);
   const { macId, volume, recordId, history, ticket } = wish;
   await stillMay(tx, at, admin, history ? 'key.history' : 'key.disclose', macId);
-  const rules = await disclosureRules(tx, macId);
+  const rules = await disclosureRules(tx, macId, { at, personId });
   if (admin.service && rules.service === 'never') throw new Problem('NOT_ALLOWED', 'the policy of this Mac shows no key to a token that stands for a program');
   if (!isReason('reason', wish.reason)) throw new Problem('REASON_MISSING', 'who agrees has to read why: ten signs or more');
   const same = (await openRequestsOf(tx, macId, personId)).find(

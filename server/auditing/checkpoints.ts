@@ -5,6 +5,7 @@ import type { FolderPaths } from '../data-folder.ts';
 import { type Ground, sayAnew } from '../operator-alarms.ts';
 import { syncFolder } from '../private-files.ts';
 import { auditRow, auditRowsAfter, checkpointsAfter, insertCheckpoint, lastCheckpoint } from '../store/audit-checkpoints.ts';
+import { actsAfter } from '../store/audit-search.ts';
 import { lastAuditEntry } from '../store/upkeep.ts';
 import { type AuditKey, hasAuditKey, makeAuditKey, readAuditKey, replaceAuditKey, trustedKeys } from './audit-key.ts';
 import {
@@ -26,6 +27,9 @@ export interface AuditGround extends Ground {
 const everyRecords = 1000;
 /** And at the latest after this time, also where nothing happened: it shows that the end is still the end. */
 const everyMilliseconds = 24 * 60 * 60 * 1000;
+/** What somebody may want undone is under a checkpoint after these minutes, however little else happens. */
+const soonMilliseconds = 10 * 60 * 1000;
+const sealedSoon = ['key.disclosed', 'brought.disclosed', 'role.', 'policy.', 'token.made', 'emergency.', 'account.reset', 'passkey.'];
 const pageRows = 500;
 
 /** The key pair; the first one of a data folder of before is made, and recorded. */
@@ -118,8 +122,10 @@ export async function makeCheckpoint(ground: AuditGround): Promise<Checkpoint | 
 export async function checkpointWhenDue(ground: AuditGround): Promise<void> {
   const { db } = ground.store;
   const [last, end] = [await lastCheckpoint(db), await lastAuditEntry(db)];
-  const isDue = !last || (end?.seq ?? 0) - last.seq >= everyRecords || ground.clock.now() - last.at >= everyMilliseconds;
-  if (isDue) await makeCheckpoint(ground);
+  const since = last ? ground.clock.now() - last.at : everyMilliseconds;
+  const isDue = !last || (end?.seq ?? 0) - last.seq >= everyRecords || since >= everyMilliseconds;
+  const isSoon = last && since >= soonMilliseconds && (await actsAfter(db, last.seq, end?.seq ?? 0, sealedSoon, 1)).length > 0;
+  if (isDue || isSoon) await makeCheckpoint(ground);
 }
 
 /** Where there are records after the last one: at the end of a run, and for a backup. */

@@ -4,10 +4,10 @@ import { Problem } from '../../protocol/problems.ts';
 import { hashOf } from '../audit.ts';
 import type { FolderPaths } from '../data-folder.ts';
 import type { Store } from '../parts.ts';
-import { auditRow, auditRowsFrom, checkpointBefore, checkpointsAfter } from '../store/audit-checkpoints.ts';
+import { auditRow, auditRowsFrom, checkpointBefore, checkpointsAfter, lastRetained } from '../store/audit-checkpoints.ts';
 import { hasAuditKey, readAuditKey, readPublicKey, trustedKeys } from './audit-key.ts';
 import { createChain, type Place, type Reading, theBeginning } from './chain.ts';
-import { type Checkpoint, checkpointOf } from './checkpoint.ts';
+import { type Checkpoint, checkpointOf, judgeCheckpoint } from './checkpoint.ts';
 import { readCheckpointFile } from './checkpoints.ts';
 import { type ExportLine, isEndSigned, readExportLine } from './export.ts';
 import type { Finding } from './finding.ts';
@@ -54,6 +54,14 @@ const strangerKeys = finding('checkpoint', 0, 'the keys that lie with it do not 
 
 /** Only from a checkpoint on: the last one before this time, or the one of this number. */
 export type Since = { at: number } | { number: number };
+
+/** Where records were taken out the table begins with a checkpoint: whether it is one of ours. Without, whoever writes the database could cut its head off. */
+export async function isBeginningSigned({ store, paths }: { store: Store; paths: FolderPaths }): Promise<boolean> {
+  const row = await lastRetained(store.db);
+  if (!row) return true;
+  const keys = hasAuditKey(paths) ? trustedKeys(readAuditKey(paths).keys, null) : null;
+  return keys !== null && judgeCheckpoint(checkpointOf(row), keys) === 'good';
+}
 
 /** The audit in the database, with the checkpoints in it, beside it, and where else they were kept. */
 export async function verifyLive({ store, paths }: { store: Store; paths: FolderPaths }, given: Given, since: Since | null = null): Promise<Verdict> {

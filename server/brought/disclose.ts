@@ -20,11 +20,19 @@ export interface BroughtDisclosing {
   reason: string;
   /** Ids of brought keys, and of the Mac's own, that were shown and did not open the Mac. */
   refused?: readonly string[];
+  /** More of what the audit keeps beside it. */
+  more?: Readonly<Record<string, unknown>>;
+  /** More of the same transaction, before anything of this view is written: what it throws refuses it. */
+  before?: (tx: Tx, at: number) => Promise<void>;
+  /** More of the same transaction, when it is written; `macId`: the Mac that has this number by more than its own word. */
+  after?: (tx: Tx, at: number, view: { keyId: string; macId: string | null }) => Promise<void>;
 }
 
 export interface BroughtDisclosed {
   key: RecoveryKey;
   keyId: string;
+  /** Server time of the disclosure, milliseconds. */
+  at: number;
   source: string;
   /** When its source says that it was escrowed, milliseconds. */
   madeAt: number | null;
@@ -47,6 +55,7 @@ export async function discloseBrought(parts: CustodyParts, disclosing: BroughtDi
   if (reason.trim() === '') throw new Problem('REASON_MISSING');
   const serial = disclosing.serial.trim().toUpperCase();
   const shown = await parts.act(async (tx, at) => {
+    await disclosing.before?.(tx, at);
     const { mac, living, claimers } = await macsOf(tx, serial);
     const all = (await showable(tx, serial)).filter(({ state }) => living.length === 0 || state === 'waiting' || state === 'aside');
     const open = all.filter(({ id }) => !refused.includes(id));
@@ -54,22 +63,23 @@ export async function discloseBrought(parts: CustodyParts, disclosing: BroughtDi
     if (!row) throw new Problem('KEY_UNKNOWN', all.length > 0 ? 'every key that was brought for it was refused' : await whyNone(tx, serial));
     if (living.some((id) => !refused.includes(id))) throw new Problem('KEY_UNKNOWN', 'this Mac has keys of its own: they are asked for first');
     await updateBrought(tx, row.id, { disclosed_at: at, maybe_shown_at: null });
-    const details = { keyId: row.id, serial, source: row.source, state: row.state, reason, refused };
+    const details = { keyId: row.id, serial, source: row.source, state: row.state, reason, refused, ...disclosing.more };
     await audit(tx, { at, actor, act: broughtShown, macId: mac?.id ?? null, details });
     // Without a key of its own here there is nothing that its agent could replace it with, whatever its settings say.
     const notOurs = living.length === 0 ? 'no agent of this Mac can replace it' : onlyByMdm(mac && lastFacts(mac));
     const because = `its key was shown, and ${notOurs}`;
     const task = notOurs === null ? null : await openTask(parts, tx, at, { serial, macId: mac?.id ?? null, because });
-    return { row, macId: mac?.id ?? null, dueAt: task?.due_at ?? null, others: open.length - 1, claimers };
+    await disclosing.after?.(tx, at, { keyId: row.id, macId: mac?.id ?? null });
+    return { row, at, macId: mac?.id ?? null, dueAt: task?.due_at ?? null, others: open.length - 1, claimers };
   });
-  const { row, macId, dueAt, others, claimers } = shown;
+  const { row, at, macId, dueAt, others, claimers } = shown;
   const key = await openBrought(parts, row, macId);
   if (typeof key === 'string') {
     await parts.act((tx, at) => audit(tx, { at, actor, act: 'brought.not-shown', macId, details: { keyId: row.id, serial, because: key } }));
     throw new Problem(key === 'no-opener' ? 'CANNOT_OPEN' : key === 'tampered' ? 'ROW_TAMPERED' : 'KEY_UNKNOWN', `brought key ${row.id}`);
   }
   parts.log.info('key-disclosed', { macId, keyId: row.id });
-  return { key, keyId: row.id, source: row.source, madeAt: row.made_at, broughtAt: row.brought_at, others, dueAt, claimers };
+  return { key, keyId: row.id, at, source: row.source, madeAt: row.made_at, broughtAt: row.brought_at, others, dueAt, claimers };
 }
 
 interface MacsOfSerial {
@@ -109,6 +119,7 @@ const showable = async (tx: Kysely<Tables>, serial: string): Promise<BroughtRow[
 async function whyNone(tx: Tx, serial: string): Promise<string> {
   const rows = await broughtFor(tx, serial);
   if (rows.some(({ trust }) => isUnverified(trust))) return 'a key was brought without a device identity: it is shown once the Mac itself has proved it';
+  if (rows.some(({ state }) => state !== 'refuted')) return 'what was brought for it is among the Mac’s own keys by now, and is shown as one of those';
   return rows.length > 0 ? 'the Mac refused every key that was brought for it' : 'no key was brought for it';
 }
 

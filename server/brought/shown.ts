@@ -11,6 +11,10 @@ import type { Mac } from '../store/macs.ts';
 export const isOnlyMaybeShown = ({ disclosed_at: shownAt, maybe_shown_at: maybeAt }: Pick<BroughtRow, 'disclosed_at' | 'maybe_shown_at'>): boolean =>
   shownAt !== null && shownAt === maybeAt;
 
+const maybeShown = 'it may have been shown before this backend was restored';
+/** Retention has taken the record of it out of the database. */
+const shownLongAgo = 'it was shown before this Mac was here; to whom is in the records that were taken out of the audit';
+
 /**
  * It was shown before there was a record: who saw it belongs to the Mac's own list now, a hold goes on where it would have
  * been one, and the replacement is owed from now on.
@@ -24,7 +28,7 @@ export async function oweForShown(tx: Tx, at: number, mac: Mac, row: BroughtRow,
   for (const view of seen) {
     const id = randomUUID();
     const { reason: said } = view.details;
-    const reason = typeof said === 'string' ? said : 'it may have been shown before this backend was restored';
+    const reason = typeof said === 'string' ? said : isOnlyMaybeShown(row) ? maybeShown : shownLongAgo;
     await insertDisclosure(tx, {
       id,
       mac_id: mac.id,

@@ -33,3 +33,6 @@ export const answerer = ({ kind, personId, tokenId }: Admin): Pick<Campaign, 'by
   by_person: personId,
   by_token: tokenId,
 });
+
+/** By name: whoever started it, or somebody else who has it go on. */
+export const answering = ({ created_by: startedBy, state, state_by: by }: Campaign): string => (state === 'running' && by !== 'server' ? by : startedBy);

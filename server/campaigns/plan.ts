@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { Problem } from '../../protocol/problems.ts';
 import { canonicalJson } from '../audit.ts';
 import { type CustodyParts, day, hour } from '../custody-parts.ts';
 import type { Scope } from '../permissions.ts';
@@ -50,7 +51,7 @@ export interface Plan {
 }
 
 /** Half of what may be given out: a Mac that keeps no key needs a grant to replace it, and proofs need theirs. */
-const usualPerHour = (parts: Pick<CustodyParts, 'settings'>): number => Math.max(1, Math.floor(parts.settings.grantsPerHour / 2));
+export const usualPerHour = (parts: Pick<CustodyParts, 'settings'>): number => Math.max(1, Math.floor(parts.settings.grantsPerHour / 2));
 
 export const rulesOf = (wish: Pick<Wish, 'seenDays' | 'overrideHold'>, now: number): ExclusionRules => ({
   now,
@@ -69,6 +70,7 @@ export interface Planned {
 /** What would happen if it were started now. Writes nothing. */
 export async function planCampaign(parts: CustodyParts, scope: Scope, wish: Wish, now: number): Promise<Planned> {
   const { db } = parts.store;
+  if (wish.fromAt !== null && wish.fromAt > now + 366 * day) throw new Problem('MESSAGE_INVALID', 'from: within a year');
   const kept = await keptOf(db, scope, wish.chosen);
   const rules = rulesOf(wish, now);
   const criteria = criteriaOfKept(kept, now);

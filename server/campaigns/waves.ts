@@ -25,8 +25,8 @@ import {
 import { orderById } from '../store/debts.ts';
 import { macById } from '../store/macs.ts';
 import { openRotationOf } from '../store/rotations.ts';
-import { scopeStill } from './may-still.ts';
-import { exclusionWords, rulesOf } from './plan.ts';
+import { answering, scopeStill } from './may-still.ts';
+import { exclusionWords, rulesOf, usualPerHour } from './plan.ts';
 import { gather } from './start.ts';
 
 /*
@@ -71,11 +71,15 @@ const mayOrder = (campaign: Campaign, at: number): boolean =>
   (campaign.state === 'planned' || campaign.state === 'running') && at >= campaign.from_at && at >= campaign.next_at && !isQuiet(quietOf(campaign), at);
 
 /** How many may be ordered now. */
-async function allowed(tx: Tx, at: number, campaign: Campaign): Promise<number> {
+async function allowed(parts: CustodyParts, tx: Tx, at: number, campaign: Campaign): Promise<number> {
   if (!mayOrder(campaign, at)) return 0;
   const gap = hour / campaign.per_hour;
   const begun = Math.max(campaign.next_at, at - catchUp);
-  const left = campaign.per_hour - (await orderedSince(tx, campaign.id, at - hour));
+  const own = await orderedSince(tx, campaign.id, at - hour);
+  // Of all together: beyond what may be given out in an hour every grant stops, and an alarm waits for somebody.
+  let all = own;
+  for (const { id } of await openCampaigns(tx)) if (id !== campaign.id) all += await orderedSince(tx, id, at - hour);
+  const left = Math.min(campaign.per_hour - own, Math.max(campaign.per_hour, usualPerHour(parts)) - all);
   return Math.max(0, Math.min(left, 1 + Math.floor((at - begun) / gap)));
 }
 
@@ -83,7 +87,7 @@ async function allowed(tx: Tx, at: number, campaign: Campaign): Promise<number> 
 async function wave(parts: CustodyParts, id: string): Promise<boolean> {
   const done = await parts.act(async (tx, at) => {
     const campaign = await campaignById(tx, id);
-    const most = campaign ? await allowed(tx, at, campaign) : 0;
+    const most = campaign ? await allowed(parts, tx, at, campaign) : 0;
     const rows = most === 0 ? [] : await nextInTurn(tx, id, batch);
     if (!campaign || rows.length === 0 || !(await claimRound(tx, campaign))) return null;
     const scope = await scopeStill(tx, at, campaign, 'rotation.order');
@@ -129,7 +133,8 @@ async function place(parts: CustodyParts, tx: Tx, at: number, campaign: Campaign
   // As it is now: the list of the fleet may be a second behind.
   if (!overrideHold && (await presentHold(parts, tx, at, mac.id, mac.present_volume))) return leave('hold', exclusionWords.hold);
   if (await openRotationOf(tx, mac.id)) return leave('waiting', 'its key was being replaced when its turn came');
-  const { created_by: actor, reason } = campaign;
+  const { reason } = campaign;
+  const actor = answering(campaign);
   const order = await orderOnceIn(parts, tx, at, { macId: mac.id, actor, reason, withoutLogin: campaign.without_login === 1, overrideHold });
   const joined = order.waitedOf !== null;
   const because = joined ? `an order of ${order.waitedOf} waited already` : null;
@@ -137,7 +142,9 @@ async function place(parts: CustodyParts, tx: Tx, at: number, campaign: Campaign
   return !joined;
 }
 
-async function pauseByItself(parts: CustodyParts, tx: Tx, at: number, { id, created_by: by }: Campaign): Promise<void> {
+async function pauseByItself(parts: CustodyParts, tx: Tx, at: number, campaign: Campaign): Promise<void> {
+  const { id } = campaign;
+  const by = answering(campaign);
   const because = `${by} may order no replacement any more`;
   await updateCampaign(tx, id, { state: 'paused', state_at: at, state_by: 'server', state_because: because });
   await audit(tx, { at, actor: 'server', act: 'campaign.paused', details: { campaignId: id, because } });

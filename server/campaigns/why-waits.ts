@@ -11,6 +11,7 @@ import { episodeOf } from '../store/disclosures.ts';
 import type { Mac } from '../store/macs.ts';
 import { openRingOf } from '../store/rings.ts';
 import { openRotationOf } from '../store/rotations.ts';
+import { waitsOf } from '../waits.ts';
 
 /** How far an order has come on its way to a Mac that has not carried it out. */
 export interface OnItsWay {
@@ -21,8 +22,8 @@ export interface OnItsWay {
 }
 
 /**
- * What an order waits for, as far as that is known here: the agent asks the same questions (gates 1, 2 and 5), and what it says
- * of the Mac at a check-in is what is judged.
+ * What an order waits for: by what is known here, then in the words of the agent, which asks itself (the gates). An agent of before
+ * gives no words: then what it says of its Mac is judged by the same questions.
  */
 export async function onItsWay(parts: CustodyParts, mac: Mac, orderedAt: number): Promise<OnItsWay> {
   const { db } = parts.store;
@@ -32,10 +33,16 @@ export async function onItsWay(parts: CustodyParts, mac: Mac, orderedAt: number)
   const facts = lastFacts(mac);
   const lasting = (await stopped(parts, mac)) ?? (facts && (notOurs(facts) ?? (await whyOrderWaits(db, facts))));
   if (lasting) return { step: 'fetched', because: lasting, needsHelp: true };
+  const told = waitsOf(mac);
+  if (told?.needsHelp) return { step: 'fetched', because: `the Mac says: ${told.says}`, needsHelp: true };
   const hold = holdOf(await episodeOf(db, mac.id, mac.present_volume ?? ''), deadlineHours(parts, mac), parts.clock.now());
   return {
     step: 'fetched',
-    because: hold?.because ?? (facts && passing(facts)) ?? 'the Mac has fetched it, and carries it out at one of its next check-ins',
+    because:
+      hold?.because ??
+      (told && `the Mac says: ${told.says}`) ??
+      (facts && passing(facts)) ??
+      'the Mac has fetched it, and carries it out at one of its next check-ins',
     needsHelp: false,
   };
 }

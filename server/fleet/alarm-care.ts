@@ -1,6 +1,6 @@
 import type { Kysely } from 'kysely';
 import { Problem } from '../../protocol/problems.ts';
-import { stops, stopsSelfService } from '../alarms.ts';
+import { type AlarmCode, stops, stopsSelfService } from '../alarms.ts';
 import { audit } from '../audit.ts';
 import type { Backend } from '../backend.ts';
 import { day, isoTime } from '../custody-parts.ts';
@@ -79,6 +79,9 @@ export const muteAlarm = (backend: Backend, given: CaredFor & { until: number; r
     const alarm = await openOne(tx, given);
     const { until, reason, actor } = given;
     if (reason.trim() === '') throw new Problem('REASON_MISSING');
+    // Whoever has changed the audit would have nobody hear of it for long.
+    if (alarm.code === ('AUDIT_CHANGED' satisfies AlarmCode) && until > at + day)
+      throw new Problem('MESSAGE_INVALID', 'until: within a day; that the audit was changed is muted for no longer');
     if (until <= at || until > at + 366 * day) throw new Problem('MESSAGE_INVALID', 'until: is a time to come, and within a year');
     await keepCare(tx, alarm.id, { muted_until: until, muted_by: actor, muted_because: reason });
     await audit(tx, { at, actor, act: 'alarm.muted', macId: alarm.mac_id, details: { alarmId: alarm.id, code: alarm.code, until: isoTime(until), reason } });

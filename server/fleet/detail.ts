@@ -3,6 +3,7 @@ import type { Facts } from '../../protocol/messages.ts';
 import { sayMode } from '../../protocol/mode.ts';
 import { fixOf } from '../alarm-fixes.ts';
 import { sayAlarm } from '../alarms.ts';
+import { heldOn } from '../approvals/rules.ts';
 import type { Backend } from '../backend.ts';
 import { isoTime } from '../custody-parts.ts';
 import { lastFacts } from '../custody-state.ts';
@@ -135,10 +136,19 @@ export const deviceDetail = z.strictObject({
       lastSeenAt: timeOrNull,
     }),
   ),
+  waits: z
+    .strictObject({ says: z.string(), since: at, needsHelp: z.boolean().describe('it does not pass by itself') })
+    .nullable()
+    .describe('why it has not done yet what it owes, in its own words; null: it owes nothing, or has not said'),
   task: z.strictObject({ id: z.string(), because: z.string(), since: at, dueAt: at }).nullable().describe('what a person has to do at the MDM'),
   mdmCopyOldSince: timeOrNull.describe('since when the MDM’s copy of the key is old'),
   changedByOthers: z.strictObject({ times: z.array(z.string()), suspects: z.array(z.string()) }).nullable(),
   unreadableDeliveries: z.int(),
+  rulesKept: z
+    .array(z.strictObject({ at, by: z.string(), tags: z.array(z.string()), until: timeOrNull.describe('null: it binds whoever did it, and nobody else') }))
+    .describe(
+      'changes of its tags or its user by which one person alone would have made showing its key easier: the rules that it had with these tags hold on',
+    ),
   merged: z
     .array(z.strictObject({ id: z.string(), serial: z.string(), hardwareUuid: z.string(), enrolledAt: at }))
     .describe('records that were joined to this one'),
@@ -157,6 +167,9 @@ export async function deviceOf(backend: Backend, { id, ids }: MacInScope, now: n
   const open = shown.needs.toSorted((one, other) => needRank(one.kind) - needRank(other.kind));
   const records = await Promise.all(ids.map((one) => recordsOfMac(db, one)));
   const others = (await Promise.all(ids.slice(1).map((one) => macById(db, one)))).filter((one) => one !== undefined);
+  // Of the older records too: their keys have rules of their own.
+  const heldOnEach = (await Promise.all(ids.map((one) => heldOn(db, one, now)))).flat();
+  const held = [...new Map(heldOnEach.map((one) => [one.row.id, one])).values()].toSorted((one, other) => one.row.at - other.row.at);
   const reports = [report, ...(await Promise.all(ids.slice(1).map((one) => backend.custody.macReport(one))))];
   const keys = reports
     .flatMap((one) =>
@@ -224,10 +237,17 @@ export async function deviceOf(backend: Backend, { id, ids }: MacInScope, now: n
       madeAt: isoTime(enrolment.created_at),
       lastSeenAt: orNull(enrolment.last_seen_at),
     })),
+    waits: report.waits,
     task: report.task,
     mdmCopyOldSince: report.mdmCopyOldSince,
     changedByOthers: report.changedByOthers,
     unreadableDeliveries: report.unreadableDeliveries,
+    rulesKept: held.map(({ row, until }) => ({
+      at: isoTime(row.at),
+      by: row.actor,
+      tags: JSON.parse(row.tags) as string[],
+      until: orNull(until),
+    })),
     merged: others.map((one) => ({ id: one.id, serial: one.serial, hardwareUuid: one.hardware_uuid, enrolledAt: isoTime(one.created_at) })),
   };
 }

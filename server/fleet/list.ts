@@ -156,11 +156,15 @@ const csvCells = {
 export type CsvColumn = keyof typeof csvCells;
 export const csvColumns = Object.keys(csvCells) as [CsvColumn, ...CsvColumn[]];
 
-/** RFC 4180. What a spreadsheet would reckon instead of show gets an apostrophe before it. */
+/**
+ * RFC 4180. What a spreadsheet would reckon instead of show gets an apostrophe before it; where the list separator is a semicolon,
+ * as in most of Europe, it begins another cell at each.
+ */
 export function csvCell(value: string | null): string {
   const text = value ?? '';
-  const safe = /^[=+\-@\t\r\n]/.test(text.trimStart()) || /^[\t\r\n]/.test(text) ? `'${text}` : text;
-  return /[",\r\n]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
+  const begun = /^[=+\-@＝＋－＠\t\r\n]/u.test(text.trimStart()) || /^[\t\r\n]/.test(text) ? `'${text}` : text;
+  const safe = begun.replace(/[;\t](?=["\s]*[=+\-@＝＋－＠])/gu, "$&'");
+  return /[",;\r\n]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
 }
 
 const csvPage = 100;

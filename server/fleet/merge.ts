@@ -2,6 +2,8 @@ import type { Kysely } from 'kysely';
 import { z } from 'zod';
 import { Problem } from '../../protocol/problems.ts';
 import { settle } from '../alarms.ts';
+import { isOwnName } from '../approvals/admin-now.ts';
+import { keepingRules, keepRulesOfUser } from '../approvals/rules.ts';
 import { assign, endAssignments } from '../assignments.ts';
 import { audit } from '../audit.ts';
 import type { Backend } from '../backend.ts';
@@ -55,6 +57,7 @@ interface Joining {
 
 interface Merging extends Joining {
   actor: string;
+  personId: string | null;
   reason: string;
   /** More of the same transaction: what it throws refuses the act. */
   before?: (tx: Tx, at: number) => Promise<void>;
@@ -128,7 +131,7 @@ export async function previewMerge(backend: Backend, joining: Joining): Promise<
  * Joins two records of one machine whose logic board was replaced. Both keep their rows: keys stay with their Mac and volume,
  * because the MAC of each row is over both; lists, search, timeline and key history tell them as one.
  */
-export async function merge(backend: Backend, { actor, reason, before, ...joining }: Merging): Promise<MergePreview> {
+export async function merge(backend: Backend, { actor, personId, reason, before, ...joining }: Merging): Promise<MergePreview> {
   if (reason.trim() === '') throw new Problem('REASON_MISSING');
   const was = await previewMerge(backend, joining);
   await backend.store.write(async (tx) => {
@@ -139,10 +142,18 @@ export async function merge(backend: Backend, { actor, reason, before, ...joinin
     if (refused !== null) throw new Problem('MERGE_REFUSED', refused);
     for (const order of await waitingOrdersOf(tx, from.id)) await withdrawOrderIn(tx, at, order, { actor, because: 'its record was joined to another' });
     const heir = await heirOf(tx, into, from);
-    if (heir) await assign(tx, at, { macId: into.id, ...heir, actor, reason });
+    // Whoever has a Mac is shown its key: nobody says that one is theirs, by a join neither.
+    if (heir && personId !== null && (await isOwnName(tx, personId, heir.userName)))
+      throw new Problem('OWN_REQUEST', `it would become the Mac of ${heir.userName}`);
+    if (heir) {
+      await keepRulesOfUser(tx, at, into.id, { actor, personId });
+      await assign(tx, at, { macId: into.id, ...heir, actor, reason });
+    }
     await endAssignments(tx, at, from.id, 'its record was joined to another');
-    await shareTags(tx, into, from);
-    await joinRecords(tx, from.id, into.id);
+    await keepingRules(tx, at, [into.id, from.id], { actor, personId }, async () => {
+      await shareTags(tx, into, from);
+      await joinRecords(tx, from.id, into.id);
+    });
     await settleConflicts(tx, at, into, from);
     for (const [mac, other] of [
       [into, from],
@@ -168,7 +179,7 @@ async function settleConflicts(tx: Tx, at: number, into: Mac, from: Mac): Promis
 }
 
 /** Takes a join back: two records, each listed, each with the tags that were its own. Whose Mac the newer one has become stays. */
-export const part = (backend: Backend, { from, actor, reason, scope, before }: Omit<Merging, 'into'>): Promise<void> =>
+export const part = (backend: Backend, { from, actor, personId, reason, scope, before }: Omit<Merging, 'into'>): Promise<void> =>
   backend.store.write(async (tx) => {
     const at = await backend.clock.persist(tx);
     await before?.(tx, at);
@@ -176,15 +187,17 @@ export const part = (backend: Backend, { from, actor, reason, scope, before }: O
     const mac = await macById(tx, from);
     // By its own id: its serial number means the record that it was joined to.
     if (!mac || mac.merged_into === null || !isWithin(scope, await tagsOf(tx, mac.id))) throw new Problem('MAC_UNKNOWN', from);
-    await partIn(tx, at, mac, actor, reason);
+    await partIn(tx, at, mac, { actor, personId }, reason);
   });
 
-export async function partIn(tx: Tx, at: number, mac: Mac, actor: string, because: string): Promise<void> {
+export async function partIn(tx: Tx, at: number, mac: Mac, { actor, personId }: { actor: string; personId: string | null }, because: string): Promise<void> {
   const into = mac.merged_into;
-  await updateMac(tx, mac.id, { merged_into: null });
-  const left = into === null ? [] : (await recordsOfMachine(tx, into)).slice(1);
-  // Where others are still joined to it they share their tags with it.
-  await removeJoinedTags(tx, [mac.id, ...(into !== null && left.length === 0 ? [into] : [])]);
+  const left = into === null ? [] : (await recordsOfMachine(tx, into)).slice(1).filter((id) => id !== mac.id);
+  await keepingRules(tx, at, [mac.id, ...(into === null ? [] : [into])], { actor, personId }, async () => {
+    await updateMac(tx, mac.id, { merged_into: null });
+    // Where others are still joined to it they share their tags with it.
+    await removeJoinedTags(tx, [mac.id, ...(into !== null && left.length === 0 ? [into] : [])]);
+  });
   await audit(tx, { at, actor, act: 'mac.parted', macId: mac.id, details: { from: into, because } });
   if (into !== null) await audit(tx, { at, actor, act: 'mac.parted', macId: into, details: { from: mac.id, because } });
 }

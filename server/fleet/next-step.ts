@@ -21,6 +21,10 @@ export function nextStep(report: MacReport, worst: NeedKind | null): string | nu
   if (report.hold && report.rotation.owed) return `Wait: its key is replaced after ${report.hold.until}, or as soon as its user is back in.`;
   if (worst) return `${upper(needs[worst].next)}.`;
   if (report.openRotation) return 'Wait: the Mac is replacing its key at this moment.';
+  if (report.rotation.owed && report.waits) {
+    const { says, needsHelp } = report.waits;
+    return needsHelp ? `See to the Mac. It does not replace its key, because ${says}.` : `Wait for the Mac. It has not replaced its key yet, because ${says}.`;
+  }
   if (report.rotation.owed) return 'Wait for the Mac: it replaces its key when it is next online and somebody is signed in.';
   if (report.state === 'held' && report.provedAt === null)
     return report.proofOrders.length > 0

@@ -1,4 +1,5 @@
 import type { CheckInRequest, Facts } from '../../protocol/messages.ts';
+import { waitsCodes } from '../../protocol/waits.ts';
 import { raise } from '../alarms.ts';
 import { type CustodyParts, day } from '../custody-parts.ts';
 import type { Tx } from '../parts.ts';
@@ -13,7 +14,8 @@ export const unseenAfter = 7 * day;
 const told = ({ name, model, chip, macosVersion, fileVault, escrow, escrowOwner, rotator, volume, adoption, holdDeadlineHours }: Facts): string =>
   JSON.stringify([name, model, chip, macosVersion, fileVault.state, escrow, escrowOwner, rotator, volume, adoption, holdDeadlineHours]);
 
-const isNews = ({ proofs, debts, endings, exhausted }: CheckInRequest): boolean => proofs.length + debts.length + endings.length > 0 || exhausted;
+const isNews = ({ proofs, debts, endings, exhausted, problems }: CheckInRequest): boolean =>
+  proofs.length + debts.length + endings.length > 0 || exhausted || problems.some(({ code }) => Object.values<string>(waitsCodes).includes(code));
 
 /**
  * In the transaction of a check-in, when all of it is written; `before` is the Mac as it was. One that has nothing new to say
@@ -32,6 +34,6 @@ export async function noteCheckIn(parts: CustodyParts, tx: Tx, at: number, befor
 /** A record that was joined to another belongs to a machine that is gone. If that machine speaks, they were two. */
 async function comeBack(parts: CustodyParts, tx: Tx, at: number, mac: Mac): Promise<void> {
   const into = mac.merged_into;
-  await partIn(tx, at, mac, 'server', 'its machine checked in after it was joined to another');
+  await partIn(tx, at, mac, { actor: 'server', personId: null }, 'its machine checked in after it was joined to another');
   await raise(parts, tx, at, mac.id, 'MERGED_SPEAKS', `record ${mac.id} was joined to ${into ?? 'another'}, and its machine is still in use`);
 }

@@ -1,4 +1,5 @@
 import { isOfIdentity } from '../alarms.ts';
+import { keepingRules } from '../approvals/rules.ts';
 import { whose } from '../assignments.ts';
 import type { CustodyParts } from '../custody-parts.ts';
 import { fleetLines } from '../custody-report.ts';
@@ -25,6 +26,12 @@ export async function refreshFleet(parts: CustodyParts, most: number): Promise<n
   });
 }
 
+/** Nobody did it: what the tags of before say of showing the key goes on for its time. */
+async function changeGroupTags(tx: Tx, at: number, macId: string, has: readonly string[], wanted: readonly string[]): Promise<void> {
+  if (has.length === wanted.length && has.every((tag) => wanted.includes(tag))) return;
+  await keepingRules(tx, at, [macId], { actor: 'server', personId: null }, () => keepGroupTags(tx, macId, has, wanted));
+}
+
 async function refreshMacs(parts: CustodyParts, tx: Tx, at: number, macIds: readonly string[]): Promise<void> {
   const around = await aroundMacs(tx, macIds);
   const before = await shownOf(tx, macIds);
@@ -40,8 +47,9 @@ async function refreshMacs(parts: CustodyParts, tx: Tx, at: number, macIds: read
     const line = lines.get(mac.id);
     if (mac.merged_into !== null) {
       const groupTags = around.tags(mac.id).filter((tag) => tag.source === 'group');
-      await keepGroupTags(
+      await changeGroupTags(
         tx,
+        at,
         mac.id,
         groupTags.map(({ tag }) => tag),
         [],
@@ -53,8 +61,9 @@ async function refreshMacs(parts: CustodyParts, tx: Tx, at: number, macIds: read
     const tags = around.tags(mac.id);
     const byHand = tags.filter((tag) => tag.source !== 'group').map(({ tag }) => tag);
     const ofGroups = [...new Set((owner.kind === 'one' ? (groups.get(owner.userName) ?? []) : []).map(groupTag))].filter((tag) => !byHand.includes(tag));
-    await keepGroupTags(
+    await changeGroupTags(
       tx,
+      at,
       mac.id,
       tags.filter((tag) => tag.source === 'group').map(({ tag }) => tag),
       ofGroups,

@@ -9,6 +9,7 @@ import { custodyRanks, versionKey } from '../store/fleet-conditions.ts';
 import type { FleetNeed, Shown } from '../store/fleet-projection.ts';
 import type { StandingRow } from '../store/mac-standing.ts';
 import type { Mac } from '../store/macs.ts';
+import { oneLine, waitsOf } from '../waits.ts';
 import { wordsOf } from './filter.ts';
 import { type NeedKind, needRank } from './needs.ts';
 import { unseenAfter } from './noting.ts';
@@ -45,9 +46,6 @@ export interface AroundMac {
 /** Times at which something changes by itself; those that have passed change nothing more. */
 const soonest = (at: number, times: readonly (number | null)[]): number =>
   Math.min(...times.filter((time): time is number => time !== null && time > at), Number.MAX_SAFE_INTEGER);
-
-/** A name as its Mac says it is a claim: it is one line, and turns no text around it the other way. */
-const oneLine = (text: string): string => text.replaceAll(/[\p{Cc}\p{Zl}\p{Zp}\u202a-\u202e\u2066-\u2069]+/gu, ' ').trim();
 
 /** What lists say of one Mac. `at`: server time, milliseconds. */
 export function showMac(at: number, of: AroundMac): Shown {
@@ -146,8 +144,10 @@ function needsOf(at: number, of: AroundMac): { needs: FleetNeed[]; due: (number 
   const owed = debts[0];
   if (owed && !open) {
     const since = owed.opened_at;
+    const waits = waitsOf(mac);
     after(since + owedTooLong, () => {
-      if ((mac.last_seen_at ?? 0) > since + owedTooLong) need('replacing', since, line.rotation.because);
+      if ((mac.last_seen_at ?? 0) > since + owedTooLong)
+        need('replacing', since, waits ? `${line.rotation.because}; the Mac says: ${waits.says}` : line.rotation.because);
       else due.push(at + day);
     });
   }

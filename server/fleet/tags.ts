@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { Problem } from '../../protocol/problems.ts';
+import { keepingRules } from '../approvals/rules.ts';
 import { audit } from '../audit.ts';
 import type { Backend } from '../backend.ts';
 import type { Tx } from '../parts.ts';
@@ -22,6 +23,7 @@ interface Tagging {
   remove: readonly string[];
   scope: Scope;
   actor: string;
+  personId: string | null;
   /** A token that stands for a program. */
   service: boolean;
   /** More of the same transaction: what it throws refuses the act. */
@@ -40,7 +42,7 @@ async function refuseProgram(tx: Tx, tags: readonly string[]): Promise<void> {
  * For one or many Macs, all of them or none. Who sees only some Macs gives and takes only the tags that say which: tags decide
  * who sees a Mac and which policy holds for it, and nobody moves one out of what others have laid down.
  */
-export function changeTags(backend: Backend, { devices, add, remove, scope, actor, service, before }: Tagging): Promise<{ changed: number }> {
+export function changeTags(backend: Backend, { devices, add, remove, scope, actor, personId, service, before }: Tagging): Promise<{ changed: number }> {
   const foreign = scope === null ? [] : [...add, ...remove].filter((tag) => !scope.includes(tag));
   if (foreign.length > 0) throw new Problem('NOT_ALLOWED', `within your Macs only the tags ${scope?.join(', ')} can be given and taken`);
   return backend.store.write(async (tx) => {
@@ -56,15 +58,17 @@ export function changeTags(backend: Backend, { devices, add, remove, scope, acto
     for (const [macId, ids] of machines) {
       const added: string[] = [];
       const removed: string[] = [];
-      for (const tag of new Set(add)) {
-        if (await addTag(tx, macId, tag)) added.push(tag);
-        // Records that were joined to it have the same: what is kept under them is seen by the same people.
-        for (const other of ids.slice(1)) await addTag(tx, other, tag);
-      }
-      for (const tag of new Set(remove)) {
-        if (await removeTag(tx, macId, tag)) removed.push(tag);
-        for (const other of ids.slice(1)) await removeTag(tx, other, tag);
-      }
+      await keepingRules(tx, at, ids, { actor, personId }, async () => {
+        for (const tag of new Set(add)) {
+          if (await addTag(tx, macId, tag)) added.push(tag);
+          // Records that were joined to it have the same: what is kept under them is seen by the same people.
+          for (const other of ids.slice(1)) await addTag(tx, other, tag);
+        }
+        for (const tag of new Set(remove)) {
+          if (await removeTag(tx, macId, tag)) removed.push(tag);
+          for (const other of ids.slice(1)) await removeTag(tx, other, tag);
+        }
+      });
       if (added.length + removed.length === 0) continue;
       changed += 1;
       await audit(tx, { at, actor, act: 'mac.tagged', macId, details: { added, removed } });

@@ -69,7 +69,10 @@ const words: Readonly<Record<string, (details: Details, actor: string) => Told>>
   'key.not-me': (_, actor) => ({ kind: 'problem', says: `${actor} says that somebody else was shown the key.` }),
   'proof.ordered': (d) => ({ kind: 'order', says: `A proof of the key was ordered${because(d)}${reason(d)}.` }),
   'rotation.ordered': (d, actor) => ({ kind: 'order', says: `${actor} ordered a new key${reason(d)}.` }),
-  'rotation.order-expired': () => ({ kind: 'order', says: 'The order for a new key expired: the Mac did not come in time.' }),
+  'rotation.order-expired': (d) => ({
+    kind: 'order',
+    says: `The order for a new key expired: the Mac did not carry it out in time${text(d, 'waited') === '' ? '' : `, and said last: ${text(d, 'waited')}`}.`,
+  }),
   'rotation.order-joined': (d, actor) => ({ kind: 'order', says: `${actor} asked for the new key too that was ordered already${reason(d)}.` }),
   'rotation.order-withdrawn': (d, actor) => ({ kind: 'order', says: `${actor} took the order for a new key back${reason(d)}.` }),
   'rotation.begun': (d) => ({ kind: 'replacement', says: `The Mac began to replace its key: ${sayReason(d)}.` }),
@@ -95,6 +98,10 @@ const words: Readonly<Record<string, (details: Details, actor: string) => Told>>
   'mac.tagged': (d, actor) => ({ kind: 'admin', says: `${actor} changed its tags${tagWords(d)}.` }),
   'mac.joined': (d, actor) => ({ kind: 'admin', says: `${actor} joined this record and ${text(d, 'other')}${reason(d)}.` }),
   'mac.parted': (d) => ({ kind: 'admin', says: `This record stands alone again${because(d)}.` }),
+  'mac.rules-agreed': (d, actor) => ({
+    kind: 'admin',
+    says: `${actor} agreed that its tags and user of before need ask for no second person: ${text(d, 'words')}.`,
+  }),
   'mdm.enrolled': () => ({ kind: 'mdm', says: 'Enrolled in the MDM.' }),
   'mdm.checked-out': () => ({ kind: 'mdm', says: 'Left the MDM.' }),
   'mdm.copy-old': () => ({ kind: 'mdm', says: 'The MDM’s copy of the key is old.' }),

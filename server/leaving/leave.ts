@@ -7,10 +7,10 @@ import type { Backend } from '../backend.ts';
 import { pem } from '../certificates.ts';
 import { openDatabase } from '../database.ts';
 import { readEscrowCertificates } from '../escrow-keys.ts';
+import { copyOfDatabase } from '../folder-copy.ts';
 import { readPrivate } from '../private-files.ts';
 import { serverVersion } from '../settings.ts';
 import { auditRows, envelopeBytes, everyBrought, everyEnvelope, type LeavingRow } from '../store/leaving.ts';
-import { copyDatabase } from '../store/upkeep.ts';
 import { closeFolder, dropCopy, type LeavingPaths, openFolder, sha256, writeWhole } from './folder.ts';
 import { type LeavingManifest, lineOf, type ManifestLine, tableOf } from './manifest.ts';
 import { openingWords } from './opening.ts';
@@ -56,7 +56,7 @@ export async function leave(backend: Backend, { out: given, actor, reason, progr
   try {
     const paths = openFolder(out);
     const madeAt = new Date(await note('leaving.begun', { reason })).toISOString();
-    copyDatabase(backend.paths.database, paths.copy);
+    await copyOfDatabase(backend.paths, paths.copy);
     const copied = await openDatabase(paths.copy);
     try {
       const rows = [...(await everyEnvelope(copied.db)), ...(await everyBrought(copied.db))];

@@ -44,18 +44,20 @@ interface Due {
 }
 type Placed = Due & { placedAt: number };
 
-/** In the order in which they are noticed, as many in an hour as the policy allows, and not in its quiet hours: as it is done. */
-function schedule(due: readonly Due[]): Placed[] {
+/** In the order in which they are noticed, as many in an hour as the policy allows, and not in its quiet hours: as it is done. Up to `until`. */
+function schedule(due: readonly Due[], until: number): Placed[] {
   const sorted = due.toSorted((one, other) => one.at - other.at || (one.row.mac_id < other.row.mac_id ? -1 : 1));
-  const times: number[] = [];
-  return sorted.map((one, index) => {
+  const placed: Placed[] = [];
+  for (const [index, one] of sorted.entries()) {
     const { perHour, quietHours } = one.rules;
     // Not before the one that came so many before it has been out for an hour.
-    const free = index >= perHour ? (times[index - perHour] ?? 0) + hour : 0;
-    const placedAt = nextOpen(quietHours, Math.max(one.at, free, times[index - 1] ?? 0));
-    times.push(placedAt);
-    return { ...one, placedAt };
-  });
+    const free = index >= perHour ? (placed[index - perHour]?.placedAt ?? 0) + hour : 0;
+    const placedAt = nextOpen(quietHours, Math.max(one.at, free, placed[index - 1]?.placedAt ?? 0));
+    // None comes before the one before it: the rest is farther ahead than anybody asks.
+    if (placedAt >= until) break;
+    placed.push({ ...one, placedAt });
+  }
+  return placed;
 }
 
 /** What is due in time by these policies, of each of them. */
@@ -69,8 +71,7 @@ function collect(policies: readonly Policy[], now: number, until: number) {
       list.push({ row, at: Math.max(due.at, now), rules: due.rules });
       found.set(due.policy.id, list);
     },
-    placed: (policyId?: string): Placed[] =>
-      [...found].filter(([id]) => policyId === undefined || id === policyId).flatMap(([, due]) => schedule(due).filter(({ placedAt }) => placedAt < until)),
+    placed: (policyId?: string): Placed[] => [...found].filter(([id]) => policyId === undefined || id === policyId).flatMap(([, due]) => schedule(due, until)),
   };
 }
 

@@ -1,12 +1,15 @@
 import type { CustodyParts } from '../custody-parts.ts';
 import { fleetIsFresh } from '../fleet/project.ts';
-import type { Scope } from '../permissions.ts';
+import type { Tx } from '../parts.ts';
+import type { Admin, Scope } from '../permissions.ts';
 import { type PolicyRow, type PolicyVersionRow, policyRows, policyVersions } from '../store/policies.ts';
-import { endPolicy, type PolicyChange, putPolicy, seesPolicy } from './change.ts';
+import { type ProposalRow, proposalRows } from '../store/weaker-disclosure.ts';
+import { applyProposal, endPolicy, mayTouch, type PolicyChange, type PolicyDone, type PolicyEnding, putPolicy, seesPolicy } from './change.ts';
 import { type Draft, type DryRun, dryRun } from './dry-run.ts';
 import { noticeAges, noticeEvents } from './notice.ts';
 import { placeAutomatic } from './place.ts';
 import { builtInRules, type Policy, type PolicyRules, policyOf, policyRules, type Sections } from './policy.ts';
+import { agreeProposal, type Deciding, declineProposal, tagsOfProposal } from './proposals.ts';
 
 export interface PolicyInForce extends Policy {
   changedAt: number;
@@ -38,8 +41,13 @@ const versionOf = ({ policy_id: policyId, tags, rules, ...rest }: PolicyVersionR
 export interface Policies {
   /** In order of rank: those that may be for Macs of the scope. */
   list(scope: Scope): Promise<PolicyInForce[]>;
-  put(change: PolicyChange): Promise<Policy>;
-  end(ending: Parameters<typeof endPolicy>[1]): Promise<void>;
+  put(change: PolicyChange): Promise<PolicyDone>;
+  /** Null: it has ended; else the proposal that waits for a second person. */
+  end(ending: PolicyEnding): Promise<string | null>;
+  /** What waits for a second person, or has waited: of policies that may be for Macs of the scope, newest first. */
+  proposals(scope: Scope, open: boolean): Promise<ProposalRow[]>;
+  agree(admin: Admin, deciding: Deciding, before?: Before): Promise<ProposalRow>;
+  decline(admin: Admin, deciding: Deciding, before?: Before): Promise<ProposalRow>;
   /** What holds where none of them says anything. */
   readonly builtIn: Sections;
   /** As they stood, newest first. */
@@ -53,6 +61,7 @@ export interface Policies {
 }
 
 const inForce = (row: PolicyRow): PolicyInForce => ({ ...policyOf(row), changedAt: row.changed_at, changedBy: row.changed_by });
+type Before = (tx: Tx, at: number) => Promise<void>;
 const mostEventActs = 50;
 
 export function createPolicies(parts: CustodyParts): Policies {
@@ -61,6 +70,17 @@ export function createPolicies(parts: CustodyParts): Policies {
     list: async (scope) => (await policyRows(parts.store.db)).map(inForce).filter(({ tags }) => seesPolicy(scope, tags)),
     put: (change) => putPolicy(parts, change),
     end: (ending) => endPolicy(parts, ending),
+    proposals: async (scope, open) => (await proposalRows(parts.store.db, open)).filter((row) => seesPolicy(scope, tagsOfProposal(row))),
+    agree: (admin, deciding, before) =>
+      parts.act(async (tx, at) => {
+        await before?.(tx, at);
+        return agreeProposal(tx, at, admin, deciding, { mayTouch, apply: applyProposal });
+      }),
+    decline: (admin, deciding, before) =>
+      parts.act(async (tx, at) => {
+        await before?.(tx, at);
+        return declineProposal(tx, at, admin, deciding, { mayTouch });
+      }),
     builtIn: builtInRules,
     async history(scope, wish) {
       const rows = await policyVersions(parts.store.db, { ...wish, limit: wish.limit + 1 });

@@ -115,15 +115,24 @@ export const nextOpen = (quiet: QuietHours | null, at: number): number => (quiet
 /** The first instant from `at` on at which nothing may begin, or null where that never comes. */
 export const nextQuiet = (quiet: QuietHours | null, at: number): number | null => (quiet === null ? null : nextThat(quiet, at, true));
 
+/** No later than can be written down. */
+const written = (at: number): number => Math.min(Math.round(at), Date.UTC(9999, 11, 31));
+
+/** Farther ahead it is reckoned from what these weeks were: day by day a fleet at a minute a day would keep the backend busy for minutes. */
+const exactWeeks = 8;
+
 /** When the last of so many has begun, one each `gap` milliseconds of open time; the first at once. */
 export function lastOf(quiet: QuietHours | null, from: number, count: number, gap: number): number {
-  let at = nextOpen(quiet, from);
-  let left = Math.max(0, count - 1) * gap;
+  const begun = nextOpen(quiet, from);
+  const all = Math.max(0, count - 1) * gap;
+  let at = begun;
+  let left = all;
   while (quiet !== null) {
     const closes = nextQuiet(quiet, at);
     if (closes === null || closes - at > left) break;
     left -= closes - at;
     at = nextOpen(quiet, closes);
+    if (at - begun > exactWeeks * weekMinutes * minute) return written(at + left * ((at - begun) / (all - left)));
   }
-  return Math.round(at + left);
+  return written(at + left);
 }

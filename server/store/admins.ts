@@ -14,7 +14,16 @@ export async function openRolesOf(db: Db, personId: string, groups: readonly str
     .where((e) =>
       e.or([
         e.and([e('subject_kind', '=', 'person'), e('subject', '=', personId)]),
-        ...(groups.length > 0 ? [e.and([e('subject_kind', '=', 'group'), e('subject', 'in', groups)])] : []),
+        ...(groups.length > 0
+          ? [
+              e.and([
+                e('subject_kind', '=', 'group'),
+                e('subject', 'in', groups),
+                // What another provider calls the same is another group.
+                e.or([e('provider', 'is', null), e('provider', '=', e.selectFrom('person').select('person.provider').where('person.id', '=', personId))]),
+              ]),
+            ]
+          : []),
       ]),
     )
     .orderBy('created_at')

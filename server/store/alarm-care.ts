@@ -31,18 +31,26 @@ export interface AlarmWish {
   limit: number;
 }
 
-/** Open ones the oldest first, judged ones the newest first. Those of the fleet as a whole are for whoever sees all of it. */
-export async function listAlarms(db: Db, wish: AlarmWish) {
-  const { after } = wish;
-  const muted = wish.now;
-  return await db
+const alarmLines = (db: Db, scope: Scope) =>
+  db
     .selectFrom('alarm')
     .leftJoin('alarm_care', 'alarm_care.alarm_id', 'alarm.id')
     .leftJoin('mac', 'mac.id', 'alarm.mac_id')
     .selectAll('alarm')
     .select(['mac.serial', 'alarm_care.owner', 'alarm_care.owner_at', 'alarm_care.muted_until', 'alarm_care.muted_by', 'alarm_care.muted_because'])
+    .where(scopeFilter(scope, 'alarm.mac_id'));
+export type AlarmLine = Awaited<ReturnType<ReturnType<typeof alarmLines>['execute']>>[number];
+
+/** Open or judged. */
+export const alarmLineOf = (db: Db, id: string, scope: Scope): Promise<AlarmLine | undefined> =>
+  alarmLines(db, scope).where('alarm.id', '=', id).executeTakeFirst();
+
+/** Open ones the oldest first, judged ones the newest first. Those of the fleet as a whole are for whoever sees all of it. */
+export async function listAlarms(db: Db, wish: AlarmWish) {
+  const { after } = wish;
+  const muted = wish.now;
+  return await alarmLines(db, wish.scope)
     .where('alarm.judged_at', wish.open ? 'is' : 'is not', null)
-    .where(scopeFilter(wish.scope, 'alarm.mac_id'))
     .$if(wish.codes !== null, (query) => query.where('alarm.code', 'in', wish.codes ?? []))
     .$if(wish.macIds !== null, (query) => query.where('alarm.mac_id', 'in', wish.macIds ?? []))
     .$if(wish.owner !== null, (query) => query.where('alarm_care.owner', '=', wish.owner))

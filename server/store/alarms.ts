@@ -1,12 +1,14 @@
 import type { Kysely } from 'kysely';
 import type { Tx } from '../parts.ts';
 import type { Tables } from '../tables.ts';
+import { question } from './asked.ts';
 
 type Db = Kysely<Tables>;
 export type Alarm = Tables['alarm'];
 
-export const openAlarmsOf = (db: Db, macId: string): Promise<Alarm[]> =>
-  db.selectFrom('alarm').selectAll().where('mac_id', '=', macId).where('judged_at', 'is', null).orderBy('opened_at').orderBy('id').execute();
+export const openAlarmsOf = question((db, macId: string) =>
+  db.selectFrom('alarm').selectAll().where('mac_id', '=', macId).where('judged_at', 'is', null).orderBy('opened_at').orderBy('id'),
+);
 
 /** Of the fleet as a whole, not of one Mac. */
 export const openFleetAlarms = (db: Db): Promise<Alarm[]> =>

@@ -86,13 +86,37 @@ export async function insertLogin(tx: Tx, row: LoginRow): Promise<void> {
   await tx.insertInto('device_login').values(row).execute();
 }
 
-export const loginsWaiting = async (db: Db): Promise<number> =>
-  (
-    await db
-      .selectFrom('device_login')
-      .select((e) => e.fn.countAll<number>().as('count'))
-      .executeTakeFirstOrThrow()
-  ).count;
+/** So that no more than so many wait. */
+export async function forgetOldestLogins(tx: Tx, most: number): Promise<void> {
+  const waiting = tx.selectFrom('device_login').where('state', '=', 'waiting');
+  const { count } = await waiting.select((e) => e.fn.countAll<number>().as('count')).executeTakeFirstOrThrow();
+  if (count <= most) return;
+  const oldest = await waiting
+    .select('id')
+    .orderBy('created_at')
+    .orderBy('id')
+    .limit(count - most)
+    .execute();
+  await tx
+    .deleteFrom('device_login')
+    .where(
+      'id',
+      'in',
+      oldest.map(({ id }) => id),
+    )
+    .execute();
+}
+
+/** All that this person has made or was let in with, whatever kind. How many there were. */
+export async function endApiTokensOf(tx: Tx, personId: string, by: string, at: number): Promise<number> {
+  const done = await tx
+    .updateTable('api_token')
+    .set({ ended_at: at, ended_by: by })
+    .where('person_id', '=', personId)
+    .where('ended_at', 'is', null)
+    .executeTakeFirst();
+  return Number(done.numUpdatedRows);
+}
 
 export const loginBy = async (db: Db, by: 'device_digest' | 'user_digest', digest: string): Promise<LoginRow | null> =>
   (await db.selectFrom('device_login').selectAll().where(by, '=', digest).executeTakeFirst()) ?? null;

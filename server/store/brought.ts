@@ -1,6 +1,7 @@
 import { type Kysely, sql } from 'kysely';
 import type { Tx } from '../parts.ts';
 import type { Tables } from '../tables.ts';
+import { question } from './asked.ts';
 
 type Db = Kysely<Tables>;
 export type BroughtRow = Tables['brought_key'];
@@ -11,7 +12,7 @@ export const broughtById = (db: Db, id: string): Promise<BroughtRow | undefined>
   db.selectFrom('brought_key').selectAll().where('id', '=', id).executeTakeFirst();
 
 /** Every key that was brought for a serial number, but for the withdrawn: the likeliest first, by what its source says of its age. */
-export const broughtFor = (db: Db, serial: string): Promise<BroughtRow[]> =>
+export const broughtFor = question((db, serial: string) =>
   db
     .selectFrom('brought_key')
     .selectAll()
@@ -19,8 +20,8 @@ export const broughtFor = (db: Db, serial: string): Promise<BroughtRow[]> =>
     .where('state', '<>', 'withdrawn')
     .orderBy('made_at', (order) => order.desc().nullsLast())
     .orderBy('brought_at', 'desc')
-    .orderBy('id')
-    .execute();
+    .orderBy('id'),
+);
 
 export const broughtWithKey = (db: Db, serial: string, fingerprint: string): Promise<BroughtRow | undefined> =>
   db
@@ -178,8 +179,11 @@ export async function noteMaybeShown(tx: Tx, at: number): Promise<number> {
 }
 
 /** Sealed blocks that others brought, whatever has become of their bytes since. */
+const broughtBlock = question((db, digest: string) => db.selectFrom('brought_block').selectAll().where('digest', '=', digest));
 export async function broughtBlocksAmong(db: Db, digests: readonly string[]): Promise<Tables['brought_block'][]> {
   if (digests.length === 0) return [];
+  const [only] = digests;
+  if (digests.length === 1 && only !== undefined) return broughtBlock(db, only);
   return db.selectFrom('brought_block').selectAll().where('digest', 'in', digests).execute();
 }
 

@@ -69,6 +69,17 @@ export async function updateCampaignMac(
   await tx.updateTable('campaign_mac').set(values).where('campaign_id', '=', campaignId).where('mac_id', '=', macId).execute();
 }
 
+/** What a campaign says of an order that was not carried out. */
+export async function failOrdered(tx: Tx, order: { id: string; mac_id: string }, values: { why: string; because: string; state_at: number }): Promise<void> {
+  await tx
+    .updateTable('campaign_mac')
+    .set({ ...values, state: 'failed' })
+    .where('mac_id', '=', order.mac_id)
+    .where('order_id', '=', order.id)
+    .where('state', '=', 'ordered')
+    .execute();
+}
+
 /** Whose turn it is. */
 export const nextInTurn = (db: Db, campaignId: string, limit: number): Promise<CampaignMac[]> =>
   db

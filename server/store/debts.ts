@@ -1,28 +1,29 @@
-import type { Kysely } from 'kysely';
+import { type Kysely, sql } from 'kysely';
 import type { Tx } from '../parts.ts';
 import type { Tables } from '../tables.ts';
+import { firstOf, question } from './asked.ts';
 
 type Db = Kysely<Tables>;
 export type Debt = Tables['debt'];
 export type RotationOrder = Tables['rotation_order'];
 
 /** Oldest first. */
-export const openDebtsOf = (db: Db, macId: string, volume: string): Promise<Debt[]> =>
-  db
-    .selectFrom('debt')
-    .selectAll()
-    .where('mac_id', '=', macId)
-    .where('volume', '=', volume)
-    .where('closed_at', 'is', null)
-    .orderBy('opened_at')
-    .orderBy('id')
-    .execute();
+export const openDebtsOf = question((db, macId: string, volume: string) =>
+  db.selectFrom('debt').selectAll().where('mac_id', '=', macId).where('volume', '=', volume).where('closed_at', 'is', null).orderBy('opened_at').orderBy('id'),
+);
 
 export const debtById = (db: Db, macId: string, id: string): Promise<Debt | undefined> =>
   db.selectFrom('debt').selectAll().where('mac_id', '=', macId).where('id', '=', id).executeTakeFirst();
 
 export const grantedDebtsOpenSince = (db: Db, before: number): Promise<Debt[]> =>
-  db.selectFrom('debt').selectAll().where('because', '=', 'granted').where('closed_at', 'is', null).where('opened_at', '<=', before).execute();
+  db
+    .selectFrom('debt')
+    .selectAll()
+    // As it stands in the index.
+    .where(sql<boolean>`because = 'granted'`)
+    .where('closed_at', 'is', null)
+    .where('opened_at', '<=', before)
+    .execute();
 
 export async function insertDebt(tx: Tx, debt: Debt): Promise<void> {
   await tx.insertInto('debt').values(debt).execute();
@@ -43,18 +44,21 @@ export async function moveDebts(tx: Tx, fromRecordId: string, toRecordId: string
   await tx.updateTable('debt').set({ record_id: toRecordId }).where('record_id', '=', fromRecordId).execute();
 }
 
-export const orderById = (db: Db, id: string): Promise<RotationOrder | undefined> =>
-  db.selectFrom('rotation_order').selectAll().where('id', '=', id).executeTakeFirst();
+export const orderById = firstOf((db, id: string) => db.selectFrom('rotation_order').selectAll().where('id', '=', id));
 
 export const ordersOf = (db: Db, macId: string): Promise<RotationOrder[]> =>
   db.selectFrom('rotation_order').selectAll().where('mac_id', '=', macId).orderBy('created_at', 'desc').execute();
+
+export async function prolongOrder(tx: Tx, id: string, expiresAt: number): Promise<void> {
+  await tx.updateTable('rotation_order').set({ expires_at: expiresAt }).where('id', '=', id).where('state', '=', 'waiting').execute();
+}
 
 /** What waits for this Mac, newest first. */
 export const waitingOrdersOf = (db: Db, macId: string): Promise<RotationOrder[]> =>
   db.selectFrom('rotation_order').selectAll().where('mac_id', '=', macId).where('state', '=', 'waiting').orderBy('created_at', 'desc').orderBy('id').execute();
 
 /** Waiting orders of Macs that are not rotating at this moment. */
-export const ordersToExpire = (db: Db, at: number): Promise<RotationOrder[]> =>
+export const ordersToExpire = question((db, at: number) =>
   db
     .selectFrom('rotation_order')
     .selectAll()
@@ -63,11 +67,15 @@ export const ordersToExpire = (db: Db, at: number): Promise<RotationOrder[]> =>
     .where((e) =>
       e.not(
         e.exists(
-          e.selectFrom('rotation').select('rotation.id').whereRef('rotation.mac_id', '=', 'rotation_order.mac_id').where('rotation.state', '=', 'begun'),
+          e
+            .selectFrom('rotation')
+            .select('rotation.id')
+            .whereRef('rotation.mac_id', '=', 'rotation_order.mac_id')
+            .where(sql<boolean>`rotation.state = 'begun'`),
         ),
       ),
-    )
-    .execute();
+    ),
+);
 
 export async function insertOrder(tx: Tx, order: RotationOrder): Promise<void> {
   await tx.insertInto('rotation_order').values(order).execute();

@@ -1,6 +1,7 @@
 import type { Kysely } from 'kysely';
 import type { Tx } from '../parts.ts';
 import type { Tables } from '../tables.ts';
+import { type Reach, reachFilter } from './fleet-scope.ts';
 
 type Db = Kysely<Tables>;
 export type DisclosureRequest = Tables['disclosure_request'];
@@ -22,13 +23,14 @@ export interface After {
 }
 
 /** With the serial number of their Mac, newest first. `isOpen`: those that wait or may be used. */
-export function requestsPage(db: Db, after: After | null, most: number, isOpen: boolean) {
+export function requestsPage(db: Db, after: After | null, most: number, isOpen: boolean, reach: Reach) {
   const all = db
     .selectFrom('disclosure_request')
     .innerJoin('mac', 'mac.id', 'disclosure_request.mac_id')
     .selectAll('disclosure_request')
     .select('mac.serial')
-    .$if(isOpen, (q) => q.where('disclosure_request.state', 'in', open));
+    .$if(isOpen, (q) => q.where('disclosure_request.state', 'in', open))
+    .where(reachFilter(reach, 'disclosure_request.person_id'));
   const rest = after
     ? all.where((e) =>
         e.or([
@@ -92,6 +94,17 @@ export async function insertVote(tx: Tx, vote: Vote): Promise<void> {
 
 // Views.
 
+/** Whether what this person asked for a key of this Mac was declined since then. */
+export const wasDeclined = async (db: Db, macId: string, personId: string, since: number): Promise<boolean> =>
+  (await db
+    .selectFrom('disclosure_request')
+    .select('id')
+    .where('mac_id', '=', macId)
+    .where('person_id', '=', personId)
+    .where('state', '=', 'declined')
+    .where('decided_at', '>', since)
+    .executeTakeFirst()) !== undefined;
+
 /** Also of keys that did not open: a limit counts what was asked for. */
 export const countAdminViews = async (db: Db, personId: string, since: number): Promise<number> =>
   (
@@ -141,14 +154,15 @@ export const reviewOf = (db: Db, disclosureId: string): Promise<Review | undefin
   db.selectFrom('disclosure_review').selectAll().where('disclosure_id', '=', disclosureId).executeTakeFirst();
 
 /** With what they are about, newest first. */
-export function reviewsPage(db: Db, after: After | null, most: number, isOpen: boolean) {
+export function reviewsPage(db: Db, after: After | null, most: number, isOpen: boolean, reach: Reach) {
   const all = db
     .selectFrom('disclosure_review')
     .innerJoin('disclosure', 'disclosure.id', 'disclosure_review.disclosure_id')
     .innerJoin('mac', 'mac.id', 'disclosure_review.mac_id')
     .selectAll('disclosure_review')
     .select(['mac.serial', 'disclosure.actor', 'disclosure.reason', 'disclosure.at', 'disclosure.shown'])
-    .$if(isOpen, (q) => q.where('disclosure_review.state', '=', 'waiting'));
+    .$if(isOpen, (q) => q.where('disclosure_review.state', '=', 'waiting'))
+    .where(reachFilter(reach, 'disclosure_review.person_id'));
   const rest = after
     ? all.where((e) => e.or([e('disclosure.at', '<', after.at), e.and([e('disclosure.at', '=', after.at), e('disclosure.id', '<', after.id)])]))
     : all;

@@ -1,12 +1,13 @@
 import type { Kysely } from 'kysely';
 import type { Tx } from '../parts.ts';
 import type { Tables } from '../tables.ts';
+import { question } from './asked.ts';
 
 type Db = Kysely<Tables>;
 export type Disclosure = Tables['disclosure'];
 
 /** Those whose hold has not ended, oldest first: the episode. A key that could not be opened was shown to nobody. */
-export const episodeOf = (db: Db, macId: string, volume: string): Promise<Disclosure[]> =>
+export const episodeOf = question((db, macId: string, volume: string) =>
   db
     .selectFrom('disclosure')
     .selectAll()
@@ -15,8 +16,8 @@ export const episodeOf = (db: Db, macId: string, volume: string): Promise<Disclo
     .where('shown', '=', 1)
     .where('hold_ended_at', 'is', null)
     .orderBy('at')
-    .orderBy('id')
-    .execute();
+    .orderBy('id'),
+);
 
 /** Volumes with a hold that has not been ended in the records. */
 export const volumesOnHold = (db: Db): Promise<{ mac_id: string; volume: string }[]> =>

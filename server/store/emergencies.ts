@@ -21,7 +21,11 @@ export const emergenciesAt = (db: Db, now: number): Promise<Emergency[]> =>
     .orderBy('asked_at')
     .execute();
 
-/** Newest first. */
+/** Open, agreed to or asked for: they have an end to come, and nobody has ended them. However many were asked for and ended, they are found. */
+export const emergenciesGoingOn = (db: Db, now: number): Promise<Emergency[]> =>
+  db.selectFrom('emergency').selectAll().where('ended_at', 'is', null).where('until_at', '>', now).orderBy('asked_at', 'desc').orderBy('id').execute();
+
+/** Newest first; not all where there are very many. */
 export const emergenciesSince = (db: Db, since: number): Promise<Emergency[]> =>
   db.selectFrom('emergency').selectAll().where('until_at', '>', since).orderBy('asked_at', 'desc').orderBy('id').limit(200).execute();
 
@@ -60,3 +64,7 @@ export async function updateEmergency(tx: Tx, id: string, values: Partial<Omit<E
 export async function insertEmergencyView(tx: Tx, row: Tables['emergency_view']): Promise<void> {
   await tx.insertInto('emergency_view').values(row).execute();
 }
+
+/** Of what this person was shown of this Mac because of an emergency, the last. */
+export const lastEmergencyView = (db: Db, macId: string, personId: string): Promise<Tables['emergency_view'] | undefined> =>
+  db.selectFrom('emergency_view').selectAll().where('mac_id', '=', macId).where('person_id', '=', personId).orderBy('at', 'desc').limit(1).executeTakeFirst();

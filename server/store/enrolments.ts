@@ -2,7 +2,9 @@ import { randomUUID, X509Certificate } from 'node:crypto';
 import type { Insertable, Kysely, Selectable } from 'kysely';
 import type { Tx } from '../parts.ts';
 import type { Tables } from '../tables.ts';
+import { firstOf } from './asked.ts';
 import { addFleetRow } from './fleet-projection.ts';
+import { macById } from './macs.ts';
 
 type Db = Kysely<Tables>;
 export type MacRow = Selectable<Tables['mac']>;
@@ -16,15 +18,17 @@ export interface KnownCertificate {
 }
 
 export async function enrolmentById(db: Db, id: string): Promise<{ enrolment: EnrolmentRow; mac: MacRow } | null> {
-  const enrolment = await db.selectFrom('enrolment').selectAll().where('id', '=', id).executeTakeFirst();
-  if (!enrolment) return null;
-  const mac = await db.selectFrom('mac').selectAll().where('id', '=', enrolment.mac_id).executeTakeFirstOrThrow();
-  return { enrolment, mac };
+  const enrolment = await enrolmentNamed(db, id);
+  const mac = enrolment && (await macById(db, enrolment.mac_id));
+  return enrolment && mac ? { enrolment, mac } : null;
 }
+const enrolmentNamed = firstOf((db, id: string) => db.selectFrom('enrolment').selectAll().where('id', '=', id));
+const certificateNamed = firstOf((db, digest: string) => db.selectFrom('certificate').selectAll().where('digest', '=', digest));
+const revokedNamed = firstOf((db, digest: string) => db.selectFrom('revoked_certificate').select('digest').where('digest', '=', digest));
 
 /** Which enrolment uses this very certificate? */
 export async function certificateByDigest(db: Db, digest: string): Promise<KnownCertificate | null> {
-  const certificate = await db.selectFrom('certificate').selectAll().where('digest', '=', digest).executeTakeFirst();
+  const certificate = await certificateNamed(db, digest);
   if (!certificate) return null;
   const of = await enrolmentById(db, certificate.enrolment_id);
   return of ? { certificate, ...of } : null;
@@ -56,7 +60,7 @@ export const enrolmentsOf = (db: Db, macId: string): Promise<EnrolmentRow[]> =>
   db.selectFrom('enrolment').selectAll().where('mac_id', '=', macId).orderBy('created_at').orderBy('id').execute();
 
 export async function isCertificateRevoked(db: Db, digest: string): Promise<boolean> {
-  return (await db.selectFrom('revoked_certificate').select('digest').where('digest', '=', digest).executeTakeFirst()) !== undefined;
+  return (await revokedNamed(db, digest)) !== undefined;
 }
 
 /** The rotation that this enrolment began and that has not ended, if there is one. */

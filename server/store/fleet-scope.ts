@@ -19,6 +19,21 @@ export const scopeFilter =
     );
   };
 
+/** Which rows about Macs an admin sees: those of a scope, and within a wider one what is their own. */
+export interface Reach {
+  scope: Scope;
+  own: { personId: string; scope: Scope } | null;
+}
+
+/** Of a question that has `mac` in it. A record that was joined to another is seen by whoever sees that one. */
+export const reachFilter =
+  ({ scope, own }: Reach, personColumn: string) =>
+  // biome-ignore lint/suspicious/noExplicitAny: of whatever tables the question is about.
+  (e: ExpressionBuilder<any, any>): Expression<SqlBool> => {
+    const within = (of: Scope) => e.or([scopeFilter(of, 'mac.id')(e), scopeFilter(of, 'mac.merged_into')(e)]);
+    return own ? e.or([within(scope), e.and([e(personColumn, '=', own.personId), within(own.scope)])]) : within(scope);
+  };
+
 /** Sorted. Of a record that was merged those of the record it is told under: its own are not kept up, and who sees a key and how is told by them. */
 export async function tagsOf(db: Db, macId: string): Promise<string[]> {
   const mac = await db.selectFrom('mac').select('merged_into').where('id', '=', macId).executeTakeFirst();

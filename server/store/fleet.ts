@@ -1,4 +1,4 @@
-import type { Kysely } from 'kysely';
+import { type Kysely, sql } from 'kysely';
 import type { Tables } from '../tables.ts';
 
 type Db = Kysely<Tables>;
@@ -45,7 +45,8 @@ export async function fleetRows(db: Db, macIds: readonly string[] | null = null)
   const rotations = await db
     .selectFrom('rotation')
     .selectAll()
-    .where('state', '=', 'begun')
+    // As it stands in the index.
+    .where(sql<boolean>`state = 'begun'`)
     .$if(some, (query) => query.where('mac_id', 'in', ids))
     .execute();
   const alarms = await db

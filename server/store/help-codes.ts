@@ -14,7 +14,7 @@ export const helpCodeSince = async (
       .where('person_id', '=', met.personId)
       .where('created_at', '>', met.since)
       .where('page', '=', met.page)
-      .where('mac_id', 'is', met.macId)
+      .where('mac_id', 'is not distinct from', met.macId)
       .executeTakeFirst()
   )?.code;
 

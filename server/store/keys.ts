@@ -2,38 +2,39 @@ import type { Kysely } from 'kysely';
 import type { RecordState } from '../../protocol/messages.ts';
 import type { Tx } from '../parts.ts';
 import type { Tables } from '../tables.ts';
+import { changeOf, firstOf, question } from './asked.ts';
 import { markDirty, markDirtyByRecord } from './fleet-dirty.ts';
 
 type Db = Kysely<Tables>;
 export type KeyRecord = Tables['key_record'];
 export type EnvelopeRow = Tables['envelope'];
 
-export const recordById = (db: Db, id: string): Promise<KeyRecord | undefined> =>
-  db.selectFrom('key_record').selectAll().where('id', '=', id).executeTakeFirst();
+export const recordById = firstOf((db, id: string) => db.selectFrom('key_record').selectAll().where('id', '=', id));
 
 /** Newest first. */
-export const recordsOfVolume = (db: Db, macId: string, volume: string): Promise<KeyRecord[]> =>
-  db.selectFrom('key_record').selectAll().where('mac_id', '=', macId).where('volume', '=', volume).orderBy('received_at', 'desc').orderBy('id').execute();
+export const recordsOfVolume = question((db, macId: string, volume: string) =>
+  db.selectFrom('key_record').selectAll().where('mac_id', '=', macId).where('volume', '=', volume).orderBy('received_at', 'desc').orderBy('id'),
+);
 
 export const recordsOfMac = (db: Db, macId: string): Promise<KeyRecord[]> =>
   db.selectFrom('key_record').selectAll().where('mac_id', '=', macId).orderBy('received_at', 'desc').orderBy('id').execute();
 
-export const recordWithKey = (db: Db, macId: string, volume: string, fingerprint: string): Promise<KeyRecord | undefined> =>
+export const recordWithKey = firstOf((db, macId: string, volume: string, fingerprint: string) =>
   db
     .selectFrom('key_record')
     .selectAll()
     .where('mac_id', '=', macId)
     .where('volume', '=', volume)
     .where('fingerprint', '=', fingerprint)
-    .where('state', '<>', 'quarantined')
-    .executeTakeFirst();
+    .where('state', '<>', 'quarantined'),
+);
 
-export const envelopeOfMac = (db: Db, macId: string, id: string): Promise<EnvelopeRow | undefined> =>
-  db.selectFrom('envelope').selectAll().where('mac_id', '=', macId).where('id', '=', id).executeTakeFirst();
+export const envelopeOfMac = firstOf((db, macId: string, id: string) => db.selectFrom('envelope').selectAll().where('mac_id', '=', macId).where('id', '=', id));
 
 /** Newest first. */
-export const envelopesOfRecord = (db: Db, recordId: string): Promise<EnvelopeRow[]> =>
-  db.selectFrom('envelope').selectAll().where('record_id', '=', recordId).orderBy('received_at', 'desc').orderBy('id').execute();
+export const envelopesOfRecord = question((db, recordId: string) =>
+  db.selectFrom('envelope').selectAll().where('record_id', '=', recordId).orderBy('received_at', 'desc').orderBy('id'),
+);
 
 export async function envelopesAmong(db: Db, macId: string, ids: readonly string[]): Promise<string[]> {
   if (ids.length === 0) return [];
@@ -43,16 +44,17 @@ export async function envelopesAmong(db: Db, macId: string, ids: readonly string
 
 /** Whether an envelope has come for this volume: a record of the Mac's other one is none of this. */
 export async function isOnVolume(db: Db, macId: string, volume: string | null, id: string): Promise<boolean> {
-  const found = await db
+  return (await envelopeOnVolume(db, macId, id, volume ?? '')) !== undefined;
+}
+const envelopeOnVolume = firstOf((db, macId: string, id: string, volume: string) =>
+  db
     .selectFrom('envelope')
     .innerJoin('key_record', 'key_record.id', 'envelope.record_id')
     .select('envelope.id')
     .where('envelope.mac_id', '=', macId)
     .where('envelope.id', '=', id)
-    .where('key_record.volume', '=', volume ?? '')
-    .executeTakeFirst();
-  return found !== undefined;
-}
+    .where('key_record.volume', '=', volume),
+);
 
 /** Records of this volume that can be opened: an envelope goes with the Mac to its other volume, and retention takes the bytes. */
 export async function recordsWithBytes(db: Db, macId: string, volume: string): Promise<Set<string>> {
@@ -131,13 +133,15 @@ export const notTriedEnvelopes = (db: Db): Promise<EnvelopeRow[]> =>
     .execute();
 
 export async function insertRecord(tx: Tx, record: KeyRecord): Promise<void> {
-  await tx.insertInto('key_record').values(record).execute();
+  await addRecord(tx, record);
 }
+const addRecord = changeOf((db, record: KeyRecord) => db.insertInto('key_record').values(record));
 
 export async function updateRecord(tx: Tx, id: string, values: Partial<Omit<KeyRecord, 'id'>>): Promise<void> {
-  await tx.updateTable('key_record').set(values).where('id', '=', id).execute();
+  await changeRecord(tx, values, id);
   await markDirtyByRecord(tx, id);
 }
+const changeRecord = changeOf((db, values: Partial<Omit<KeyRecord, 'id'>>, id: string) => db.updateTable('key_record').set(values).where('id', '=', id));
 
 export async function setRecordState(tx: Tx, id: string, state: RecordState, because: string, at: number): Promise<void> {
   await updateRecord(tx, id, { state, state_because: because, state_at: at });
@@ -148,8 +152,12 @@ export async function setRecordState(tx: Tx, id: string, state: RecordState, bec
  * now, which may be another volume's; any other is here once.
  */
 export async function insertEnvelope(tx: Tx, envelope: EnvelopeRow): Promise<void> {
+  if ((await keepEnvelope(tx, envelope)) !== 1) throw new Error('an envelope came twice');
+  await markDirty(tx, envelope.mac_id);
+}
+const keepEnvelope = changeOf((db, envelope: EnvelopeRow) => {
   const { record_id, row_mac, readable, source, made_at, enrolment_id, rotation_id, validated, bytes } = envelope;
-  const kept = await tx
+  return db
     .insertInto('envelope')
     .values(envelope)
     .onConflict((c) =>
@@ -157,11 +165,8 @@ export async function insertEnvelope(tx: Tx, envelope: EnvelopeRow): Promise<voi
         .columns(['mac_id', 'id'])
         .doUpdateSet({ record_id, row_mac, readable, source, made_at, enrolment_id, rotation_id, validated, bytes })
         .where('envelope.enrolment_id', 'is', null),
-    )
-    .executeTakeFirst();
-  if (kept.numInsertedOrUpdatedRows !== 1n) throw new Error('an envelope came twice');
-  await markDirty(tx, envelope.mac_id);
-}
+    );
+});
 
 export async function updateEnvelope(
   tx: Tx,
@@ -191,25 +196,29 @@ export async function removeEnvelopeBytes(tx: Tx, recordId: string): Promise<voi
   await tx.updateTable('envelope').set({ bytes: null }).where('record_id', '=', recordId).execute();
 }
 
+const keyBlock = question((db, digest: string) => db.selectFrom('key_block').selectAll().where('digest', '=', digest));
 export async function keyBlocksAmong(db: Db, digests: readonly string[]): Promise<Tables['key_block'][]> {
   if (digests.length === 0) return [];
+  const [only] = digests;
+  if (digests.length === 1 && only !== undefined) return keyBlock(db, only);
   return db.selectFrom('key_block').selectAll().where('digest', 'in', digests).execute();
 }
 
 /** The first to bring a block keeps it, but where its very envelope goes over to the Mac that took the other's place: whether it may is looked at before. */
 export async function noteKeyBlocks(tx: Tx, blocks: readonly Tables['key_block'][]): Promise<void> {
-  if (blocks.length === 0) return;
-  await tx
+  for (const block of blocks) await noteKeyBlock(tx, block);
+}
+const noteKeyBlock = changeOf((db, block: Tables['key_block']) =>
+  db
     .insertInto('key_block')
-    .values([...blocks])
+    .values(block)
     .onConflict((conflict) =>
       conflict
         .column('digest')
         .doUpdateSet((e) => ({ mac_id: e.ref('excluded.mac_id') }))
         .whereRef('key_block.envelope_id', '=', 'excluded.envelope_id'),
-    )
-    .execute();
-}
+    ),
+);
 
 /**
  * Superseded before `before`, without legal hold, and a later key of the volume was proved since (K9). Whoever enrols as a

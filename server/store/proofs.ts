@@ -1,16 +1,19 @@
 import type { Kysely } from 'kysely';
 import type { Tx } from '../parts.ts';
 import type { Tables } from '../tables.ts';
+import { changeOf, firstOf, question } from './asked.ts';
 
 type Db = Kysely<Tables>;
 export type ProofOrder = Tables['proof_order'];
 export type Proof = Tables['proof'];
 
-export const openProofOrdersOf = (db: Db, macId: string): Promise<ProofOrder[]> =>
-  db.selectFrom('proof_order').selectAll().where('mac_id', '=', macId).where('ended_at', 'is', null).orderBy('created_at').orderBy('id').execute();
+export const openProofOrdersOf = question((db, macId: string) =>
+  db.selectFrom('proof_order').selectAll().where('mac_id', '=', macId).where('ended_at', 'is', null).orderBy('created_at').orderBy('id'),
+);
 
-export const openProofOrderFor = (db: Db, recordId: string): Promise<ProofOrder | undefined> =>
-  db.selectFrom('proof_order').selectAll().where('record_id', '=', recordId).where('ended_at', 'is', null).executeTakeFirst();
+export const openProofOrderFor = firstOf((db, recordId: string) =>
+  db.selectFrom('proof_order').selectAll().where('record_id', '=', recordId).where('ended_at', 'is', null),
+);
 
 export const proofOrderById = (db: Db, macId: string, id: string): Promise<ProofOrder | undefined> =>
   db.selectFrom('proof_order').selectAll().where('mac_id', '=', macId).where('id', '=', id).executeTakeFirst();
@@ -32,8 +35,9 @@ export async function openProofTimes(db: Db, after: number, until: number): Prom
 }
 
 export async function insertProofOrder(tx: Tx, order: ProofOrder): Promise<void> {
-  await tx.insertInto('proof_order').values(order).execute();
+  await addProofOrder(tx, order);
 }
+const addProofOrder = changeOf((db, order: ProofOrder) => db.insertInto('proof_order').values(order));
 
 /** Those that were given until `until`: an older answer is none to a newer question. */
 export async function endProofOrders(tx: Tx, recordId: string, at: number, until: number = at): Promise<void> {
@@ -54,26 +58,22 @@ export async function changeProofOrder(tx: Tx, id: string, change: Pick<ProofOrd
 /** More than a week allows; the answer has no room for what a Mac makes up. */
 const mostTries = 16;
 
-/** Answers other than `true`, and keys that were given and of which nothing was heard: newest first, a few. */
-export async function triesSince(db: Db, macId: string, since: number): Promise<number[]> {
-  const answers = await db
-    .selectFrom('proof')
-    .select('at')
-    .where('mac_id', '=', macId)
-    .where('answer', '<>', 'true')
-    .where('at', '>', since)
-    .orderBy('at', 'desc')
-    .limit(mostTries)
-    .execute();
-  const given = await db
+const answersSince = question((db, macId: string, since: number) =>
+  db.selectFrom('proof').select('at').where('mac_id', '=', macId).where('answer', '<>', 'true').where('at', '>', since).orderBy('at', 'desc').limit(mostTries),
+);
+const givenSince = question((db, macId: string, since: number) =>
+  db
     .selectFrom('grant_given')
     .innerJoin('debt', (join) => join.onRef('debt.mac_id', '=', 'grant_given.mac_id').onRef('debt.id', '=', 'grant_given.id'))
     .select('grant_given.at')
     .where('grant_given.mac_id', '=', macId)
     .where('grant_given.at', '>', since)
-    .where('debt.closed_at', 'is', null)
-    .execute();
-  return [...answers, ...given]
+    .where('debt.closed_at', 'is', null),
+);
+
+/** Answers other than `true`, and keys that were given and of which nothing was heard: newest first, a few. */
+export async function triesSince(db: Db, macId: string, since: number): Promise<number[]> {
+  return [...(await answersSince(db, macId, since)), ...(await givenSince(db, macId, since))]
     .map((row) => row.at)
     .toSorted((one, other) => other - one)
     .slice(0, mostTries);
@@ -83,16 +83,9 @@ export const proofById = (db: Db, macId: string, id: string): Promise<Proof | un
   db.selectFrom('proof').selectAll().where('mac_id', '=', macId).where('id', '=', id).executeTakeFirst();
 
 /** What macOS said of a key last, whatever it was. */
-export const lastProofOf = (db: Db, macId: string, recordId: string): Promise<Proof | undefined> =>
-  db
-    .selectFrom('proof')
-    .selectAll()
-    .where('mac_id', '=', macId)
-    .where('record_id', '=', recordId)
-    .orderBy('at', 'desc')
-    .orderBy('id')
-    .limit(1)
-    .executeTakeFirst();
+export const lastProofOf = firstOf((db, macId: string, recordId: string) =>
+  db.selectFrom('proof').selectAll().where('mac_id', '=', macId).where('record_id', '=', recordId).orderBy('at', 'desc').orderBy('id').limit(1),
+);
 
 /**
  * Whether this enrolment said `true` to this key *and* brought an envelope of it itself: ids of envelopes are told to

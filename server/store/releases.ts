@@ -1,6 +1,7 @@
 import type { Kysely } from 'kysely';
 import type { Tx } from '../parts.ts';
 import type { Tables } from '../tables.ts';
+import { type Reach, reachFilter } from './fleet-scope.ts';
 
 type Db = Kysely<Tables>;
 export type Release = Tables['release_code'];
@@ -17,8 +18,13 @@ export const releaseOfHolder = (db: Db, holder: string): Promise<Release | undef
   db.selectFrom('release_code').selectAll().where('holder', '=', holder).executeTakeFirst();
 
 /** Newest first, with the serial number of their Mac. */
-export function releasesPage(db: Db, after: { at: number; id: string } | null, most: number) {
-  const all = db.selectFrom('release_code').innerJoin('mac', 'mac.id', 'release_code.mac_id').selectAll('release_code').select('mac.serial');
+export function releasesPage(db: Db, after: { at: number; id: string } | null, most: number, reach: Reach) {
+  const all = db
+    .selectFrom('release_code')
+    .innerJoin('mac', 'mac.id', 'release_code.mac_id')
+    .selectAll('release_code')
+    .select('mac.serial')
+    .where(reachFilter(reach, 'release_code.made_by'));
   const rest = after
     ? all.where((e) =>
         e.or([e('release_code.created_at', '<', after.at), e.and([e('release_code.created_at', '=', after.at), e('release_code.id', '<', after.id)])]),

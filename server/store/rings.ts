@@ -1,6 +1,7 @@
 import { type Kysely, sql } from 'kysely';
 import type { Tx } from '../parts.ts';
 import type { Tables } from '../tables.ts';
+import { firstOf } from './asked.ts';
 
 type Db = Kysely<Tables>;
 export type Ring = Tables['ring'];
@@ -31,12 +32,15 @@ export const macsOfRing = (db: Db, ringId: string): Promise<RingMember[]> =>
 
 /** The ring that a Mac is in now, planned or on its way. */
 export async function openRingOf(db: Db, macId: string): Promise<{ ring: Ring; mac: RingMac } | undefined> {
-  // The states as they stand in the index: SQLite takes it for no others. Every check-in asks this.
-  const isOpen = sql<boolean>`state in ('planned', 'waiting', 'proving')`;
-  const mac = await db.selectFrom('ring_mac').selectAll().where('mac_id', '=', macId).where(isOpen).executeTakeFirst();
+  const mac = await openRingMacOf(db, macId);
   const ring = mac && (await db.selectFrom('ring').selectAll().where('id', '=', mac.ring_id).executeTakeFirst());
   return mac && ring ? { ring, mac } : undefined;
 }
+
+/** The states as they stand in the index: SQLite takes it for no others. Every check-in asks this. */
+const openRingMacOf = firstOf((db, macId: string) =>
+  db.selectFrom('ring_mac').selectAll().where('mac_id', '=', macId).where(sql<boolean>`state in ('planned', 'waiting', 'proving')`),
+);
 
 export async function insertRing(tx: Tx, ring: Ring): Promise<void> {
   await tx.insertInto('ring').values(ring).execute();

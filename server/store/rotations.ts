@@ -1,13 +1,15 @@
-import type { Kysely } from 'kysely';
+import { type Kysely, sql } from 'kysely';
 import type { Tx } from '../parts.ts';
 import type { Tables } from '../tables.ts';
+import { firstOf } from './asked.ts';
 
 type Db = Kysely<Tables>;
 export type Rotation = Tables['rotation'];
 
-/** The Mac's one open rotation. */
-export const openRotationOf = (db: Db, macId: string): Promise<Rotation | undefined> =>
-  db.selectFrom('rotation').selectAll().where('mac_id', '=', macId).where('state', '=', 'begun').executeTakeFirst();
+/** The Mac's one open rotation. In the words of the index `rotation_one_open`: by that of the states alone all that are open would be read. */
+export const openRotationOf = firstOf((db, macId: string) =>
+  db.selectFrom('rotation').selectAll().where('mac_id', '=', macId).where(sql<boolean>`state = 'begun'`),
+);
 
 export const rotationById = (db: Db, macId: string, id: string): Promise<Rotation | undefined> =>
   db.selectFrom('rotation').selectAll().where('mac_id', '=', macId).where('id', '=', id).executeTakeFirst();
@@ -27,15 +29,17 @@ export async function countBegins(db: Db, macId: string, since: number): Promise
 }
 
 /** A rotation that ended well after `since`: it explains why macOS wrote another escrow file. */
-export const rotationDoneSince = (db: Db, macId: string, since: number): Promise<Rotation | undefined> =>
-  db.selectFrom('rotation').selectAll().where('mac_id', '=', macId).where('state', '=', 'done').where('ended_at', '>=', since).executeTakeFirst();
+export const rotationDoneSince = firstOf((db, macId: string, since: number) =>
+  db.selectFrom('rotation').selectAll().where('mac_id', '=', macId).where('state', '=', 'done').where('ended_at', '>=', since),
+);
 
 /** Open for long, and not one envelope of theirs has come. */
 export const silentRotations = (db: Db, begunBefore: number): Promise<Rotation[]> =>
   db
     .selectFrom('rotation')
     .selectAll()
-    .where('state', '=', 'begun')
+    // As it stands in the index.
+    .where(sql<boolean>`state = 'begun'`)
     .where('begun_at', '<', begunBefore)
     .where((e) =>
       e.not(

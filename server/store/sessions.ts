@@ -1,34 +1,30 @@
-import type { Kysely } from 'kysely';
+import { type Kysely, sql } from 'kysely';
 import type { Tx } from '../parts.ts';
 import type { Tables } from '../tables.ts';
+import { changeOf, firstOf, question } from './asked.ts';
 
 type Db = Kysely<Tables>;
 export type Session = Tables['session'];
 type Enrolment = Tables['enrolment'];
 
-export const sessionOf = (db: Db, enrolmentId: string, boot: string): Promise<Session | undefined> =>
-  db.selectFrom('session').selectAll().where('enrolment_id', '=', enrolmentId).where('boot', '=', boot).executeTakeFirst();
+export const sessionOf = firstOf((db, enrolmentId: string, boot: string) =>
+  db.selectFrom('session').selectAll().where('enrolment_id', '=', enrolmentId).where('boot', '=', boot),
+);
 
-export const latestSessionOf = (db: Db, enrolmentId: string): Promise<Session | undefined> =>
+export const latestSessionOf = firstOf((db, enrolmentId: string) =>
+  db.selectFrom('session').selectAll().where('enrolment_id', '=', enrolmentId).orderBy('last_seen_at', 'desc').orderBy('first_seen_at', 'desc').limit(1),
+);
+
+export const keepSession = changeOf((db, session: Session) =>
   db
-    .selectFrom('session')
-    .selectAll()
-    .where('enrolment_id', '=', enrolmentId)
-    .orderBy('last_seen_at', 'desc')
-    .orderBy('first_seen_at', 'desc')
-    .executeTakeFirst();
-
-export async function keepSession(tx: Tx, session: Session): Promise<void> {
-  await tx
     .insertInto('session')
     .values(session)
     .onConflict((conflict) =>
       conflict
         .columns(['enrolment_id', 'boot'])
         .doUpdateSet({ booted_at: session.booted_at, session_start: session.session_start, last_seen_at: session.last_seen_at }),
-    )
-    .execute();
-}
+    ),
+);
 
 /** A Mac that makes up boot sessions fills no table. */
 export async function forgetOldSessions(tx: Tx, enrolmentId: string, keep: number): Promise<void> {
@@ -39,11 +35,11 @@ export async function forgetOldSessions(tx: Tx, enrolmentId: string, keep: numbe
     .execute();
 }
 
-export const activeEnrolmentsOf = (db: Db, macId: string): Promise<Enrolment[]> =>
-  db.selectFrom('enrolment').selectAll().where('mac_id', '=', macId).where('status', '=', 'active').orderBy('created_at').execute();
+export const activeEnrolmentsOf = question((db, macId: string) =>
+  db.selectFrom('enrolment').selectAll().where('mac_id', '=', macId).where('status', '=', 'active').orderBy('created_at'),
+);
 
-export const enrolmentForCustody = (db: Db, id: string): Promise<Enrolment | undefined> =>
-  db.selectFrom('enrolment').selectAll().where('id', '=', id).executeTakeFirst();
+export const enrolmentForCustody = firstOf((db, id: string) => db.selectFrom('enrolment').selectAll().where('id', '=', id));
 
 export const enrolmentsToReplace = (db: Db, at: number): Promise<Enrolment[]> =>
   db.selectFrom('enrolment').selectAll().where('status', '=', 'active').where('replaced_after', '<=', at).execute();
@@ -56,7 +52,8 @@ export const enrolmentsToConfirm = (db: Db): Promise<Enrolment[]> =>
     .selectAll('enrolment')
     .where('mac.serial_proved', '=', 1)
     .where('enrolment.status', '=', 'active')
-    .where('enrolment.confirmed', '=', 0)
+    // As it stands in the index.
+    .where(sql<boolean>`enrolment.confirmed = 0`)
     .where('enrolment.way', '<>', 'ticket')
     .where((e) =>
       e.not(
@@ -77,5 +74,6 @@ export async function updateEnrolment(
   id: string,
   values: Partial<Pick<Enrolment, 'last_seen_at' | 'replaced_after' | 'confirmed' | 'status' | 'status_because' | 'status_at'>>,
 ): Promise<void> {
-  await tx.updateTable('enrolment').set(values).where('id', '=', id).execute();
+  await changeEnrolment(tx, values, id);
 }
+const changeEnrolment = changeOf((db, values: Partial<Enrolment>, id: string) => db.updateTable('enrolment').set(values).where('id', '=', id));

@@ -1,8 +1,10 @@
 import { chmodSync } from 'node:fs';
 import { DatabaseSync } from 'node:sqlite';
 import type { Kysely } from 'kysely';
+import { Problem } from '../../protocol/problems.ts';
 import type { Tx } from '../parts.ts';
 import type { Tables } from '../tables.ts';
+import { firstOf } from './asked.ts';
 
 type Db = Kysely<Tables>;
 
@@ -42,8 +44,8 @@ export function lastTimeIn(file: string): number {
 /** Where it is remembered that on this build of macOS the key itself authorizes its change. */
 export const buildName = (build: string): string => `build:${build}`;
 
-export const readMemory = async (db: Db, name: string): Promise<string | null> =>
-  (await db.selectFrom('memory').select('value').where('name', '=', name).executeTakeFirst())?.value ?? null;
+export const readMemory = async (db: Db, name: string): Promise<string | null> => (await memoryNamed(db, name))?.value ?? null;
+const memoryNamed = firstOf((db, name: string) => db.selectFrom('memory').select('value').where('name', '=', name));
 
 export async function writeMemory(tx: Tx, name: string, value: string): Promise<void> {
   await tx
@@ -56,6 +58,26 @@ export async function writeMemory(tx: Tx, name: string, value: string): Promise<
 export const forgetMemory = async (tx: Tx, name: string): Promise<void> => {
   await tx.deleteFrom('memory').where('name', '=', name).execute();
 };
+
+/** Where `migrate` has taken everything that was in this database, as its address is said to people. */
+export const movedMark = 'moved-to';
+/** Of a file of whatever version, which must not be changed by being read. */
+export function movedTo(file: string): string | null {
+  const database = new DatabaseSync(file, { readOnly: true });
+  try {
+    const mark = database.prepare('select value from memory where name = ?').get(movedMark) as { value: string } | undefined;
+    return mark?.value ?? null;
+  } finally {
+    database.close();
+  }
+}
+/** In the new one, until the one of before says that it has gone. */
+export const movingMark = 'moving-from';
+export async function refuseMoved({ db }: { db: Db }): Promise<void> {
+  if ((await readMemory(db, movingMark)) !== null) throw new Problem('MOVE_UNFINISHED');
+  const to = await readMemory(db, movedMark);
+  if (to !== null) throw new Problem('DATABASE_MOVED', (JSON.parse(to) as { to: string }).to);
+}
 
 /** The newest envelope that was opened once and is still there: the one to try a backup with. */
 export async function newestReadableEnvelope(db: Db) {

@@ -3,8 +3,8 @@
 import { chmodSync, copyFileSync, existsSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { buildSync } from 'esbuild';
 import { build, type PlistValue, parse } from 'plist';
+import { built } from './built.ts';
 import { readJob } from './job.ts';
 import type { Machine } from './machine.ts';
 
@@ -18,14 +18,6 @@ const wrapper = `#!/bin/sh
 root=\${0%/Library/Sparekey/bin/sparekey}
 exec "$root/Library/Sparekey/bin/node" "$root/Library/Sparekey/lib/sparekey.mjs" --root "$root" "$@"
 `;
-
-let standIn: string | null = null;
-const keytarStandIn = (): string => {
-  standIn ??=
-    buildSync({ entryPoints: [here('./keytar-stand-in.ts')], bundle: true, platform: 'node', target: 'node26', format: 'cjs', write: false }).outputFiles[0]
-      ?.text ?? '';
-  return standIn;
-};
 
 const bareJob: Record<string, PlistValue> = {
   Label: 'io.sparekey.agent',
@@ -67,7 +59,7 @@ export const installAgent = (machine: Machine, { bundle, job }: { bundle: string
   rmSync(join(library, 'bin', 'node'), { force: true });
   symlinkSync(process.execPath, join(library, 'bin', 'node'));
   writeFileSync(join(keytar, 'package.json'), `${JSON.stringify({ name: 'keytar', version: '0.0.0-fake-mac', main: 'index.js' })}\n`);
-  writeFileSync(join(keytar, 'door.cjs'), keytarStandIn());
+  writeFileSync(join(keytar, 'door.cjs'), built('keytar-stand-in', { format: 'cjs' }));
   // Like the real one, it is one object: an import finds it as `default`.
   writeFileSync(join(keytar, 'index.js'), "module.exports = Object.assign({}, require('./door.cjs'));\n");
   const path = '/Library/LaunchDaemons/io.sparekey.agent.plist';

@@ -1,9 +1,10 @@
 // keytar's interface onto the fake Mac's keychains. The process context chooses the keychain, as on a real Mac: a
 // LaunchDaemon's default is System.keychain, a Terminal's is the login keychain of who sits there. The texts are those of
 // SecBase.h; keytar passes them on as they are.
-import { type Keychain, keychainAt, loginKeychain, type MacState, systemKeychain } from './state.ts';
+import { emptyKeychain, type Keychain, keychainAt, loginKeychain, type MacState, systemKeychain } from './state.ts';
 
 export interface KeychainStore {
+  /** To be read only. */
   read(): MacState;
   change<T>(act: (state: MacState) => T): T;
   wait(seconds: number): Promise<void>;
@@ -22,20 +23,22 @@ const slowSeconds = 60;
 
 export const keytarFor = (context: 'job' | 'terminal', store: KeychainStore): Keytar => {
   const pathIn = (state: MacState): string => (context === 'job' ? systemKeychain : loginKeychain(state.console.user ?? 'root'));
-  const keychainIn = (state: MacState): Keychain => {
+  const checkedPath = (state: MacState): string => {
     const path = pathIn(state);
     if (path !== systemKeychain && state.console.user === null) throw new Error('A default keychain could not be found.');
-    return keychainAt(state, path);
+    return path;
   };
+  const keychainIn = (state: MacState): Keychain => keychainAt(state, checkedPath(state));
+  const readKeychain = (state: MacState): Keychain => state.keychains[checkedPath(state)] ?? emptyKeychain();
   const open = async (): Promise<void> => {
-    const state = structuredClone(store.read());
-    const { mode } = keychainIn(state);
+    const state = store.read();
+    const { mode } = readKeychain(state);
     if (state.darkWake) throw new Error('In dark wake, no UI possible');
     if (mode === 'slow') await store.wait(slowSeconds);
     if (mode === 'locked') throw new Error('User interaction is not allowed.');
     if (mode === 'failing') throw new Error('Internal error in Security framework.');
   };
-  const items = () => keychainIn(structuredClone(store.read())).items;
+  const items = () => readKeychain(store.read()).items;
   const required = (value: string, name: string): void => {
     if (!value) throw new Error(`${name} is required.`);
   };

@@ -5,7 +5,7 @@ import type { Asked, Launchd } from './commands/outcome.ts';
 import { makeEscrowFile } from './escrow-file.ts';
 import { forgetAnswers, renderAnswers, renderFiles, renderPrograms } from './render.ts';
 import { escrowPayload, type MacState } from './state.ts';
-import { readState, replaceFile, stateFile, withLock, writeState } from './state-file.ts';
+import { parseState, readStateText, replaceFile, stateFile, withLock, writeState } from './state-file.ts';
 
 export const escrowFilePath = '/var/db/FileVaultPRK.dat';
 
@@ -36,7 +36,7 @@ export interface MachineDoors {
 export class Machine {
   readonly root: string;
   readonly doors: MachineDoors;
-  #known: { stamp: string; state: MacState } | null = null;
+  #known: { stamp: string; text: string; state: MacState } | null = null;
   #changing = false;
 
   constructor(root: string, doors: MachineDoors) {
@@ -46,15 +46,27 @@ export class Machine {
 
   /** As it is now, also when the other door changed it. To be read only. */
   get state(): MacState {
+    return this.#look().state;
+  }
+
+  #look(): { text: string; state: MacState } {
     let stamp = '';
     try {
       const { ino, mtimeNs, size } = statSync(stateFile(this.root), { bigint: true });
       stamp = `${ino} ${mtimeNs} ${size}`;
     } catch {
-      // readState says it better.
+      // readStateText says it better.
     }
-    if (this.#known?.stamp !== stamp || stamp === '') this.#known = { stamp, state: readState(this.root) };
-    return this.#known.state;
+    if (this.#known?.stamp !== stamp || stamp === '') {
+      const text = readStateText(this.root);
+      this.#known = { stamp, text, state: parseState(this.root, text) };
+    }
+    return this.#known;
+  }
+
+  /** Without executables there is one process alone to which this Mac is known: nobody else has to be kept out. */
+  #alone<T>(folder: boolean, act: () => T): T {
+    return folder ? withLock(this.root, act) : act();
   }
 
   get now(): number {
@@ -69,9 +81,9 @@ export class Machine {
   /** Changes the state and stores it; an act that throws has changed nothing. */
   change<T>(act: (state: MacState) => T): T {
     if (this.#changing) throw new Error('a change inside a change would be lost');
-    return withLock(this.root, () => {
-      const before = this.state;
-      const state = structuredClone(before);
+    return this.#alone(this.state.folder, () => {
+      const { text, state: before } = this.#look();
+      const state = parseState(this.root, text);
       this.#changing = true;
       let result: T;
       try {
@@ -87,7 +99,7 @@ export class Machine {
   /** The first state, or one that replaces all there was. */
   begin(state: MacState): void {
     mkdirSync(dirname(stateFile(this.root)), { recursive: true, mode: 0o700 });
-    withLock(this.root, () => this.#store(null, state));
+    this.#alone(state.folder, () => this.#store(null, state));
   }
 
   #store(before: MacState | null, state: MacState): void {

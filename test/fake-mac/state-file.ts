@@ -1,6 +1,6 @@
 // The state as a file, `.fake/state.json` under the Mac's root: replaced as a whole (temp + rename), so that a killed
 // process leaves the old or the new one, and changed under a lock, because commands, job and keychain come at the same time.
-import { existsSync, linkSync, mkdirSync, readFileSync, renameSync, unlinkSync, writeFileSync } from 'node:fs';
+import { existsSync, linkSync, readFileSync, renameSync, unlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type MacState, NotOnThisMac } from './state.ts';
 
@@ -90,14 +90,17 @@ export const replaceFile = (path: string, bytes: string | Uint8Array, mode = 0o6
   renameSync(temporary, path);
 };
 
-export const readState = (root: string): MacState => {
+export const readStateText = (root: string): string => {
   if (!existsSync(stateFile(root))) throw new NotOnThisMac(`there is no fake Mac at ${root}; make one with: fake-mac create ${root}`);
-  const state = JSON.parse(readFileSync(stateFile(root), 'utf8')) as MacState;
+  return readFileSync(stateFile(root), 'utf8');
+};
+
+export const parseState = (root: string, text: string): MacState => {
+  const state = JSON.parse(text) as MacState;
   if (state.version !== 1) throw new NotOnThisMac(`the fake Mac at ${root} is of another version; make a new one`);
   return state;
 };
 
-export const writeState = (root: string, state: MacState): void => {
-  mkdirSync(fakeFolder(root), { recursive: true, mode: 0o700 });
-  replaceFile(stateFile(root), JSON.stringify(state));
-};
+export const readState = (root: string): MacState => parseState(root, readStateText(root));
+
+export const writeState = (root: string, state: MacState): void => replaceFile(stateFile(root), JSON.stringify(state));

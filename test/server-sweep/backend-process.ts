@@ -49,7 +49,7 @@ export async function makeBackend(): Promise<SweptBackend> {
     client: clientOf(port, readFileSync(paths.tlsCa.certificate, 'utf8')),
     escrow: { der, digest: made.escrowCertificate },
     up: false,
-    compiled: join(folder, 'compiled'),
+    compiled: process.env['NODE_COMPILE_CACHE'] ?? join(folder, 'compiled'),
   };
 }
 

@@ -1,0 +1,88 @@
+import type { CompiledQuery, Kysely } from 'kysely';
+import type { Tables } from '../tables.ts';
+
+/*
+ * What every check-in and every delivery asks. To put a statement together costs several times what SQLite takes to carry it
+ * out: here it is done once for each kind of database, with places where the values go that are given each time. Nothing is
+ * remembered of any answer.
+ */
+
+type Db = Kysely<Tables>;
+interface Compilable<Row> {
+  compile(): CompiledQuery<Row>;
+}
+interface Answer {
+  rows: unknown[];
+  changes: number;
+}
+
+/** Carries a statement out at once. Null where it has to wait its turn: somebody else's transaction is under way. */
+export type Door = (text: string, parameters: readonly unknown[]) => Answer | null;
+const doors = new WeakMap<object, Door>();
+/** The way past Kysely's queue, for a database whose driver waits for nothing. */
+export const openDoor = (db: Db, door: Door): void => void doors.set(db, door);
+
+class Place {
+  readonly at: number;
+  constructor(at: number) {
+    this.at = at;
+  }
+}
+
+function statement<Given extends readonly unknown[]>(make: (db: Db, ...given: Given) => Compilable<unknown>) {
+  const compiled = new Map<unknown, CompiledQuery<unknown>>();
+  return async (db: Db, given: Given): Promise<Answer> => {
+    const kind = db.getExecutor().adapter.constructor;
+    let known = compiled.get(kind);
+    if (!known) {
+      known = make(db, ...(Array.from(given, (_, at) => new Place(at)) as unknown as Given)).compile();
+      compiled.set(kind, known);
+    }
+    const parameters = known.parameters.map((value) => (value instanceof Place ? given[value.at] : value));
+    const answer = doors.get(db)?.(known.sql, parameters);
+    if (answer) return answer;
+    const { rows, numAffectedRows } = await db.executeQuery({ ...known, parameters });
+    return { rows, changes: Number(numAffectedRows ?? 0) };
+  };
+}
+
+/** All rows. Each value that is given has to be a parameter of the statement as it is: none may decide what it says, and no list. */
+export function question<Given extends readonly unknown[], Row>(
+  make: (db: Db, ...given: Given) => Compilable<Row>,
+): (db: Db, ...given: Given) => Promise<Row[]> {
+  const ask = statement(make);
+  return async (db, ...given) => (await ask(db, given)).rows as Row[];
+}
+
+export function firstOf<Given extends readonly unknown[], Row>(
+  make: (db: Db, ...given: Given) => Compilable<Row>,
+): (db: Db, ...given: Given) => Promise<Row | undefined> {
+  const ask = statement(make);
+  return async (db, ...given) => (await ask(db, given)).rows[0] as Row | undefined;
+}
+
+/** How many rows were written. */
+export function change<Given extends readonly unknown[]>(make: (db: Db, ...given: Given) => Compilable<unknown>): (db: Db, ...given: Given) => Promise<number> {
+  const ask = statement(make);
+  return async (db, ...given) => (await ask(db, given)).changes;
+}
+
+/** The same for rows of which not all columns are always given: one statement for each choice of columns. */
+export function changeOf<Values extends object, Given extends readonly unknown[]>(
+  make: (db: Db, values: Values, ...given: Given) => Compilable<unknown>,
+): (db: Db, values: Values, ...given: Given) => Promise<number> {
+  const known = new Map<string, ReturnType<typeof statement>>();
+  return async (db, values, ...given) => {
+    const columns = Object.keys(values).filter((name) => values[name as keyof Values] !== undefined);
+    const kind = columns.join();
+    let ask = known.get(kind);
+    if (!ask) {
+      ask = statement((of: Db, ...places: readonly unknown[]) => {
+        const row = Object.fromEntries(columns.map((name, at) => [name, places[at]])) as Values;
+        return make(of, row, ...(places.slice(columns.length) as unknown as Given));
+      });
+      known.set(kind, ask);
+    }
+    return (await ask(db, [...columns.map((name) => values[name as keyof Values]), ...given])).changes;
+  };
+}
