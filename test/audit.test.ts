@@ -5,6 +5,7 @@ import { sql } from 'kysely';
 import { audit, canonicalJson, verifyAudit } from '../server/audit.ts';
 import { whileAsking } from '../server/auditing/asking.ts';
 import { openDatabase } from '../server/database.ts';
+import { refuseWrites } from './refused-writes.ts';
 import { scratch } from './scratch.ts';
 import { givenServer, newKey } from './server-parts.ts';
 
@@ -89,13 +90,13 @@ test('what cannot be written into the audit does not happen', async () => {
   const server = await givenServer();
   const mac = await server.newMac();
   const { recordId, envelopeId } = await mac.escrowed();
-  await sql.raw("create trigger no_audit before insert on audit begin select raise(abort, 'no audit'); end").execute(server.store.db);
+  await refuseWrites(server.store, 'no_audit', 'insert on audit');
   const before = await contents(server);
 
-  await expect(mac.deliver(mac.seal(newKey()))).rejects.toThrow('no audit');
-  await expect(mac.owe('used', envelopeId)).rejects.toThrow('no audit');
-  await expect(server.custody.disclose({ macId: mac.id, actor: 'admin', reason: 'locked out' })).rejects.toThrow('no audit');
-  await expect(server.custody.orderRotation({ macId: mac.id, actor: 'admin', reason: 'because' })).rejects.toThrow('no audit');
+  await expect(mac.deliver(mac.seal(newKey()))).rejects.toThrow('no_audit');
+  await expect(mac.owe('used', envelopeId)).rejects.toThrow('no_audit');
+  await expect(server.custody.disclose({ macId: mac.id, actor: 'admin', reason: 'locked out' })).rejects.toThrow('no_audit');
+  await expect(server.custody.orderRotation({ macId: mac.id, actor: 'admin', reason: 'because' })).rejects.toThrow('no_audit');
   expect(await contents(server)).toEqual(before);
   expect((await mac.states())[recordId]).toBe('held');
   expect(server.escrow.opened).toBe(2);

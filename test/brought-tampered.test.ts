@@ -1,8 +1,8 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { sql } from 'kysely';
 import type { Bringing } from '../server/brought/bringing.ts';
 import { isBroughtWhole } from '../server/brought/row.ts';
 import { bringing, bringTo, envelopeFor, rowOf, withoutOpener } from './brought-parts.ts';
+import { refuseWrites } from './refused-writes.ts';
 import { type GivenServer, givenServer, newKey, secrets, type TestMac } from './server-parts.ts';
 
 /* Rows of brought keys that were changed behind our back: none of our own acts makes such a row whole again, and none keeps the others waiting. */
@@ -71,13 +71,11 @@ describe('a row that is not as it was written stays so, with ROW_TAMPERED', () =
 
 test('a sealed key that cannot be stored once it is opened keeps those after it from nothing', async () => {
   const [first, second] = [await sealed('C02CANNOT001'), await sealed('C02CANNOT002')];
-  await sql`create trigger no_such_key before update of fingerprint on brought_key when new.id = ${sql.lit(first.keyId)} begin select raise(abort, 'no'); end`.execute(
-    server.store.db,
-  );
+  const allow = await refuseWrites(server.store, 'no_such_key', 'update of fingerprint on brought_key', `new.id = '${first.keyId}'`);
   expect(await server.custody.openLater()).toMatchObject({ opened: 1 });
   expect((await row(first.keyId)).fingerprint).toBeNull();
   expect((await row(second.keyId)).fingerprint).not.toBeNull();
-  await sql`drop trigger no_such_key`.execute(server.store.db);
+  await allow();
   await server.custody.openLater();
   expect((await row(first.keyId)).fingerprint).not.toBeNull();
 });

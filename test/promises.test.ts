@@ -5,6 +5,7 @@ import type { World } from '../agent/check-in.ts';
 import type { Receipt } from '../protocol/messages.ts';
 import { given } from './given.ts';
 import { keyInKeychain, owing } from './given-parts.ts';
+import { refuseWrites } from './refused-writes.ts';
 import { codeOf, givenServer, newKey } from './server-parts.ts';
 
 /* What the promise stands on and no other file shows by itself: test/mutations.ts breaks each of them and names its test. */
@@ -63,8 +64,7 @@ test('a try is in the journal before macOS sees the key', async () => {
 
 describe('where the audit cannot be written', () => {
   const full = async (server: Awaited<ReturnType<typeof givenServer>>) => {
-    const { sql } = await import('kysely');
-    await sql`create trigger audit_is_full before insert on audit begin select raise(abort, 'the audit is full'); end`.execute(server.store.db);
+    await refuseWrites(server.store, 'audit_is_full', 'insert on audit');
   };
 
   test('nothing is shown, granted, begun or accepted, and nothing of it is stored', async () => {
@@ -77,11 +77,11 @@ describe('where the audit cannot be written', () => {
     const asked = await mac.ask('prove', recordId, order?.id ?? '');
     const opened = server.escrow.opened;
     await full(server);
-    await expect(server.custody.disclose({ macId: mac.id, actor: 'ada', reason: 'locked out' })).rejects.toThrow(/audit is full/);
-    await expect(asked.give()).rejects.toThrow(/audit is full/);
-    await expect(mac.begin({ debtIds: debts.map((debt) => debt.id) })).rejects.toThrow(/audit is full/);
+    await expect(server.custody.disclose({ macId: mac.id, actor: 'ada', reason: 'locked out' })).rejects.toThrow(/audit_is_full/);
+    await expect(asked.give()).rejects.toThrow(/audit_is_full/);
+    await expect(mac.begin({ debtIds: debts.map((debt) => debt.id) })).rejects.toThrow(/audit_is_full/);
     expect(server.escrow.opened).toBe(opened);
-    await expect(mac.deliver(newKey())).rejects.toThrow(/audit is full/);
+    await expect(mac.deliver(newKey())).rejects.toThrow(/audit_is_full/);
     const counts = await Promise.all(
       (['disclosure', 'grant_given', 'rotation', 'key_record', 'envelope'] as const).map(
         async (table) => (await server.store.db.selectFrom(table).select('mac_id').execute()).length,

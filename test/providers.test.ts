@@ -66,7 +66,8 @@ function telephone(client: PortalClient = it.portal.client()) {
     },
   };
 }
-const personOf = (subject: string) => serving.backend.store.db.selectFrom('person').selectAll().where('subject', '=', subject).executeTakeFirst();
+const personOf = (subject: string) =>
+  serving.backend.store.db.selectFrom('person').selectAll().where('provider', '=', 'example').where('subject', '=', subject).executeTakeFirst();
 const acts = async () =>
   (await serving.backend.store.db.selectFrom('audit').select(['act', 'details']).orderBy('seq').execute()).map(({ act, details }) => `${act} ${details}`);
 

@@ -75,7 +75,7 @@ test('one forced replacement by console, API and command line is as docs/operati
   shown.err = '';
   const out = await type(line('sparekeyctl rotate'));
   expect(blocks.map(({ text }) => text)).toContain(`${out}\n${shown.err.trim()}`);
-  const [waiting] = (await rotator.get(`/v1/devices/${documented}`)).body.orders;
+  const waiting = (await rotator.get(`/v1/devices/${documented}`)).body.orders.find(({ state }: { state: string }) => state === 'waiting');
   await type(line('sparekeyctl orders withdraw').replace('0d2e6a1c-…', waiting.id));
 
   // The console: what is pressed has those names.
