@@ -77,7 +77,7 @@ export function openWork(visit: ConsoleVisit, { device, hold, debts, orders, pro
     ...(hold === null
       ? []
       : [
-          html`Held: nothing is replaced until ${inWords(hold.until)}, for ${hold.because}.${visit.may('rotation.override') ? html` <a href="${path}/hold">End the hold</a>` : null}`,
+          html`Held: nothing is replaced until ${inWords(hold.until)}, for ${inWords(hold.because)}.${visit.may('rotation.override') ? html` <a href="${path}/hold">End the hold</a>` : null}`,
         ]),
     ...orders
       .filter(({ state }) => state === 'waiting')

@@ -25,6 +25,10 @@ test('the page of the key: what is known and the person’s own instructions bef
   expect(await it.acts('key.refused')).toHaveLength(1);
   const hidden = await browser.submit(shown, `${path}/hide`);
   expect([keyOn(hidden), hidden.content.includes('hidden again')]).toEqual([null, true]);
+  // What follows stands on the page of the Mac, in words: people do not read milliseconds.
+  const device = await browser.get(`/fleet/${it.id}`);
+  expect(device.content).toMatch(/Wait: its key is replaced after \d+ \w+ at \d\d:\d\d UTC , or as soon as its user is back in/);
+  expect(device.content).toMatch(/the key was shown on \d+ \w+ at \d\d:\d\d UTC ; somebody may be typing it/);
 });
 
 test('a request is asked, decided by somebody who came by the mail, and used, all on pages; nothing is decided by opening the link', async () => {

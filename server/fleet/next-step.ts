@@ -1,3 +1,4 @@
+import { isoTime } from '../custody-parts.ts';
 import type { MacReport } from '../custody-report.ts';
 import type { NeedKind } from './needs.ts';
 import { needs } from './needs.ts';
@@ -18,7 +19,7 @@ export function sayState({ state, because, unopened }: Pick<MacReport, 'state' |
 /** What to do now, the first thing that helps; null where nothing has to be done. */
 export function nextStep(report: MacReport, worst: NeedKind | null): string | null {
   if (report.state === 'none' && report.adoption) return `${report.adoption.title}: ${report.adoption.fix}.`;
-  if (report.hold && report.rotation.owed) return `Wait: its key is replaced after ${report.hold.until}, or as soon as its user is back in.`;
+  if (report.hold && report.rotation.owed) return `Wait: its key is replaced after ${isoTime(report.hold.until)}, or as soon as its user is back in.`;
   if (worst) return `${upper(needs[worst].next)}.`;
   if (report.openRotation) return 'Wait: the Mac is replacing its key at this moment.';
   if (report.rotation.owed && report.waits) {
