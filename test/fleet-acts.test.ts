@@ -348,7 +348,9 @@ describe('alarms have an owner, a fix, and quiet', () => {
   test('while the fleet is learned nothing is sent; afterwards what is new and not muted', async () => {
     const backend = backendOf(server);
     const { db } = server.store;
-    const [old] = (await ask(alarmList, { code: ['NO_MAIL_ADDRESS'] })).items;
+    const known = await server.newMac();
+    await act((tx, when) => putAlarm({ log: silentLog }, tx, when, known.id, 'NO_MAIL_ADDRESS', 'in a test'));
+    const [old] = (await ask(alarmList, { device: known.serial })).items;
     const at = (id: string) => db.selectFrom('alarm').selectAll().where('id', '=', id).executeTakeFirstOrThrow();
     await beginLearning(backend);
     expect(await isSent(db, await at(old?.id ?? ''), server.clock.now())).toBe(false);
@@ -389,6 +391,8 @@ describe('alarms have an owner, a fix, and quiet', () => {
   });
 
   test('of another scope they are unknown, and so are those of the whole fleet', async () => {
+    const elsewhere = await server.newMac();
+    await act((tx, when) => putAlarm({ log: silentLog }, tx, when, elsewhere.id, 'ROTATION_SILENT', 'elsewhere'));
     const other = asking(server, ['mine']);
     const mine = new Set((await other(alarmList, {})).items.map(({ id }) => id));
     for (const { id } of (await ask(alarmList, { limit: 200 })).items.filter((one) => !mine.has(one.id)))
