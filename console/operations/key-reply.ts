@@ -12,6 +12,14 @@ import { deviceEvidence } from './evidence.ts';
 
 const time = z.string().describe('ISO 8601');
 
+/** What every wish to be shown a key says. */
+const asked = {
+  id: deviceId,
+  reason: z.string().trim().min(1).max(500),
+  ticket: z.string().trim().min(1).max(120).optional().describe('where the reason is written down'),
+  requestId: z.string().max(64).optional().describe('what others agreed to, where the policy asks for it'),
+};
+
 /** The two replies of the API that hold a key: one Mac, one key, with a reason. There is none for two keys. */
 export const deviceKey = operation({
   name: 'device.key',
@@ -22,10 +30,7 @@ export const deviceKey = operation({
   fresh: true,
   shownOnce: true,
   input: z.strictObject({
-    id: deviceId,
-    reason: z.string().trim().min(1).max(500),
-    ticket: z.string().trim().min(1).max(120).optional().describe('where the reason is written down'),
-    requestId: z.string().max(64).optional().describe('what others agreed to, where the policy asks for it'),
+    ...asked,
     breakGlass: z.boolean().default(false).describe('go first where others would have to agree, if the policy allows; they look at it afterwards'),
     refused: z.array(z.string().max(64)).max(10).default([]).describe('record ids that were shown and did not open the Mac: the next one is offered'),
     volume: z.string().min(1).max(64).optional().describe('another volume than the one that the Mac started from last'),
@@ -96,10 +101,7 @@ export const broughtKey = operation({
   fresh: true,
   shownOnce: true,
   input: z.strictObject({
-    id: deviceId,
-    reason: z.string().trim().min(1).max(500),
-    ticket: z.string().trim().min(1).max(120).optional().describe('where the reason is written down'),
-    requestId: z.string().max(64).optional().describe('what others agreed to, where the policy asks for it'),
+    ...asked,
     refused: z.array(z.string().max(64)).max(20).default([]).describe('record ids and brought key ids that were shown and did not open the Mac'),
   }),
   output: z.strictObject({
