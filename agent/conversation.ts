@@ -33,18 +33,18 @@ export interface Opening {
   finished: Finished;
 }
 
-/** `again` checks in once more; `waitSeconds`: the backend may keep its answer for so long, until there is something new. */
-export type OpenRun = Run & { again(waitSeconds?: number): Promise<CheckInReply>; reply: CheckInReply | null };
+/** `again` checks in once more; `waitSeconds`: the backend may keep its answer for so long, until there is something new, or until `signal`. */
+export type OpenRun = Run & { again(waitSeconds?: number, signal?: AbortSignal): Promise<CheckInReply>; reply: CheckInReply | null };
 
 export async function openRun(world: World, it: Opening): Promise<OpenRun> {
   const { standing, journal, settings, managed, observed, uptime, finished } = it;
   let backend = await world.connect(world, { settings, managed, journal, standing, anew: null });
   finished.backend = backend;
   let nonce: string | null = null;
-  const again = async (waitSeconds = 0): Promise<CheckInReply> => {
+  const again = async (waitSeconds = 0, signal?: AbortSignal): Promise<CheckInReply> => {
     await lookForSuspects(run);
     const request = reportOf(run);
-    const how = { urgent: urgencyOf(journal.value, false) === 'now', waitSeconds };
+    const how = { urgent: urgencyOf(journal.value, false) === 'now', waitSeconds, ...(signal ? { signal } : {}) };
     let reply: CheckInReply;
     try {
       reply = await run.ask.checkIn(request, how);

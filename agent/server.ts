@@ -50,7 +50,7 @@ export function openServer(options: ServerOptions): Server {
     path: string,
     body: unknown,
     schema: Schema<T>,
-    { urgent = false, waitSeconds = 0 }: CheckInHow = {},
+    { urgent = false, waitSeconds = 0, signal }: CheckInHow = {},
   ): Promise<T> {
     const messages = await import('../protocol/messages.ts');
     const bytes = Buffer.from(JSON.stringify(body));
@@ -66,6 +66,7 @@ export function openServer(options: ServerOptions): Server {
             ...(waitSeconds > 0 ? { prefer: `wait=${waitSeconds}` } : {}),
           },
           seconds: totalSeconds + waitSeconds,
+          signal,
           userAgent: options.agentVersion,
         });
         const read = schema(messages).safeParse(readJson(answered), once);
@@ -120,6 +121,7 @@ interface Asked {
   bytes: Buffer;
   more: Record<string, string>;
   seconds: number;
+  signal: AbortSignal | undefined;
   userAgent: string | undefined;
 }
 interface Answered {
@@ -151,7 +153,7 @@ async function send(connections: Connections, asked: Asked): Promise<Answered> {
       decompress: false,
       responseType: 'arraybuffer',
       maxContentLength: mostReply,
-      signal: AbortSignal.timeout(asked.seconds * 1000),
+      signal: AbortSignal.any([AbortSignal.timeout(asked.seconds * 1000), ...(asked.signal ? [asked.signal] : [])]),
       transformRequest: [(data: unknown) => data],
       transformResponse: [(data: unknown) => data],
       validateStatus: () => true,
@@ -161,6 +163,8 @@ async function send(connections: Connections, asked: Asked): Promise<Answered> {
     );
     answered = { status: response.status, headers, body: Buffer.from(response.data) };
   } catch (error) {
+    // The run itself ended it: that is no failure of the backend's, and not repeated.
+    if (asked.signal?.aborted) throw new Problem('SERVER_UNREACHABLE', 'the wait was ended here');
     throw whyNotSent(error, asked.seconds);
   }
   if (answered.status >= 200 && answered.status < 300 && isJson(answered)) return answered;

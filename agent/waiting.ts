@@ -30,18 +30,33 @@ export async function waitForNews(world: World, run: OpenRun, finished: Finished
     if (seconds < 1 || left < 1 || finished.decision?.do !== 'nothing' || world.stopping() || queueHasMore(world.disk)) return false;
     if (requests.length === 0) world.staying(finished);
     else world.progress('waiting for the backend to let it go on');
+    const cut = cutShort(() => world.stopping() || queueHasMore(world.disk) || escrowFileNow(world) !== file);
     try {
-      const next = await run.again(Math.min(seconds, left));
+      const next = await run.again(Math.min(seconds, left), cut.signal);
       // launchd starts no second job because of a file while this one stays.
       if (isNews(next) || escrowFileNow(world) !== file) return true;
     } catch (cause) {
+      // A request is taken by the next run, which launchd starts for it.
+      if (cut.signal.aborted) return escrowFileNow(world) !== file && !world.stopping();
       // The run itself ended well, and the next one says what is wrong.
       if (!(cause instanceof Problem)) throw cause;
       world.log('offline', { code: cause.code, detail: cause.detail });
       noteRefusal(world, cause);
       return false;
+    } finally {
+      cut.end();
     }
   }
+}
+
+/** Milliseconds between two looks at whether somebody at this Mac has something for the job. */
+const lookEvery = 1000;
+
+/** The answer is the backend's, and may come in a minute: what happens on this Mac meanwhile does not wait for it. */
+function cutShort(isDue: () => boolean): { signal: AbortSignal; end(): void } {
+  const cutting = new AbortController();
+  const look = setInterval(() => isDue() && cutting.abort(), lookEvery);
+  return { signal: cutting.signal, end: () => clearInterval(look) };
 }
 
 function escrowFileNow({ disk }: World): string {

@@ -80,10 +80,11 @@ export interface KeptKeys {
   roundTrip(account: string): Promise<boolean>;
 }
 
-/** `urgent`: it has what cannot wait. `waitSeconds`: the backend may keep its answer until there is something new. */
+/** `urgent`: it has what cannot wait. `waitSeconds`: the backend may keep its answer until there is something new; `signal` ends that. */
 export interface CheckInHow {
   urgent?: boolean;
   waitSeconds?: number;
+  signal?: AbortSignal;
 }
 
 /** The backend, as this Mac. Every call throws a `Problem` when it does not succeed. */

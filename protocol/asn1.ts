@@ -1,4 +1,7 @@
 import * as asn1js from 'asn1js';
+import { type Asn1, type Bounds, type Kind, readDer, universal } from './der.ts';
+
+export type { Asn1 } from './der.ts';
 
 /**
  * ASN.1 for the formats that we read and write: asn1js decodes and encodes, this file adds what input from outside needs.
@@ -7,64 +10,25 @@ import * as asn1js from 'asn1js';
  */
 class Asn1Error extends Error {}
 
-type Universal =
-  | 'boolean'
-  | 'integer'
-  | 'bits'
-  | 'octets'
-  | 'null'
-  | 'oid'
-  | 'utf8'
-  | 'sequence'
-  | 'set'
-  | 'printable'
-  | 'ia5'
-  | 'utc-time'
-  | 'generalized-time';
-/** `[n]` is the context-specific tag n, whether implicit or explicit. */
-export type Kind = Universal | `[${number}]` | 'other';
-
-const universal: Record<number, Universal> = {
-  1: 'boolean',
-  2: 'integer',
-  3: 'bits',
-  4: 'octets',
-  5: 'null',
-  6: 'oid',
-  12: 'utf8',
-  16: 'sequence',
-  17: 'set',
-  19: 'printable',
-  22: 'ia5',
-  23: 'utc-time',
-  24: 'generalized-time',
-};
-
-export interface Asn1 {
-  kind: Kind;
-  constructed: boolean;
-  /** The element as it was encoded, tag and length included. */
-  raw: Buffer;
-  /** Of a primitive element: its value octets. Of a constructed one: empty. */
-  content: Buffer;
-  children: readonly Asn1[];
-}
-
-export interface Bounds {
-  bytes: number;
-  depth: number;
-  elements: number;
-}
-
 /** One element that fills `bytes` exactly; BER with indefinite lengths is taken. Linear in the input, whatever it holds. */
 export function readAsn1(bytes: Uint8Array, bounds: Bounds): Asn1 {
   if (bytes.length === 0) throw new Asn1Error('empty');
   if (bytes.length > bounds.bytes) throw new Asn1Error('too large');
   // A copy: what the caller does with its bytes afterwards changes nothing here.
-  const source = Buffer.from(Uint8Array.from(bytes).buffer);
+  const source = Buffer.from(new Uint8Array(bytes).buffer);
+  return readDer(source, bounds) ?? readBer(source, bounds);
+}
+
+/** Whatever it holds, by the library. Exported for the test that both agree. */
+export function readBer(source: Buffer, bounds: Bounds): Asn1 {
   let decoded: { offset: number; result: asn1js.BaseBlock };
   try {
-    decoded = asn1js.fromBER(new Uint8Array(source.buffer), { maxDepth: bounds.depth, maxNodes: bounds.elements, parseEmbedded: false, copyInput: false });
+    decoded = asn1js.fromBER(new Uint8Array(source.buffer, source.byteOffset, source.length), {
+      maxDepth: bounds.depth,
+      maxNodes: bounds.elements,
+      parseEmbedded: false,
+      copyInput: false,
+    });
   } catch {
     throw new Asn1Error('not ASN.1');
   }
@@ -166,6 +130,24 @@ const oidBytes = 32;
 export function oidOf(element: Asn1): string {
   const { kind, content } = element;
   if (kind !== 'oid' || content.length === 0 || content.length > oidBytes) throw new Asn1Error('an object identifier expected');
+  // Numbers are several times as quick as big ones, and nearly all arcs are small.
+  let small = 0;
+  let text = '';
+  for (const [i, byte] of content.entries()) {
+    small = small * 128 + (byte & 0x7f);
+    if (small > Number.MAX_SAFE_INTEGER / 128) return largeOidOf(content);
+    if (byte & 0x80) {
+      if (i === content.length - 1) throw new Asn1Error('an object identifier without an end');
+      continue;
+    }
+    const first = Math.min(2, Math.floor(small / 40));
+    text += text === '' ? `${first}.${small - first * 40}` : `.${small}`;
+    small = 0;
+  }
+  return text;
+}
+
+function largeOidOf(content: Buffer): string {
   const arcs: bigint[] = [];
   let arc = 0n;
   for (const [i, byte] of content.entries()) {
@@ -203,6 +185,7 @@ export function timeOf(element: Asn1): Date {
 
 /** The element in DER: definite lengths, octet strings whole, the elements of a SET in order. */
 export function derOf(element: Asn1): Buffer {
+  if (isDer(element)) return element.raw;
   if (element.kind === 'octets') return octets(octetsOf(element));
   const identifier = element.raw[0] ?? 0;
   if ((identifier & 0x1f) === 0x1f) throw new Asn1Error('a tag that nothing here has');
@@ -211,6 +194,15 @@ export function derOf(element: Asn1): Buffer {
   const parts = element.children.map(derOf);
   if (element.kind === 'set') parts.sort(Buffer.compare);
   return encode(new asn1js.Constructed({ idBlock, value: parts.map(raw) }));
+}
+
+/** Whether it is written so already: lengths in their one form, octet strings whole, no SET whose elements could be in another order. */
+function isDer({ kind, constructed, raw, content, children }: Asn1): boolean {
+  if (constructed && (kind === 'octets' || (kind === 'set' && children.length > 1) || !children.every(isDer))) return false;
+  const length = constructed ? children.reduce((sum, child) => sum + child.raw.length, 0) : content.length;
+  const lengthOctets = length < 0x80 ? 1 : length < 0x100 ? 2 : length < 0x10000 ? 3 : 0;
+  const isLowTag = ((raw[0] ?? 0) & 0x1f) !== 0x1f;
+  return isLowTag && raw[1] !== 0x80 && raw.length === 1 + lengthOctets + length;
 }
 
 // ——— encoding: every helper gives DER, so that they can be put into each other

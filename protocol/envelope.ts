@@ -2,14 +2,16 @@ import {
   constants,
   createCipheriv,
   createDecipheriv,
-  createHash,
   createPublicKey,
   type DecipherGCM,
+  hash,
   type KeyObject,
   privateDecrypt,
   publicEncrypt,
   randomBytes,
+  subtle,
   timingSafeEqual,
+  type webcrypto,
 } from 'node:crypto';
 import { type Asn1, Fields, integer, nothing, octets, octetsOf, oid, sequence, set, smallIntegerOf, tagged, taggedOctets } from './asn1.ts';
 import { issuerSerialName, keyIdName, keyIdOf, readCertificate } from './certificate.ts';
@@ -32,7 +34,7 @@ const smallestModulusBytes = 256;
 export const recipientNames = (certificateDer: Uint8Array): string[] => [...recipientOf(certificateDer).names];
 
 /** SHA-256 of the DER, lower-case hex. */
-export const certificateDigest = (der: Uint8Array): string => createHash('sha256').update(der).digest('hex');
+export const certificateDigest = (der: Uint8Array): string => hash('sha256', der, 'hex');
 
 interface Recipient {
   certificate: ReturnType<typeof readCertificate>;
@@ -139,6 +141,27 @@ export function oneRecipientOurs(envelope: Envelope, certificateDer: Uint8Array)
  * microseconds, beside a millisecond of RSA. So the backend answers deliveries at one time, and counts unreadable ones.
  */
 export function openEnvelope(bytes: Uint8Array, privateKey: KeyObject, certificateDer: Uint8Array): RecoveryKey | 'unreadable' {
+  const opening = openingOf(bytes, certificateDer);
+  return opening ? opening.finish(contentKeyOf(opening, privateKey)) : 'unreadable';
+}
+
+/** The same, with RSA beside the event loop where Node can: OAEP, which is what agents write. A backend answers others meanwhile. */
+export async function openEnvelopeAside(bytes: Uint8Array, privateKey: KeyObject, certificateDer: Uint8Array): Promise<RecoveryKey | 'unreadable'> {
+  const opening = openingOf(bytes, certificateDer);
+  return opening ? opening.finish(await contentKeyAside(opening, privateKey)) : 'unreadable';
+}
+
+interface Opening {
+  block: Buffer;
+  padding: Padding;
+  /** Of the content key. */
+  keyBytes: number;
+  /** Wipes the content key. */
+  finish(contentKey: Buffer): RecoveryKey | 'unreadable';
+}
+
+/** All that is decided by what an envelope says openly. */
+function openingOf(bytes: Uint8Array, certificateDer: Uint8Array): Opening | null {
   const recipient = recipientOf(certificateDer);
   const { names } = recipient;
   const { modulus } = escrowKeyOf(recipient);
@@ -146,35 +169,66 @@ export function openEnvelope(bytes: Uint8Array, privateKey: KeyObject, certifica
   try {
     read = readStructure(bytes);
   } catch {
-    return 'unreadable';
+    return null;
   }
   const { envelope, cipher, contents } = read;
   const ours = envelope.recipients.find(({ name, encryptedKey }) => encryptedKey && names.includes(name));
-  if (!cipher || !ours?.encryptedKey || !isBlockFor(ours.encryptedKey, modulus)) return 'unreadable';
+  if (!cipher || !ours?.encryptedKey || !isBlockFor(ours.encryptedKey, modulus)) return null;
   const padding = paddingOf(ours.keyEncryption);
   const decrypt = decryptionOf(cipher, contents);
-  if (!padding || !decrypt) return 'unreadable';
-
-  const contentKey = contentKeyOf(ours.encryptedKey, { key: privateKey, ...padding }, cipher.keyBytes);
-  const plain = decrypt(contentKey);
-  const key = RecoveryKey.parse(plain.toString('latin1'));
-  contentKey.fill(0);
-  plain.fill(0);
-  return key ?? 'unreadable';
+  if (!padding || !decrypt) return null;
+  return {
+    block: ours.encryptedKey,
+    padding,
+    keyBytes: cipher.keyBytes,
+    finish(contentKey) {
+      const plain = decrypt(contentKey);
+      const key = RecoveryKey.parse(plain.toString('latin1'));
+      contentKey.fill(0);
+      plain.fill(0);
+      return key ?? 'unreadable';
+    },
+  };
 }
 
-function paddingOf(keyEncryption: string): { padding: number; oaepHash?: string } | null {
+interface Padding {
+  padding: number;
+  oaepHash?: 'sha1' | 'sha256';
+}
+
+function paddingOf(keyEncryption: string): Padding | null {
   if (keyEncryption === 'rsa-pkcs1-v1_5') return { padding: constants.RSA_PKCS1_PADDING };
   if (keyEncryption === 'rsa-oaep-sha256') return { padding: constants.RSA_PKCS1_OAEP_PADDING, oaepHash: 'sha256' };
   return keyEncryption === 'rsa-oaep-sha1' ? { padding: constants.RSA_PKCS1_OAEP_PADDING, oaepHash: 'sha1' } : null;
 }
 
 /** Whatever goes wrong gives a random key of the right length. */
-function contentKeyOf(block: Buffer, how: { key: KeyObject; padding: number; oaepHash?: string }, keyBytes: number): Buffer {
+function contentKeyOf({ block, padding, keyBytes }: Opening, key: KeyObject): Buffer {
   const random = randomBytes(keyBytes);
   try {
-    const found = privateDecrypt(how, block);
+    const found = privateDecrypt({ key, ...padding }, block);
     return found.length === keyBytes ? found : random;
+  } catch {
+    return random;
+  }
+}
+
+/** For the thread pool, by the hash of OAEP. Node takes it from the key that is there: nothing is read or written for it. */
+const keysAside = new WeakMap<KeyObject, Map<string, webcrypto.CryptoKey>>();
+
+async function contentKeyAside(opening: Opening, key: KeyObject): Promise<Buffer> {
+  const { oaepHash } = opening.padding;
+  // Web cryptography has no PKCS #1 v1.5 for keys.
+  if (!oaepHash) return contentKeyOf(opening, key);
+  const random = randomBytes(opening.keyBytes);
+  try {
+    const known = keysAside.get(key) ?? new Map<string, webcrypto.CryptoKey>();
+    keysAside.set(key, known);
+    const hash = oaepHash === 'sha1' ? 'SHA-1' : 'SHA-256';
+    const aside = known.get(hash) ?? key.toCryptoKey({ name: 'RSA-OAEP', hash }, false, ['decrypt']);
+    known.set(hash, aside);
+    const found = Buffer.from(await subtle.decrypt({ name: 'RSA-OAEP' }, aside, new Uint8Array(opening.block)));
+    return found.length === opening.keyBytes ? found : random;
   } catch {
     return random;
   }

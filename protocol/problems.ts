@@ -588,6 +588,13 @@ export const problems = {
     78,
     'never',
   ),
+  CLOCKS_DIFFER: kind(
+    'this machine and its database do not have the same time',
+    'set the clock that is wrong, by network time; nothing was changed, and it is tried again',
+    500,
+    75,
+    'after-help',
+  ),
   DATABASE_EMPTY: kind(
     'the database is empty, and this data folder has been in use',
     'compare SPAREKEY_DATABASE_URL; `sparekey-server migrate` fills a new database from the one of before',

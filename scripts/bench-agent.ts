@@ -41,12 +41,26 @@ interface Case {
 }
 
 const aims: Partial<Record<Name, number>> = { quietWakeUp: 2, quietCheckIn: 4 };
+/** The agent believes macOS's escrow file when two looks at it, so far apart, see the same. Once in each rotation; milliseconds. */
+const settling = 2000;
 /** The backend takes 30 check-ins of a Mac at once and then makes it wait, which would be measured, too. */
 const checkInsOfOneMac = 15;
-const memoryRounds = Math.min(rounds, 5);
+const memoryRounds = Math.min(rounds - 2, 5);
+/** Without one for so long, a wake-up would be a check-in on a slow machine: the agent's own interval here is five minutes. */
+const mostQuietMs = 120_000;
 
 /** A process of its own, which says itself what it used: that is measured in runs apart. The commands that it starts are not in it. */
 async function run(name: Name, one: Case, withMemory: boolean, folder: string): Promise<{ milliseconds: number; peakMiB: number; processorMs: number }> {
+  for (let tries = 1; ; tries += 1)
+    try {
+      return await runOnce(name, one, withMemory, folder);
+    } catch (error) {
+      // On a busy machine a proof or the end of a wait may fall into any run.
+      if (tries === 3) throw error;
+    }
+}
+
+async function runOnce(name: Name, one: Case, withMemory: boolean, folder: string): Promise<{ milliseconds: number; peakMiB: number; processorMs: number }> {
   await one.before?.();
   const note = join(folder, 'peak');
   const hook = join(folder, 'peak.cjs');
@@ -137,7 +151,8 @@ function casesFor(mac: FakeMac): Record<Name, Case> {
     quietWakeUp: {
       args: [installed, 'check-in', ...root],
       env: job,
-      before: () => {
+      before: async () => {
+        if ((noted() ?? 0) < Date.now() - mostQuietMs) await enrol(mac);
         before = noted();
       },
       was: () => before !== null && noted() === before,
@@ -192,13 +207,15 @@ function print(results: Results): void {
   process.stdout.write(`${rounds} rounds, median; node ${process.version}, ${cpus()[0]?.model ?? 'unknown processor'}; bundle ${bundle.split('/').at(-1)}\n\n`);
   process.stdout.write('case             wall ms   ratio   processor   peak MiB   aim\n');
   const round = (value: number, digits: number) => Number(value.toFixed(digits));
+  const worked = (name: string, milliseconds: number): number => milliseconds - (name === 'rotation' ? settling : 0);
   for (const [name, { milliseconds, peakMiB, processorMs }] of Object.entries(results)) {
-    const ratio = milliseconds / baseline.milliseconds;
+    const ratio = worked(name, milliseconds) / baseline.milliseconds;
     const aim = aims[name as Name];
     process.stdout.write(
       `${name.padEnd(15)} ${milliseconds.toFixed(1).padStart(8)} ${ratio.toFixed(2).padStart(7)} ${(processorMs / baseline.processorMs).toFixed(2).padStart(11)} ${peakMiB.toFixed(1).padStart(10)}   ${aim ? `≤ ${aim}${ratio <= aim ? '' : ' missed'}` : ''}\n`,
     );
   }
+  process.stdout.write(`\nThe ratio of a rotation is without the ${settling} ms between the agent's two looks at macOS's escrow file.\n`);
   if (!values.json) return;
   const json = Object.fromEntries(
     Object.entries(results)
@@ -206,7 +223,9 @@ function print(results: Results): void {
       .map(([name, { milliseconds, peakMiB, processorMs }]) => [
         name,
         {
-          wallRatio: round(milliseconds / baseline.milliseconds, 2),
+          wallMs: round(milliseconds, 1),
+          wallRatio: round(worked(name, milliseconds) / baseline.milliseconds, 2),
+          processorMs: round(processorMs, 1),
           processorRatio: round(processorMs / baseline.processorMs, 2),
           peakMiB: round(peakMiB, 1),
         },

@@ -1,49 +1,80 @@
 import { constants, createPrivateKey, type KeyObject, privateDecrypt } from 'node:crypto';
-import { readdirSync, readFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync } from 'node:fs';
+import { cpus } from 'node:os';
 import { join } from 'node:path';
-import { DatabaseSync, type SQLInputValue } from 'node:sqlite';
 import { readEnvelope } from '../protocol/envelope.ts';
-import { folderPaths } from '../server/data-folder.ts';
-import { openDatabase } from '../server/database.ts';
+import { type FolderPaths, folderPaths } from '../server/data-folder.ts';
 import { readEscrowCertificates } from '../server/escrow-keys.ts';
 import { sealedDelivery } from '../test/device-calls.ts';
+import { startPostgres } from '../test/postgres-server.mjs';
 import { type Cost, measureRound, profiling } from './bench-check-ins.ts';
 import type { Round } from './bench-client.ts';
+import { type BareDatabase, openBareFile, openBarePostgres, rowsOf } from './bench-delivered.ts';
 import { type BenchGround, makeGround, passphrase, quietCheckIn } from './bench-macs.ts';
 import { startPeer } from './bench-peer.ts';
-import { type BenchOptions, median, quantile, type Row } from './bench-rows.ts';
-
-/** What a delivery leaves, in the order in which rows need each other. */
-const tables = ['key_record', 'envelope', 'key_block', 'proof_order', 'audit', 'mac_dirty'] as const;
+import { type BenchOptions, median, quantile, type Row, type Unmeasured } from './bench-rows.ts';
 
 /**
  * Keys that come in: each receipt leaves after its commit is on the disk and its envelope was opened. Beside it the two things
  * that no server could leave out: the RSA operation, and the very rows, written with the same durability and as many to a commit.
  */
-export async function deliveryRows({ quick, folder, say }: BenchOptions): Promise<Row[]> {
+export async function deliveryRows(options: BenchOptions): Promise<(Row | Unmeasured)[]> {
+  const sqlite = await measureDeliveries('delivery-sqlite', options, mkdtempSync(join(options.folder, 'sqlite-')), async (paths) =>
+    openBareFile(paths.database, join(options.folder, 'bare.sqlite')),
+  );
+  return [sqlite, await onPostgres(options)];
+}
+
+async function onPostgres(options: BenchOptions): Promise<Row | Unmeasured> {
+  const name = 'delivery-postgres';
+  let server: ReturnType<typeof startPostgres>;
+  try {
+    server = startPostgres({ fsync: 'on', synchronous_commit: 'on', full_page_writes: 'on' });
+  } catch (error) {
+    return { name, why: error instanceof Error ? (error.message.split('\n')[0] ?? '') : 'PostgreSQL does not start' };
+  }
+  const stop = () => server.end();
+  process.once('exit', stop);
+  try {
+    return await measureDeliveries(name, options, mkdtempSync(join(options.folder, 'postgres-')), (paths) => openBarePostgres(server.socket, paths));
+  } finally {
+    process.off('exit', stop);
+    server.end();
+  }
+}
+
+async function measureDeliveries(
+  name: 'delivery-sqlite' | 'delivery-postgres',
+  { quick, say }: BenchOptions,
+  folder: string,
+  openDatabases: (paths: FolderPaths) => Promise<BareDatabase>,
+): Promise<Row> {
   const rounds = quick ? 2 : 5;
   const atOnce = quick ? 24 : 64;
-  const each = quick ? 2 : 4;
-  say('deliveries: Macs are enrolled, their keys are sealed');
+  const each = quick ? 4 : 6;
+  // V8 has compiled by then what is asked often: one that has just begun is three times as slow for a second.
+  const warm = 24;
+  say(`${name}: Macs are enrolled, their keys are sealed`);
   const ground = await makeGround(folder, atOnce * (rounds + 1));
   const paths = folderPaths(ground.dir);
   const [certificate] = readEscrowCertificates(paths.escrow);
   if (!certificate) throw new Error('no escrow certificate');
   const escrowKey = privateKeyIn(paths.escrow);
-  const bare = await openBare(join(folder, 'bare.sqlite'));
-  const backend = await startPeer('bench-backend.ts', [ground.dir], profiling('deliveries'));
+  const bare = await openDatabases(paths);
+  const backend = await startPeer('bench-backend.ts', [ground.dir], profiling(name));
   const client = await startPeer('bench-client.ts');
   try {
     await client.ask({ macs: ground.macs });
     const costs = { ours: [] as Cost[], rsa: [] as number[], rows: [] as number[] };
     let taken = new Set<string>();
     for (let at = 0; at <= rounds; at += 1) {
-      say(`deliveries: round ${at} of ${rounds}`);
+      say(`${name}: round ${at} of ${rounds}`);
       const macs = ground.macs.slice(at * atOnce, (at + 1) * atOnce);
       // Each Mac has a connection, and has checked in; its keys come one after another.
       const calls = { port: ground.port, ca: ground.ca, fresh: false, atOnce };
       await measureRound(backend, client, { ...calls, sends: checkIns(macs, at * atOnce) });
-      const sealed = Array.from({ length: each * atOnce }, (_, n) => sealedDelivery(certificate.der, macAt(macs, n), { source: 'agent', validated: 'true' }));
+      const howMany = (at === 0 ? warm : each) * atOnce;
+      const sealed = Array.from({ length: howMany }, (_, n) => sealedDelivery(certificate.der, macAt(macs, n), { source: 'agent', validated: 'true' }));
       const sends = sealed.map(({ id, request }, n) => ({
         mac: at * atOnce + (n % atOnce),
         method: 'PUT',
@@ -55,25 +86,34 @@ export async function deliveryRows({ quick, folder, say }: BenchOptions): Promis
         escrowKey,
         sealed.map(({ envelope }) => envelope),
       );
-      const written = rowsOf(paths.database, taken);
+      const written = await rowsOf(bare, taken);
       taken = new Set([...taken, ...written.ids]);
-      const rows = bare.write(written.rows, written.ids.length, cost.together);
+      const rows = await bare.write(written.rows, written.ids.length, Math.max(1, Math.round(written.ids.length / cost.together)));
       // The first one warms all of it up.
       if (at === 0) continue;
       costs.ours.push(cost);
       costs.rsa.push(rsa);
       costs.rows.push(rows);
     }
-    const ratio = median(costs.ours.map(({ busyMs }, at) => Math.max(costs.rsa[at] ?? 0, costs.rows[at] ?? 0) / busyMs));
+    const limit = (at: number): number => Math.max(costs.rsa[at] ?? 0, costs.rows[at] ?? 0);
+    const ratio = median(costs.ours.map((cost, at) => limit(at) / costOf(name, cost)));
     const of = (pick: (cost: Cost) => number): string => median(costs.ours.map(pick)).toFixed(2);
     const waits = costs.ours.flatMap((cost) => cost.waits);
     const words = `backend ${of(({ busyMs }) => busyMs)} ms at work (${of(({ processorMs }) => processorMs)} of processor time), ${Math.round(median(costs.ours.map(({ perSecond }) => perSecond)))}/s, p50 ${quantile(waits, 0.5).toFixed(0)} ms, p95 ${quantile(waits, 0.95).toFixed(0)} ms, ${of(({ together }) => together)} to a commit; RSA-3072 alone ${median(costs.rsa).toFixed(2)} ms, the rows alone ${median(costs.rows).toFixed(2)} ms`;
-    return [{ name: 'delivery-sqlite', ratio, aim: 0.5, better: 'more', words }];
+    return { name, ratio, aim: 0.5, better: 'more', words };
   } finally {
     await Promise.all([client.end(), backend.end()]);
-    bare.close();
+    await bare.close();
   }
 }
+
+/**
+ * Milliseconds of one delivery that no other can have. On SQLite the disk keeps the event loop from its work, and all of it is in its time;
+ * RSA is done beside it, and is in the processor time. What PostgreSQL takes is in neither: there it is how many came through in a second, on
+ * a machine that does the server's, the database's and the clients' part.
+ */
+const costOf = (name: string, { busyMs, processorMs, perSecond }: Cost): number =>
+  Math.max(busyMs, processorMs / cpus().length, name === 'delivery-postgres' ? 1000 / perSecond : 0);
 
 const macAt = (macs: BenchGround['macs'], n: number): BenchGround['macs'][number] => {
   const mac = macs[n % macs.length];
@@ -95,55 +135,4 @@ function timeOpening(key: KeyObject, envelopes: readonly Buffer[]): number {
   const began = performance.now();
   for (const block of blocks) privateDecrypt({ key, padding: constants.RSA_PKCS1_OAEP_PADDING, oaepHash: 'sha256' }, block);
   return (performance.now() - began) / blocks.length;
-}
-
-type Rows = Record<(typeof tables)[number], Record<string, SQLInputValue>[]>;
-
-/** What came into the backend's database by the deliveries since then. `taken` are the records that were there. */
-function rowsOf(file: string, taken: ReadonlySet<string>): { rows: Rows; ids: string[] } {
-  const database = new DatabaseSync(file, { readOnly: true });
-  const all = (table: string): Record<string, SQLInputValue>[] => database.prepare(`select * from ${table}`).all();
-  const records = all('key_record').filter(({ id }) => !taken.has(String(id)));
-  const ids = records.map(({ id }) => String(id));
-  const isNew = new Set(ids);
-  const envelopes = all('envelope').filter(({ record_id }) => isNew.has(String(record_id)));
-  const macs = new Set(records.map(({ mac_id }) => String(mac_id)));
-  const names = new Set(envelopes.map(({ id }) => String(id)));
-  const rows: Rows = {
-    key_record: records,
-    envelope: envelopes,
-    key_block: all('key_block').filter(({ envelope_id }) => names.has(String(envelope_id))),
-    proof_order: all('proof_order').filter(({ record_id }) => isNew.has(String(record_id))),
-    audit: all('audit').filter(({ act, mac_id }) => act === 'key.stored' && macs.has(String(mac_id))),
-    mac_dirty: [...macs].map((mac_id) => ({ mac_id })),
-  };
-  database.close();
-  return { rows, ids };
-}
-
-/** A database of the same shape, and nothing between it and the rows. */
-async function openBare(file: string) {
-  await (await openDatabase(file)).close();
-  const database = new DatabaseSync(file, { enableForeignKeyConstraints: false });
-  database.exec('pragma journal_mode = wal; pragma synchronous = full; pragma cache_size = -65536; pragma secure_delete = on');
-  return {
-    close: () => database.close(),
-    /** Milliseconds for what belongs to one delivery, so many to a commit. */
-    write(rows: Rows, deliveries: number, together: number): number {
-      const commits = Math.max(1, Math.round(deliveries / together));
-      const prepared = tables.map((table) => {
-        const columns = Object.keys(rows[table][0] ?? { mac_id: '' });
-        const text = `insert into ${table} (${columns.join()}) values (${columns.map(() => '?').join()})`;
-        return { of: rows[table].map((row) => columns.map((name) => row[name] ?? null)), statement: database.prepare(text) };
-      });
-      const began = performance.now();
-      for (let at = 0; at < commits; at += 1) {
-        database.exec('begin immediate');
-        for (const { of, statement } of prepared)
-          for (const values of of.slice(Math.floor((at * of.length) / commits), Math.floor(((at + 1) * of.length) / commits))) statement.run(...values);
-        database.exec('commit');
-      }
-      return (performance.now() - began) / deliveries;
-    },
-  };
 }

@@ -15,13 +15,35 @@ import { type Admin, type Permission, permissions } from '../server/permissions.
 import { usualCustodySettings } from '../test/custody-settings.ts';
 import { seedFleet } from './seed-fleet.ts';
 
-/** A backend on a seeded fleet, without its listeners: what an operation costs is what it asks of the database. */
-export async function seededBackend(file: string, devices: number, say: (done: number, what: string) => void = () => {}): Promise<Backend> {
+/** The secrets and escrow keys of a backend that is none but for a benchmark. */
+export interface BenchKeys {
+  escrowKeys: EscrowKeys;
+  secrets: ServerSecrets;
+}
+
+export function benchKeys(): BenchKeys {
   const { privateKey } = generateKeyPairSync('rsa', { modulusLength: 2048 });
-  const der = makeEscrowCertificate({ commonName: 'Escrow', privateKey, years: 20, at: new Date() });
-  const certificate = { digest: certificateDigest(der), der, names: recipientNames(der), modulusBytes: 256 };
-  const escrowKeys: EscrowKeys = { canOpen: false, certificates: [certificate], open: async () => 'no-opener' };
   const secrets: ServerSecrets = { fingerprint: randomBytes(32), rowMac: randomBytes(32), nonce: randomBytes(32), ticket: randomBytes(32) };
+  return keysWith(makeEscrowCertificate({ commonName: 'Escrow', privateKey, years: 20, at: new Date() }), secrets);
+}
+
+function keysWith(der: Buffer, secrets: ServerSecrets): BenchKeys {
+  const certificate = { digest: certificateDigest(der), der, names: recipientNames(der), modulusBytes: 256 };
+  return { escrowKeys: { canOpen: false, certificates: [certificate], open: async () => 'no-opener' }, secrets };
+}
+
+/** As they lie beside the fleets that were made with them. */
+export const keysTo = ({ escrowKeys, secrets }: BenchKeys): string =>
+  JSON.stringify([escrowKeys.certificates[0]?.der ?? Buffer.alloc(0), ...secretNames.map((name) => secrets[name])].map((bytes) => bytes.toString('base64')));
+const secretNames = ['fingerprint', 'rowMac', 'nonce', 'ticket'] as const satisfies readonly (keyof ServerSecrets)[];
+
+export function keysFrom(text: string): BenchKeys {
+  const [der = Buffer.alloc(0), ...secrets] = (JSON.parse(text) as string[]).map((one) => Buffer.from(one, 'base64'));
+  return keysWith(der, Object.fromEntries(secretNames.map((name, at) => [name, secrets[at]])) as unknown as ServerSecrets);
+}
+
+/** A backend without its listeners: what an operation costs is what it asks of the database. */
+export async function benchBackend(file: string, { escrowKeys, secrets }: BenchKeys): Promise<Backend> {
   const store = await openDatabase(file);
   const clock = await openClock(store);
   const custody = createCustody({
@@ -31,8 +53,19 @@ export async function seededBackend(file: string, devices: number, say: (done: n
     secrets,
     settings: usualCustodySettings,
   });
-  await seedFleet({ store, clock, custody, secrets, escrowKeys }, { devices, seed: 1, say });
   return { store, clock, custody, secrets, escrowKeys, log: silentLog } as unknown as Backend;
+}
+
+/** The same on a seeded fleet. */
+export async function seededBackend(
+  file: string,
+  devices: number,
+  say: (done: number, what: string) => void = () => {},
+  keys: BenchKeys = benchKeys(),
+): Promise<Backend> {
+  const backend = await benchBackend(file, keys);
+  await seedFleet(backend, { devices, seed: 1, say });
+  return backend;
 }
 
 const admin: Admin = {
@@ -45,7 +78,8 @@ const admin: Admin = {
   fresh: true,
 };
 
-const ask = <Out>(backend: Backend, operation: AnyOperation, input: unknown): Promise<Out> =>
+/** As the console asks it. */
+export const ask = <Out>(backend: Backend, operation: AnyOperation, input: unknown): Promise<Out> =>
   perform(operation, { admin, backend, log: silentLog, at: backend.clock.now(), requestId: randomUUID() }, input) as Promise<Out>;
 
 /** What admins do all day, each as the console asks it. */

@@ -15,20 +15,34 @@ export interface Row {
 
 export interface ToldRow {
   name: string;
-  ratio: number;
-  aim: number;
+  /** Null where it could not be measured here. */
+  ratio: number | null;
+  aim: number | null;
   met: boolean;
+  why?: string;
+}
+
+/** A part that could not be measured on this machine, and why. */
+export interface Unmeasured {
+  name: string;
+  why: string;
 }
 
 const hundredths = (value: number): number => Math.round(value * 100) / 100;
 const isMet = ({ ratio, aim, better }: Row): boolean => (better === 'more' ? ratio >= aim : ratio <= aim);
 
 /** What `--json` ends with. Whether an aim is met is decided before anything is rounded. */
-export const told = (rows: readonly Row[]): ToldRow[] => rows.map((row) => ({ name: row.name, ratio: hundredths(row.ratio), aim: row.aim, met: isMet(row) }));
+export const told = (rows: readonly (Row | Unmeasured)[]): ToldRow[] =>
+  rows.map((row) =>
+    'why' in row
+      ? { name: row.name, ratio: null, aim: null, met: false, why: row.why }
+      : { name: row.name, ratio: hundredths(row.ratio), aim: row.aim, met: isMet(row) },
+  );
 
-export function table(rows: readonly Row[]): string {
+export function table(rows: readonly (Row | Unmeasured)[]): string {
   const widest = Math.max(4, ...rows.map(({ name }) => name.length));
   const lines = rows.map((row) => {
+    if ('why' in row) return `${row.name.padEnd(widest)}       -          missed  not measured: ${row.why}\n`;
     const aim = `${row.better === 'more' ? '≥' : '≤'} ${row.aim}`;
     return `${row.name.padEnd(widest)}  ${row.ratio.toFixed(2).padStart(6)}  ${aim.padEnd(6)}  ${isMet(row) ? 'met   ' : 'missed'}  ${row.words}\n`;
   });
@@ -76,6 +90,8 @@ export interface BenchOptions {
   quick: boolean;
   /** Macs of the largest fleet. */
   growth: number;
+  /** A folder in which fleets stay, and are used again. */
+  fleets?: string | undefined;
   /** A folder of its own, removed at the end. */
   folder: string;
   say: Say;

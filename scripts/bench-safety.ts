@@ -1,4 +1,5 @@
-import { watch } from 'node:fs';
+import { createHash } from 'node:crypto';
+import { readFileSync, watch } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
 import { paths } from '../agent/paths.ts';
@@ -8,9 +9,11 @@ import { openStage, type Stage } from './stage.ts';
 
 /** The agent believes macOS's file when two looks at it, so far apart, see the same. Milliseconds. */
 const settling = 2000;
+/** Between two looks into the Mac's journal, for the receipt. Milliseconds. */
+const look = 5;
 
 /**
- * From the moment at which macOS has made a key and written its file to the receipt on the Mac. The job is started by its watch
+ * From the moment at which macOS has made a key and written its file to the receipt in the Mac's journal. The job is started by its watch
  * path, as launchd does it, which itself may wait up to ten seconds where the job ran a moment ago; that is not in it.
  */
 export async function safetyRows({ quick, folder, say }: BenchOptions): Promise<Row[]> {
@@ -18,7 +21,7 @@ export async function safetyRows({ quick, folder, say }: BenchOptions): Promise<
   const stage = await openStage(folder, { settleSeconds: 1, killSeconds: 0, offlineCopy: false });
   process.once('exit', stage.endNow);
   try {
-    const times: number[] = [];
+    const times: { receipt: number; ended: number }[] = [];
     let mac: FakeMac | null = null;
     for (let at = 0; at < keys; at += 1) {
       say(`time to safety: key ${at + 1} of ${keys}`);
@@ -26,13 +29,20 @@ export async function safetyRows({ quick, folder, say }: BenchOptions): Promise<
       if (mac === null || at % 3 === 0) mac = await newMac(stage, at);
       times.push(await timeKey(stage, mac));
     }
-    const [p50, p95] = [quantile(times, 0.5), quantile(times, 0.95)];
-    const words = (what: string, ms: number): string =>
-      `${what} of ${keys} keys: ${ms.toFixed(0)} ms to the receipt; the two looks at the file are ${settling} ms apart`;
-    return [
-      { name: 'time-to-safety-p50', ratio: p50 / settling, aim: 1.5, better: 'less', words: words('p50', p50) },
-      { name: 'time-to-safety-p95', ratio: p95 / settling, aim: 2, better: 'less', words: words('p95', p95) },
-    ];
+    return (
+      [
+        ['p50', 0.5, 1.5],
+        ['p95', 0.95, 2],
+      ] as const
+    ).map(([name, share, aim]) => {
+      const of = (what: 'receipt' | 'ended') =>
+        quantile(
+          times.map((one) => one[what]),
+          share,
+        );
+      const words = `${keys} keys: ${of('receipt').toFixed(0)} ms to the receipt, ${settling} of them between two looks at the file; the run ended after ${of('ended').toFixed(0)} ms`;
+      return { name: `time-to-safety-${name}`, ratio: of('receipt') / settling, aim, better: 'less', words };
+    });
   } finally {
     await stage.stop();
   }
@@ -48,17 +58,13 @@ async function newMac(stage: Stage, at: number): Promise<FakeMac> {
   return mac;
 }
 
-function received(stage: Stage): number {
-  const database = stage.openDatabase();
-  try {
-    return Number(database.prepare('select count(*) as n from envelope').get()?.['n']);
-  } finally {
-    database.close();
-  }
+/** Whether the Mac has the receipt of this envelope: only then its journal says by which record it is known. */
+function hasReceipt(mac: FakeMac, envelopeId: string): boolean {
+  const { current } = JSON.parse(readFileSync(mac.path(paths.journal), 'utf8')) as { current: { envelopeId: string; recordId: string | null } | null };
+  return current?.envelopeId === envelopeId && current.recordId !== null;
 }
 
-async function timeKey(stage: Stage, mac: FakeMac): Promise<number> {
-  const before = received(stage);
+async function timeKey(stage: Stage, mac: FakeMac): Promise<{ receipt: number; ended: number }> {
   const file = mac.path(paths.escrowFile);
   let changed = 0;
   const woken = new Promise<void>((resolve) => {
@@ -73,8 +79,18 @@ async function timeKey(stage: Stage, mac: FakeMac): Promise<number> {
   // The very end of that: until then nobody has made the key.
   changed = performance.now();
   await woken;
-  const ended = await stage.runJob(mac);
-  const took = performance.now() - changed;
-  if (ended.code !== 0 || received(stage) <= before) throw new Error(`the key did not come to the backend (${ended.code}): ${ended.stderr} ${join(mac.root)}`);
-  return took;
+  const envelopeId = createHash('sha256').update(readFileSync(file)).digest('hex');
+  let receipt = 0;
+  const running = stage.runJob(mac).then((ended) => ({ ...ended, took: performance.now() - changed }));
+  let isOver = false;
+  void running.finally(() => {
+    isOver = true;
+  });
+  while (receipt === 0 && !isOver) {
+    await wait(look);
+    if (hasReceipt(mac, envelopeId)) receipt = performance.now() - changed;
+  }
+  const { code, stderr, took } = await running;
+  if (code !== 0 || !hasReceipt(mac, envelopeId)) throw new Error(`the key did not come to the backend (${code}): ${stderr} ${join(mac.root)}`);
+  return { receipt: receipt || took, ended: took };
 }

@@ -1,109 +1,147 @@
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { folderPaths } from '../server/data-folder.ts';
-import { readEscrowCertificates } from '../server/escrow-keys.ts';
 import { spreadOf } from '../server/under-load.ts';
-import { sealedDelivery } from '../test/device-calls.ts';
-import { type Cost, measureRound } from './bench-check-ins.ts';
-import { makeGround, quietCheckIn } from './bench-macs.ts';
-import { startPeer } from './bench-peer.ts';
 import { machine } from './bench-rows.ts';
-import { type Costs, type Course, type HerdResult, runHerd } from './herd-model.ts';
+import type { Costs } from './herd-backend.ts';
+import { type Course, type HerdResult, runHerd } from './herd-model.ts';
+import { measure, type Real } from './herd-real.ts';
 
 /*
  * `npm run herd`: what becomes of 100,000 Macs that come at once. What a request costs is measured first, in a few seconds and
- * against the real backend on loopback; then the fleet goes through its courses in virtual time (herd-model.ts).
+ * against the real backend on loopback; some thousand real connections come to it at once, and what the model says of them stands
+ * beside what became of them. Then the fleet goes through its courses in virtual time (herd-model.ts).
  */
 
+const help = `npm run herd [-- --macs N] [--backends N] [--real N] [--by processor] [--costs FILE] [--only TEXT] [--json]
+
+  --macs N       how large the fleet is (100000)
+  --backends N   the most backends that share it (2)
+  --real N       real connections that come at once, to see that the model is honest (1500; 0: none)
+  --by processor what a request costs is its processor time: for a machine that is busy with other things
+  --costs FILE   what --json said another time: nothing is measured, all costs are of then
+  --only TEXT    courses with this text in their name
+`;
 const { values } = parseArgs({
   options: {
     json: { type: 'boolean', default: false },
     macs: { type: 'string', default: '100000' },
-    backends: { type: 'string', default: '1' },
+    backends: { type: 'string', default: '2' },
+    real: { type: 'string', default: '1500' },
+    by: { type: 'string', default: 'busy' },
+    costs: { type: 'string' },
+    only: { type: 'string', default: '' },
+    help: { type: 'boolean', short: 'h', default: false },
   },
 });
-const macs = Number(values.macs);
-const backends = Number(values.backends);
-if (!Number.isSafeInteger(macs) || macs < 1 || !Number.isSafeInteger(backends) || backends < 1)
-  throw new TypeError('--macs and --backends are whole numbers from 1');
-const say = (text: string): void => void process.stderr.write(`${text}\n`);
+const numbers = { macs: Number(values.macs), backends: Number(values.backends), real: Number(values.real) };
+if (values.help) process.stdout.write(help);
+else if (!Object.values(numbers).every(Number.isSafeInteger) || numbers.macs < 1 || numbers.backends < 1 || numbers.real < 0) {
+  process.stderr.write(`herd: error: --macs, --backends and --real are whole numbers\n${help}`);
+  process.exitCode = 64;
+} else await main(numbers);
 
-/** Milliseconds of one thread, by what it was busy with: a handshake with the least answer, a check-in, a delivery. */
-async function measure(folder: string): Promise<Costs> {
-  const ground = await makeGround(folder, 64);
-  const [certificate] = readEscrowCertificates(folderPaths(ground.dir).escrow);
-  if (!certificate) throw new Error('no escrow certificate');
-  const [backend, bare, client] = await Promise.all([startPeer('bench-backend.ts', [ground.dir]), startPeer('bench-bare.ts'), startPeer('bench-client.ts')]);
+function say(text: string): void {
+  process.stderr.write(`herd: ${text}\n`);
+}
+
+async function main({ macs, backends, real: howManyReal }: typeof numbers): Promise<void> {
+  const { costs, real } = values.costs === undefined ? await measured(howManyReal) : { costs: readCosts(values.costs), real: null };
+  const own = spreadOf(60, macs);
+  const all: [Course, number, number][] = [
+    ['all at 09:00', 0, 1],
+    ...range(backends).map((n): [Course, number, number] => ['all at 09:00', own, n]),
+    ['after 4 hours without a backend', 0, 1],
+    ...range(backends).map((n): [Course, number, number] => ['after 4 hours without a backend', own, n]),
+    ...range(backends).map((n): [Course, number, number] => ['after a restore', own, n]),
+    ...range(backends)
+      .filter((n) => n > 1)
+      .flatMap((n): [Course, number, number][] => [
+        ['one of the backends is lost', 0, n],
+        ['one of the backends is lost', own, n],
+      ]),
+  ];
+  const rows: HerdResult[] = [];
+  for (const [course, spreadSeconds, howMany] of all.filter(([course]) => course.includes(values.only))) {
+    say(`${macs} Macs, ${course}, spread over ${spreadSeconds} s, ${howMany} backend${howMany === 1 ? '' : 's'}`);
+    rows.push(await runHerd({ course, macs, costs, spreadSeconds, checkInMinutes: 15, backends: howMany }));
+  }
+  if (values.json) process.stdout.write(`${JSON.stringify({ macs, machine: machine(), costs, real, rows })}\n`);
+  else
+    process.stdout.write(
+      [machine(), ...inWords(costs, real), `${macs} Macs; one Mac in 500 has a used key to report; virtual time`, ...table(rows), ''].join('\n'),
+    );
+}
+
+function range(most: number): number[] {
+  return Array.from({ length: most }, (_, at) => at + 1);
+}
+
+async function measured(howManyReal: number): Promise<{ costs: Costs; real: Real | null }> {
+  const folder = mkdtempSync(join(tmpdir(), 'sparekey-herd-'));
   try {
-    const barePort = await bare.ask<number>({ tls: ground.tls });
-    await client.ask({ macs: ground.macs });
-    const checkIns = ground.macs.map((mac, at) => ({ mac: at, method: 'POST', path: '/v1/check-in', body: quietCheckIn(mac) }));
-    const round = { ca: ground.ca, atOnce: 64, milliseconds: 1000, sends: checkIns };
-    // The first of each warms it up.
-    const twice = async (act: () => Promise<Cost>): Promise<number> => {
-      await act();
-      return (await act()).busyMs;
-    };
-    const handshake = await twice(() => measureRound(bare, client, { ...round, port: barePort, fresh: true }));
-    const whole = await twice(() => measureRound(backend, client, { ...round, port: ground.port, fresh: true }));
-    const sealed = ground.macs.map((mac) => sealedDelivery(certificate.der, mac, { source: 'agent', validated: 'true' }));
-    const sends = sealed.map(({ id, request }, at) => ({ mac: at, method: 'PUT', path: `/v1/keys/${id}`, body: JSON.stringify(request) }));
-    const delivery = await measureRound(backend, client, { port: ground.port, ca: ground.ca, fresh: false, atOnce: 64, sends });
-    return { handshake, checkIn: Math.max(0.05, whole - handshake), delivery: delivery.busyMs };
+    say('what a request costs is measured');
+    return await measure(folder, howManyReal, values.by === 'processor' ? 'processor' : 'busy', say);
   } finally {
-    await Promise.all([client.end(), backend.end(), bare.end()]);
+    rmSync(folder, { recursive: true, force: true });
   }
 }
 
-const folder = mkdtempSync(join(tmpdir(), 'sparekey-herd-'));
-let costs: Costs;
-try {
-  say('what a request costs is measured');
-  costs = await measure(folder);
-} finally {
-  rmSync(folder, { recursive: true, force: true });
+/** The last line of another run with `--json`. */
+function readCosts(file: string): Costs {
+  const last = readFileSync(file, 'utf8').trim().split('\n').at(-1) ?? '';
+  const { costs } = JSON.parse(last) as { costs?: Partial<Costs> };
+  const { handshake, checkIn, delivery } = costs ?? {};
+  if (handshake === undefined || checkIn === undefined || delivery === undefined || !(Math.min(handshake, checkIn, delivery) > 0))
+    throw new Error(`${file} has no \`costs\` with handshake, checkIn and delivery in milliseconds`);
+  return { handshake, checkIn, delivery };
 }
-const own = spreadOf(60, macs);
-const courses: [Course, number][] = [
-  ['all at 09:00', 0],
-  ['all at 09:00', 60],
-  ['all at 09:00', own],
-  ['after 4 hours without a backend', own],
-  ['after a restore', own],
-];
-const rows: HerdResult[] = [];
-for (const [course, spreadSeconds] of courses) {
-  say(`${macs} Macs, ${course}, spread over ${spreadSeconds} s`);
-  rows.push(await runHerd({ course, macs, costs, spreadSeconds, checkInMinutes: 15, backends }));
-}
-if (values.json) process.stdout.write(`${JSON.stringify({ macs, backends, machine: machine(), costs, rows })}\n`);
-else process.stdout.write(table());
 
-function table(): string {
-  const time = (seconds: number | null): string => (seconds === null ? 'not in 1 h' : `${Math.round(seconds)} s`);
-  const titles = ['course', 'spread', 'peak', 'told to come later', 'no answer', '99 of 100 heard', 'all heard', 'used keys delivered'];
+function inWords(costs: Costs, real: Real | null): string[] {
+  const ms = (value: number): string => `${value.toFixed(2)} ms`;
+  const { handshake, checkIn, delivery } = costs;
+  const lines = [
+    `a handshake ${ms(handshake)}, a check-in after it ${ms(checkIn)}, a delivery ${ms(delivery)} of one thread: ${Math.round(1000 / (handshake + checkIn))} check-ins/s`,
+  ];
+  if (!real) return lines;
+  const told = ({ answered, half, most, last, shed, refused, later }: Real['really']): string =>
+    `${answered} answered, half in ${half} s, 99 of 100 in ${most} s, all in ${last} s; ${shed} told to come later, ${refused} without an answer, ${later} left it to their next run`;
+  return [
+    ...lines,
+    `${real.macs} real connections at once, by costs of ${ms(real.costs.handshake)} and ${ms(real.costs.checkIn)} beside them`,
+    `  the model: ${told(real.predicted)}`,
+    `  really:    ${told(real.really)}`,
+  ];
+}
+
+function table(rows: readonly HerdResult[]): string[] {
+  const time = (seconds: number | null): string => (seconds === null ? 'not in 1 h' : `${seconds < 10 ? seconds.toFixed(1) : Math.round(seconds)} s`);
+  const titles = [
+    'course',
+    'backends',
+    'spread',
+    'busiest second',
+    'longest line',
+    'told to come later',
+    'no answer',
+    '99 of 100',
+    'last Mac',
+    'longest of a used key',
+  ];
   const cells = rows.map((row) => [
     row.course,
+    String(row.backends),
     `${row.spreadSeconds} s`,
-    `${row.peakPerSecond}/s`,
+    String(row.peakPerSecond),
+    String(row.peakQueue),
     String(row.shed),
     String(row.refused),
     time(row.mostHeard),
     time(row.allHeard),
-    time(row.urgentDone),
+    time(row.longestUsed),
   ]);
   const widths = titles.map((title, at) => Math.max(title.length, ...cells.map((row) => (row[at] ?? '').length)));
   const line = (row: readonly string[]): string => row.map((cell, at) => (at === 0 ? cell.padEnd(widths[at] ?? 0) : cell.padStart(widths[at] ?? 0))).join('  ');
-  const { handshake, checkIn, delivery } = costs;
-  const each = (ms: number): string => `${ms.toFixed(2)} ms`;
-  return [
-    machine(),
-    `measured: a handshake ${each(handshake)}, a check-in after it ${each(checkIn)}, a delivery ${each(delivery)} of one thread: ${Math.round(1000 / (handshake + checkIn))} check-ins/s`,
-    `${macs} Macs, ${backends} backend${backends === 1 ? '' : 's'}; one Mac in 500 has a used key to report; virtual time`,
-    line(titles),
-    ...cells.map(line),
-    '',
-  ].join('\n');
+  return [titles, ...cells].map(line);
 }

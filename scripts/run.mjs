@@ -41,6 +41,7 @@ const commands = {
   profiles: { run: [inRoot('profiles/make.ts')], here: true },
   package: { run: [inRoot('scripts/package/main.ts')], here: true },
   sweep: { run: [inRoot('scripts/sweep.ts')], bundled: true },
+  'two-backends': { run: [inRoot('scripts/two-backends.ts')] },
   'sweep:server': { run: [inRoot('scripts/sweep-server.ts')] },
   model: { run: [inRoot('scripts/model.ts')] },
   mutations: { run: [inRoot('scripts/mutations.ts')] },

@@ -49,6 +49,8 @@ export interface Arrived {
   found: RecoveryKey | { kind: 'opened'; fingerprint: string } | { kind: 'not-tried' } | { kind: 'unreadable' | 'unopened'; cause: string };
   /** It came without a device identity: it counts for nothing until it is proved. */
   unverified?: boolean;
+  /** This act has looked for it, and the Mac has none of that id. */
+  isNew?: boolean;
 }
 
 export interface AcceptedKey {
@@ -63,7 +65,8 @@ export async function acceptKey(parts: CustodyParts, tx: Tx, at: number, arrived
     if (found.kind === 'unreadable') return quarantine(parts, tx, at, arrived, 'no', 'K1: it cannot be read, or is no key');
     if (found.kind === 'unopened') return quarantine(parts, tx, at, arrived, 'not-tried', found.cause);
     if (found.kind === 'not-tried' && parts.canOpen) {
-      const record = await addRecord(parts, tx, at, arrived, 'candidate', waitsToBeOpened, 'not-tried', null);
+      const record = newRecord(at, arrived, 'candidate', waitsToBeOpened, null);
+      await addRecord(parts, tx, at, arrived, record, 'not-tried');
       return { rule: 'later', recordId: record.id };
     }
   }
@@ -86,14 +89,22 @@ export async function acceptKey(parts: CustodyParts, tx: Tx, at: number, arrived
     await takeWitness(parts, tx, at, same.id, arrived);
     return { rule: 'K2', recordId: same.id };
   }
-  const record = await addRecord(parts, tx, at, arrived, 'candidate', 'new', readable, fingerprint);
-  return { rule: await applyRule(parts, tx, at, record, arrived.validated), recordId: record.id };
+  const record = newRecord(at, arrived, 'candidate', 'new', fingerprint);
+  if (!arrived.isNew) {
+    // An envelope that is here already leaves its record for this one, which the rule has to see.
+    await addRecord(parts, tx, at, arrived, record, readable);
+    return { rule: await applyRule(parts, tx, at, record, arrived.validated), recordId: record.id };
+  }
+  // It comes with the state that the rule gives it: two statements less than to change that afterwards.
+  const put = (values: Partial<KeyRecord>) => addRecord(parts, tx, at, arrived, { ...record, ...values }, readable);
+  return { rule: await applyRule(parts, tx, at, record, arrived.validated, put), recordId: record.id };
 }
 
 const isConfirmed = async (tx: Tx, enrolmentId: string): Promise<boolean> => (await enrolmentForCustody(tx, enrolmentId))?.confirmed === 1;
 
 async function quarantine(parts: CustodyParts, tx: Tx, at: number, arrived: Arrived, readable: 'no' | 'not-tried', because: string): Promise<AcceptedKey> {
-  const record = await addRecord(parts, tx, at, arrived, 'quarantined', because, readable, null);
+  const record = newRecord(at, arrived, 'quarantined', because, null);
+  await addRecord(parts, tx, at, arrived, record, readable);
   return { rule: 'K1', recordId: record.id };
 }
 
@@ -135,10 +146,17 @@ export async function takeWitness(parts: CustodyParts, tx: Tx, at: number, recor
   }
 }
 
-/** K3 to K6 for a record that is here as a candidate. */
-export async function applyRule(parts: CustodyParts, tx: Tx, at: number, record: KeyRecord, validated: Validation): Promise<NewKeyRule> {
-  const open = await openRotationOf(tx, record.mac_id);
-  const others = (await recordsOfVolume(tx, record.mac_id, record.volume)).filter((other) => other.id !== record.id);
+/** K3 to K6 for a record that is here as a candidate; `put`: it is not here yet, and is put here by this as what it becomes. */
+export async function applyRule(
+  parts: CustodyParts,
+  tx: Tx,
+  at: number,
+  record: KeyRecord,
+  validated: Validation,
+  put: ((values: Partial<KeyRecord>) => Promise<void>) | null = null,
+): Promise<NewKeyRule> {
+  const [open, all] = await Promise.all([openRotationOf(tx, record.mac_id), recordsOfVolume(tx, record.mac_id, record.volume)]);
+  const others = all.filter((other) => other.id !== record.id);
   const held = others.find((other) => other.state === 'held');
   const rule = ruleForNewKey({
     source: record.source,
@@ -149,7 +167,7 @@ export async function applyRule(parts: CustodyParts, tx: Tx, at: number, record:
     anotherHeld: held !== undefined,
   });
   const become = (state: RecordState, more: Partial<KeyRecord> = {}) =>
-    updateRecord(tx, record.id, { state, state_at: at, state_because: ruleWords[rule], ...more });
+    (put ?? ((values) => updateRecord(tx, record.id, values)))({ state, state_at: at, state_because: ruleWords[rule], ...more });
 
   if (rule === 'K3' && open) {
     // A key that came after begin was not replaced by this rotation: if one is held, only a proof can tell.
@@ -167,21 +185,12 @@ export async function applyRule(parts: CustodyParts, tx: Tx, at: number, record:
   await become(rule === 'K5' ? 'held' : 'candidate');
   // R4: where macOS said false to the new key, the old one is what a proof can confirm.
   const due = rule === 'K4' && validated === 'false' && held ? held : record;
-  await orderProof(parts, tx, at, due, ruleWords[rule]);
+  await orderProof(parts, tx, at, due, ruleWords[rule], undefined, put !== null && due === record);
   return rule;
 }
 
-async function addRecord(
-  parts: CustodyParts,
-  tx: Tx,
-  at: number,
-  arrived: Arrived,
-  state: RecordState,
-  because: string,
-  readable: 'yes' | 'no' | 'not-tried',
-  fingerprint: string | null,
-): Promise<KeyRecord> {
-  const record: KeyRecord = {
+function newRecord(at: number, arrived: Arrived, state: RecordState, because: string, fingerprint: string | null): KeyRecord {
+  return {
     id: randomUUID(),
     mac_id: arrived.macId,
     hardware_uuid: arrived.hardwareUuid,
@@ -204,15 +213,17 @@ async function addRecord(
     legal_hold: 0,
     unverified: arrived.unverified ? 1 : 0,
   };
+}
+
+async function addRecord(parts: CustodyParts, tx: Tx, at: number, arrived: Arrived, record: KeyRecord, readable: 'yes' | 'no' | 'not-tried'): Promise<void> {
   await insertRecord(tx, record);
   await addEnvelope(parts, tx, at, arrived, record, readable);
-  return record;
 }
 
 async function addEnvelope(parts: CustodyParts, tx: Tx, at: number, arrived: Arrived, record: KeyRecord, readable: 'yes' | 'no' | 'not-tried'): Promise<void> {
   const quarantined = record.state === 'quarantined';
   const names = { macId: arrived.macId, volume: record.volume, recordId: record.id, envelopeId: arrived.envelopeId, quarantined };
-  const before = await envelopeOfMac(tx, arrived.macId, arrived.envelopeId);
+  const before = arrived.isNew ? undefined : await envelopeOfMac(tx, arrived.macId, arrived.envelopeId);
   await insertEnvelope(tx, {
     id: arrived.envelopeId,
     mac_id: arrived.macId,

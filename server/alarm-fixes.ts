@@ -37,6 +37,7 @@ const fixes: Readonly<Record<AlarmCode, string>> = {
   CERTIFICATE_REFUSED: 'Bring good files; where they are of another CA, let all Macs trust that one first.',
   ACME_FAILS: 'See in its detail what the CA says; mostly a name does not lead to this backend from the internet.',
   BACKEND_BUSY: 'Look at the processor and the disk of its machine; a longer `keys.checkInMinutes`, or another backend (docs/scaling.md).',
+  CLOCKS_DIFFER: 'Set the clock of the machine that it names, or that of the database, by network time.',
   CLIENT_HEADER_REFUSED: 'Look who sends that header: only your own proxy may.',
   BACKUP_LATE: 'Make a backup, and see why the usual one did not come.',
   DRILL_LATE: 'Try the last backup with the offline copy: `sparekey-server verify-backup`.',

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { Problem } from '../protocol/problems.ts';
+import { afterAct } from './after-act.ts';
 import { audit } from './audit.ts';
 import type { CustodyParts } from './custody-parts.ts';
 import type { Tx } from './parts.ts';
@@ -76,6 +77,9 @@ const alarms = {
   ),
   ACME_FAILS: telling('the CA gives no certificate for the names of this backend; the one in use goes on until it ends'),
   BACKEND_BUSY: telling('this backend is asked for more than it can: for minutes it has told quiet Macs to come later; keys and reports of used ones go first'),
+  CLOCKS_DIFFER: telling(
+    'the clock of a backend is not that of the database: holds and dates of all Macs follow the one that is ahead; set it by network time',
+  ),
   CLIENT_HEADER_REFUSED: telling('a header that says who a Mac is came from where it may not: somebody tries, or a proxy is set up wrongly'),
   BACKUP_LATE: telling('there is no new backup: everything since the last one would be lost with this machine'),
   DRILL_LATE: telling('nobody has tried for a long time whether a key can be opened from a backup alone: run `sparekey-server verify-backup`'),
@@ -115,7 +119,7 @@ export async function putAlarm(parts: Pick<CustodyParts, 'log'>, tx: Tx, at: num
   const id = randomUUID();
   await insertAlarm(tx, { id, mac_id: macId, code, detail, opened_at: at, judged_at: null, judged_by: null, judgement: null });
   await audit(tx, { at, actor: 'server', act: 'alarm.raised', macId, details: { alarmId: id, code, detail } });
-  parts.log.warn('alarm-raised', { macId, code, detail });
+  afterAct(tx, () => parts.log.warn('alarm-raised', { macId, code, detail }));
 }
 
 /** What an alarm warned of in these words has come to its good end by itself. */
@@ -145,7 +149,7 @@ export async function judgeAlarm(parts: CustodyParts, { alarmId, actor, judgemen
     if (alarm.judged_at !== null) return;
     await judge(tx, alarmId, actor, judgement, at);
     await audit(tx, { at, actor, act: 'alarm.judged', macId: alarm.mac_id, details: { alarmId, code: alarm.code, judgement } });
-    parts.log.info('alarm-judged', { macId: alarm.mac_id, code: alarm.code });
+    afterAct(tx, () => parts.log.info('alarm-judged', { macId: alarm.mac_id, code: alarm.code }));
     if (alarm.code === ('UNREADABLE_DELIVERIES' satisfies AlarmCode) && alarm.mac_id !== null) {
       await updateMac(tx, alarm.mac_id, { unreadable_since: at, unreadable_count: 0 });
       await releaseUnopened(parts.secrets, tx, alarm.mac_id, at);

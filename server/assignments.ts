@@ -4,7 +4,7 @@ import type { Facts } from '../protocol/messages.ts';
 import { Problem } from '../protocol/problems.ts';
 import { audit } from './audit.ts';
 import type { Caller, Tx } from './parts.ts';
-import { type Claim, claimsOf, endClaim, insertClaim, lastWordOf } from './store/assignments.ts';
+import { type Claim, claimsOf, endClaim, insertClaim, type LastWord } from './store/assignments.ts';
 import { enrolmentById } from './store/enrolments.ts';
 import { recordsOfVolume } from './store/keys.ts';
 import { type Mac, macById } from './store/macs.ts';
@@ -74,7 +74,7 @@ interface Ending {
   reason?: string;
 }
 
-async function end(tx: Tx, at: number, claim: Claim, { actor, because, reason }: Ending): Promise<void> {
+async function end(tx: Tx, at: number, claim: LastWord, { actor, because, reason }: Ending): Promise<void> {
   await endClaim(tx, claim.id, because, at);
   const { id: assignmentId, user_name: userName, source } = claim;
   await audit(tx, { at, actor, act: 'assignment.ended', macId: claim.mac_id, details: { assignmentId, userName, source, because, reason } });
@@ -156,13 +156,13 @@ export async function assignFromCsv(
 /**
  * The managed setting `assignedTo`, at a check-in. Only a word that is new does something, so that what an admin has ended
  * stays ended; a setting that is gone ends it. An agent that says nothing, or settings that are not managed, change nothing.
+ * `last`: what the profile said last by the mouth of this enrolment, whether it still counts or not.
  */
-export async function takeWordOfProfile(tx: Tx, at: number, caller: Caller, facts: Facts): Promise<void> {
+export async function takeWordOfProfile(tx: Tx, at: number, caller: Caller, facts: Facts, last: LastWord | undefined): Promise<void> {
   const said = facts.assignedTo;
   if (said === undefined || !facts.settings.managed) return;
   const userName = said === null ? null : readUserName(said);
   if (said !== null && userName === null) return;
-  const last = await lastWordOf(tx, caller.enrolmentId);
   const isOpen = last !== undefined && last.ended_at === null;
   if (userName === null) {
     if (isOpen) await end(tx, at, last, { actor: 'mac', because: 'the profile names nobody' });

@@ -88,10 +88,12 @@ export const recordOf = (row: Row): AuditRecord => ({
 
 const lastEntry = firstOf((db) => db.selectFrom('audit').select(['seq', 'hash']).orderBy('seq', 'desc').limit(1));
 const addEntry = changeOf((db, row: Insertable<Row>) => db.insertInto('audit').values(row));
+/** The last one of an act that has written some: nobody else writes any before its end. */
+const lastOfAct = new WeakMap<Tx, Pick<Row, 'seq' | 'hash'>>();
 
 /** Writes one entry in the act's own transaction: if it cannot be written, the act does not happen. */
 export async function audit(tx: Tx, entry: AuditEntry): Promise<void> {
-  const before = await lastEntry(tx);
+  const before = lastOfAct.get(tx) ?? (await lastEntry(tx));
   const { requestId, network, tokenId } = askingNow();
   const row = {
     seq: (before?.seq ?? 0) + 1,
@@ -106,10 +108,12 @@ export async function audit(tx: Tx, entry: AuditEntry): Promise<void> {
     ...(network == null ? {} : { network }),
     ...(tokenId == null ? {} : { token_id: tokenId }),
   };
-  await addEntry(tx, { ...row, hash: hashOf(row) });
+  const hash = hashOf(row);
+  await addEntry(tx, { ...row, hash });
+  lastOfAct.set(tx, { seq: row.seq, hash });
   // Whatever is done to a Mac may change what lists say of it.
   if (row.mac_id !== null) await markDirty(tx, row.mac_id);
-  if (row.mac_id !== null) noteNews(tx, row.mac_id, row.act);
+  noteNews(tx, row.mac_id, row.act);
 }
 
 /** By whom this was done before about this Mac, to what has this id. */

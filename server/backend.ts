@@ -3,6 +3,7 @@ import { Problem } from '../protocol/problems.ts';
 import { openClock, type ServerClock } from './clock.ts';
 import { createCustody } from './custody.ts';
 import { databaseOf, existingFolder, type FolderPaths, tooOpen } from './data-folder.ts';
+import { changesOfFile } from './database-changes.ts';
 import { postgresNews } from './database-news.ts';
 import { isPostgres } from './database-url.ts';
 import { openEscrowKeys } from './escrow-keys.ts';
@@ -12,7 +13,7 @@ import { readServerSecrets } from './server-secrets.ts';
 import { readSettings, type ServerSettings } from './settings.ts';
 import { createTickets } from './tickets.ts';
 import { openFolderDatabase } from './upgrade.ts';
-import { type Wakening, wakeAfterActs } from './wakening.ts';
+import { type Carrier, type Wakening, wakeAfterActs } from './wakening.ts';
 
 export interface Backend {
   paths: FolderPaths;
@@ -51,6 +52,8 @@ export function collectMistakes() {
   };
 }
 
+const carrierOf = (database: string, { db }: Store): Carrier => (isPostgres(database) ? postgresNews(database, db) : changesOfFile(db));
+
 /** Opens a data folder. Without a passphrase everything but opening envelopes works. */
 export async function openBackend(options: {
   dir: string;
@@ -73,8 +76,11 @@ export async function openBackend(options: {
   const escrowKeys = openEscrowKeys(paths.escrow, options.passphrase);
   if (!settings || !secrets) throw new Problem('SERVER_BUG');
   const { busyMilliseconds } = options;
-  const stored = await openFolderDatabase(paths, busyMilliseconds === undefined ? {} : { busyMilliseconds });
-  const carrier = settings.keys.waitSeconds > 0 && isPostgres(databaseOf(paths)) ? postgresNews(databaseOf(paths)) : null;
+  const stored = await openFolderDatabase(paths, {
+    ...(busyMilliseconds === undefined ? {} : { busyMilliseconds }),
+    onWait: (seconds, who) => log.warn('database-waiting', { because: 'its shape is to be changed, and others are at work in it', seconds, who }),
+  });
+  const carrier = settings.keys.waitSeconds > 0 ? carrierOf(databaseOf(paths), stored) : null;
   const { store, wakening } = await wakeAfterActs(stored, carrier);
   try {
     const clock = await openClock(store, options.wallNow);

@@ -1,4 +1,4 @@
-import { createHash, type KeyObject, X509Certificate } from 'node:crypto';
+import { hash, type KeyObject, X509Certificate } from 'node:crypto';
 import { Fields, inside } from '../protocol/asn1.ts';
 import { algorithmOf, allowsUse, type Certificate, caDepthOf, extension, purposesOf, readCertificate } from '../protocol/certificate.ts';
 
@@ -39,6 +39,8 @@ interface Link {
 
 interface ChainAsked {
   leaf: Uint8Array;
+  /** SHA-256 of the leaf, by whoever has it already. */
+  leafDigest?: string;
   others: readonly Uint8Array[];
   anchors: readonly Uint8Array[];
   at: Date;
@@ -53,9 +55,7 @@ const mostKept = 50_000;
 const kept = new Map<string, { above: Buffer[]; notBefore: Date; notAfter: Date }>();
 
 export function verifyChain(options: ChainAsked): ChainAnswer {
-  const hash = createHash('sha256');
-  for (const der of [options.leaf, ...options.anchors, Buffer.alloc(1), ...options.others]) hash.update(`${der.length} `).update(der);
-  const name = hash.digest('base64');
+  const name = nameOf(options);
   const known = kept.get(name);
   if (known && options.at >= known.notBefore && options.at <= known.notAfter) return { ok: true, chain: [Buffer.from(options.leaf), ...known.above] };
   const answer = findChain(options);
@@ -70,6 +70,19 @@ export function verifyChain(options: ChainAsked): ChainAnswer {
   }
   return answer;
 }
+
+const digestOf = (der: Uint8Array): string => hash('sha256', der, 'base64');
+
+/** Each by its digest, and where those that are trusted end. They are few, and as they were at the start: read once. */
+function nameOf({ leaf, leafDigest = hash('sha256', leaf, 'hex'), anchors, others }: ChainAsked): string {
+  const trusted = anchors.map((der) => {
+    const known = anchorDigests.get(der) ?? digestOf(der);
+    anchorDigests.set(der, known);
+    return known;
+  });
+  return `${leafDigest} ${trusted.join()} ${others.map(digestOf).join()}`;
+}
+const anchorDigests = new WeakMap<Uint8Array, string>();
 
 function findChain(options: ChainAsked): ChainAnswer {
   const leaf = link(options.leaf);
@@ -93,7 +106,7 @@ const mostRead = 1000;
 const alreadyRead = new Map<string, Link | null>();
 
 function link(der: Uint8Array): Link | null {
-  const digest = createHash('sha256').update(der).digest('base64');
+  const digest = hash('sha256', der, 'base64');
   const known = alreadyRead.get(digest);
   if (known !== undefined) return known;
   const read = readLink(der);

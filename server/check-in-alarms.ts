@@ -5,6 +5,7 @@ import { audit } from './audit.ts';
 import { closeTasksByChange } from './brought/tasks.ts';
 import { type CustodyParts, day, minute, sameCase } from './custody-parts.ts';
 import { lastFacts } from './custody-state.ts';
+import { aloneFrom } from './narrow-acts.ts';
 import type { Caller, Tx } from './parts.ts';
 import { judgedSince } from './store/alarms.ts';
 import { type Mac, macsLike } from './store/macs.ts';
@@ -52,7 +53,10 @@ export async function watchEnrolments(parts: CustodyParts, tx: Tx, at: number, c
 
 /** Where one of the two is only claimed, the alarm is the claimer's: nobody may stop another's Mac by a claim. */
 export async function watchOtherMacs(parts: CustodyParts, tx: Tx, at: number, mac: Mac): Promise<void> {
-  for (const other of await macsLike(tx, mac)) {
+  const others = await macsLike(tx, mac);
+  // One of them may be seen for the first time at this very moment.
+  if (others.length > 0) aloneFrom(tx);
+  for (const other of others) {
     // Seen in a year is in use; a Mac that is gone conflicts with nobody.
     if (other.last_seen_at === null || other.last_seen_at < at - 365 * day) continue;
     // An admin has said that they are one.

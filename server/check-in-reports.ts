@@ -29,6 +29,9 @@ interface Reported {
   request: CheckInRequest;
 }
 
+/** Whether there is anything that may change a key or what is owed. */
+export const hasReports = ({ proofs, debts, endings, exhausted }: CheckInRequest): boolean => proofs.length + debts.length + endings.length > 0 || exhausted;
+
 /** What the agent reports until it is confirmed: answers of macOS first, because an ending and a debt are judged by them. */
 export async function takeReports(parts: CustodyParts, tx: Tx, at: number, reported: Reported): Promise<CheckInReply['confirmed']> {
   const { request } = reported;
@@ -89,6 +92,7 @@ async function takeAnswer(parts: CustodyParts, tx: Tx, at: number, reported: Rep
 /** Ids of those that are stored. A Mac that makes up debts without end gets no more than these: each check-in answers with all of them. */
 async function takeDebts(tx: Tx, at: number, reported: Reported): Promise<string[]> {
   const { mac, facts, request } = reported;
+  if (request.debts.length === 0) return [];
   let open = (await openDebtsOf(tx, mac.id, facts.volume)).length;
   const taken: string[] = [];
   for (const debt of request.debts) {

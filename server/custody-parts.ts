@@ -1,7 +1,7 @@
 import type { RecoveryKey } from '../protocol/recovery-key.ts';
 import type { ServerClock } from './clock.ts';
 import type { Log } from './log.ts';
-import type { CustodySettings, EscrowCertificate, ServerSecrets, Store, Tx } from './parts.ts';
+import type { CustodySettings, EscrowCertificate, Own, ServerSecrets, Store, Tx } from './parts.ts';
 
 /** Milliseconds. */
 const second = 1000;
@@ -30,6 +30,8 @@ export interface CustodyParts {
   strangerDays: number;
   /** One act with its time: all of it is stored, or nothing. */
   act<T>(work: (tx: Tx, at: number) => Promise<T>): Promise<T>;
+  /** One that mostly writes no more than when a Mac was seen: on PostgreSQL beside those of other Macs, where it does (narrow-acts.ts). */
+  actFor<T>(own: Own, work: (tx: Tx, at: number) => Promise<T>): Promise<T>;
   /** Envelope bytes as they came. */
   openBytes(bytes: Uint8Array): Promise<RecoveryKey | 'unreadable' | 'no-opener'>;
   /** The key of a record, by any of its envelopes whose row is as it was written. Audit and debt come before this is called. */

@@ -137,6 +137,11 @@ export function createCustody({
     certificates: escrowKeys.certificates,
     canOpen: escrowKeys.canOpen,
     act: (work) => store.write(async (tx) => work(tx, await clock.persist(tx))),
+    async actFor(own, work) {
+      if (!store.writeFor) return parts.act(work);
+      await clock.keepNear();
+      return store.writeFor(own, async (tx, isNarrow) => work(tx, await (isNarrow ? clock.timeOf(tx) : clock.persist(tx))));
+    },
     openBytes: (bytes) => openInTime(escrowKeys, bytes),
     openRecord: (recordId) => openRecord(parts, recordId),
   };

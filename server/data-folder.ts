@@ -1,7 +1,7 @@
 import { existsSync, readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { Problem } from '../protocol/problems.ts';
-import { databaseAddress } from './settings.ts';
+import { databaseAddress, isDatabaseAddressed } from './settings.ts';
 
 /** What lies where in the data folder. Everything in it is private (0600, folders 0700). */
 export interface FolderPaths {
@@ -63,7 +63,7 @@ export const isOnPostgres = (paths: FolderPaths): boolean => databaseAddress(pat
 /** The paths of a folder that `init` made; `DATA_FOLDER_MISSING` where there is none, `FILE_TOO_OPEN` where others could enter it. */
 export function existingFolder(dir: string): FolderPaths {
   const paths = folderPaths(dir);
-  if (!existsSync(paths.settings) || (!existsSync(paths.database) && databaseAddress(dir) === null)) throw new Problem('DATA_FOLDER_MISSING', dir);
+  if (!existsSync(paths.settings) || (!existsSync(paths.database) && !isDatabaseAddressed(dir))) throw new Problem('DATA_FOLDER_MISSING', dir);
   for (const folder of [dir, paths.escrow, paths.auditKeys, join(dir, 'agent-ca')]) {
     if (existsSync(folder) && (statSync(folder).mode & 0o077) !== 0) throw new Problem('FILE_TOO_OPEN', `${folder} (chmod 700)`);
   }

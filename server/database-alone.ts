@@ -1,4 +1,5 @@
 import pg from 'pg';
+import { configOf, settle } from './database-connection.ts';
 import type { PostgresPlace } from './database-url.ts';
 
 /*
@@ -15,7 +16,7 @@ export interface Alone {
   close(): Promise<void>;
 }
 
-export function createAlone(place: PostgresPlace, configOf: (place: PostgresPlace) => pg.ClientConfig): Alone {
+export function createAlone(place: PostgresPlace): Alone {
   let connecting: Promise<pg.Client> | null = null;
   let last: Promise<unknown> = Promise.resolve();
 
@@ -27,6 +28,7 @@ export function createAlone(place: PostgresPlace, configOf: (place: PostgresPlac
       client.on('error', forget);
       client.on('end', forget);
       await client.connect();
+      await settle(client, place);
       return client;
     })();
     connecting = mine;

@@ -3,6 +3,7 @@ import { dirname } from 'node:path';
 import { DatabaseSync, type SQLInputValue } from 'node:sqlite';
 import { Kysely, SqliteDialect, sql } from 'kysely';
 import { Problem } from '../protocol/problems.ts';
+import { doingAfterActs } from './after-act.ts';
 import { createActs } from './database-acts.ts';
 import { openPostgres } from './database-postgres.ts';
 import { isPostgres } from './database-url.ts';
@@ -18,8 +19,10 @@ import { up as auditing } from './migrations/0009-auditing.ts';
 import { up as weakerDisclosure } from './migrations/0011-weaker-disclosure.ts';
 import { up as waits } from './migrations/0012-waits.ts';
 import { up as speed } from './migrations/0013-speed.ts';
+import { up as growth } from './migrations/0014-growth.ts';
 import type { Store } from './parts.ts';
 import { unwritable } from './private-files.ts';
+import { sqliteTransaction } from './sqlite-transaction.ts';
 import { openDoor } from './store/asked.ts';
 import type { Tables } from './tables.ts';
 import { copyFor } from './upgrade-copies.ts';
@@ -38,6 +41,7 @@ const migrations: readonly ((db: Kysely<unknown>) => Promise<void>)[] = [
   weakerDisclosure,
   waits,
   speed,
+  growth,
 ];
 
 /** The schema of this program. */
@@ -52,6 +56,10 @@ export interface DatabaseOptions {
   mayCreate?: boolean;
   /** PostgreSQL, which has copies of its own: after its shape was changed. */
   afterUpgrade?: (from: number, to: number) => void;
+  /** PostgreSQL: its shape cannot be changed yet, for so many seconds now, because of whom. */
+  onWait?: (seconds: number, who: string) => void;
+  /** PostgreSQL: a statement may take as long as it takes, as where all rows of a table are put in order. */
+  patient?: boolean;
   /** How many of the migrations this program knows: of an earlier release, in tests. */
   schema?: number;
 }
@@ -183,14 +191,14 @@ function tooNew(file: string, version: number, schema: number): Problem {
 
 /** Opens the database, a file or the address of a PostgreSQL database, and brings it to today's shape, all or nothing. */
 export async function openDatabase(file: string, options: DatabaseOptions = {}): Promise<Store> {
-  if (isPostgres(file)) return openPostgres(file, { ...options, migrations });
+  if (isPostgres(file)) return doingAfterActs(await openPostgres(file, { ...options, migrations }));
   try {
     const { busyMilliseconds = 10_000, schema = migrations.length, beforeUpgrade } = options;
     const database = openFile(file, busyMilliseconds, schema);
     const store = storeOf(database, busyMilliseconds);
     await migrate(store, database, { file, schema, beforeUpgrade });
     database.exec(`pragma busy_timeout = ${sleepMilliseconds}`);
-    return store;
+    return doingAfterActs(store);
   } catch (error) {
     throw asProblem(error);
   }
@@ -205,11 +213,14 @@ function storeOf(database: DatabaseSync, busyMilliseconds: number): Store {
   };
   // What is not committed yet is seen by its own act alone.
   openDoor(db, (text, parameters) => (database.isTransaction ? null : carryOut(text, parameters)));
-  const acts = createActs(db, {
-    carryOut,
+  const acts = createActs({
     busyMilliseconds,
-    isBusy: (error) => error instanceof Problem && codeOf(error.cause) === busy,
-    isInTransaction: () => database.isTransaction,
+    most: { acts: 128, milliseconds: 20 },
+    pauses: [25],
+    lanes: 1,
+    gathers: true,
+    transaction: sqliteTransaction(db, { carryOut, isInTransaction: () => database.isTransaction }),
+    mayRepeat: (error) => error instanceof Problem && codeOf(error.cause) === busy,
   });
   return {
     db,

@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Kysely } from 'kysely';
 import { type Envelope, EnvelopeUnreadable, oneRecipientOurs, readEnvelope } from '../protocol/envelope.ts';
@@ -6,6 +6,7 @@ import { type DeliveryRequest, limits, type Receipt } from '../protocol/messages
 import { Problem } from '../protocol/problems.ts';
 import type { RecoveryKey } from '../protocol/recovery-key.ts';
 import { acceptKey } from './accept-key.ts';
+import { afterAct } from './after-act.ts';
 import { raise, settle } from './alarms.ts';
 import { audit } from './audit.ts';
 import { whoseBlocks } from './brought/blocks.ts';
@@ -15,8 +16,9 @@ import { type CustodyParts, day, isoTime, sameCase } from './custody-parts.ts';
 import type { Caller, EscrowCertificate, Tx } from './parts.ts';
 import { nameHeld } from './replies.ts';
 import { openAlarmsOf } from './store/alarms.ts';
-import { countUnreadable, envelopeOfMac, onlyBroughtAmong, recordById } from './store/keys.ts';
+import { countUnreadable, onlyBroughtAmong } from './store/keys.ts';
 import { macById, noteForeignFile, updateMac } from './store/macs.ts';
+import { envelopeAsStored } from './store/receipts.ts';
 import { openRotationOf } from './store/rotations.ts';
 import type { Tables } from './tables.ts';
 import { keptUnopened } from './unopened.ts';
@@ -56,7 +58,7 @@ export interface Delivered {
 export async function deliver(parts: CustodyParts, caller: Caller, envelopeId: string, request: DeliveryRequest): Promise<Delivered> {
   const start = performance.now();
   const bytes = Buffer.from(request.envelope, 'base64');
-  if (createHash('sha256').update(bytes).digest('hex') !== envelopeId) throw new Problem('KEY_ID_MISMATCH');
+  if (hash('sha256', bytes, 'hex') !== envelopeId) throw new Problem('KEY_ID_MISMATCH');
   if (bytes.length > limits.envelopeBytes) throw new Problem('BODY_TOO_LARGE');
   if (sameCase(request.hardwareUuid) !== sameCase(caller.hardwareUuid)) throw await movedAway(parts, caller, request.hardwareUuid, 'a delivery');
 
@@ -96,7 +98,7 @@ function look(parts: CustodyParts, bytes: Buffer): Looked | 'foreign' {
   }
   const recipient = parts.certificates.find((certificate) => envelope.recipients.some(({ name }) => certificate.names.includes(name)));
   if (!recipient) return 'foreign';
-  const blocks = envelope.recipients.flatMap(({ encryptedKey }) => (encryptedKey ? [createHash('sha256').update(encryptedKey).digest('hex')] : []));
+  const blocks = envelope.recipients.flatMap(({ encryptedKey }) => (encryptedKey ? [hash('sha256', encryptedKey, 'hex')] : []));
   return { bytes, recipient, blocks, wellAddressed: oneRecipientOurs(envelope, recipient.der) };
 }
 
@@ -143,15 +145,13 @@ async function store(
   looked: Looked,
   tried: Outcome,
 ): Promise<Delivered | Problem> {
-  // The loser of a race reads the winner's row.
-  const known = await receiptOf(tx, caller, envelopeId);
+  // The loser of a race reads the winner's row; and another delivery may have brought the block while this one was being opened. What
+  // is asked together is on PostgreSQL answered together.
+  const [known, open, may] = await Promise.all([receiptOf(tx, caller, envelopeId), openRotationOf(tx, caller.macId), mayBring(tx, caller, envelopeId, looked)]);
   const isBrought = tried.kind === 'opened' && (await broughtBefore(tx, caller, envelopeId, request)) === tried.fingerprint;
   if (known && !isBrought) return again(caller, known);
-  const open = await openRotationOf(tx, caller.macId);
   if (caller.standing === 'revoked-late' && !(open && open.enrolment_id === caller.enrolmentId && open.id === request.rotationId))
     return new Problem('ENROLMENT_REVOKED');
-  // Asked again: another delivery may have brought the block while this one was being opened.
-  const may = await mayBring(tx, caller, envelopeId, looked);
   if (may === 'unconfirmed' && caller.standing === 'active') return new Problem('DELIVERY_UNCONFIRMED');
   const reused = may === 'anothers';
   const outcome: Outcome = reused && tried.kind !== 'unopened' ? { kind: 'unreadable', cause: 'ENVELOPE_REUSED' } : tried;
@@ -171,6 +171,7 @@ async function store(
     validated: request.validated,
     madeAt: Date.parse(request.madeAt),
     found: outcome.kind === 'key' ? outcome.key : outcome,
+    isNew: known === null,
   });
   await audit(tx, {
     at,
@@ -193,7 +194,7 @@ async function store(
   if (outcome.kind === 'unreadable') await countUnreadableDelivery(parts, tx, at, caller.macId, reused ? envelopeId : null);
   if (request.rotationId !== null && request.rotationId === open?.id)
     await settle(tx, at, caller.macId, 'ROTATION_SILENT', `rotation ${open.id}`, 'an envelope of it came');
-  parts.log.info(rule === 'K1' ? 'key-quarantined' : 'key-stored', { macId: caller.macId, recordId, rule, requestId: caller.requestId });
+  afterAct(tx, () => parts.log.info(rule === 'K1' ? 'key-quarantined' : 'key-stored', { macId: caller.macId, recordId, rule, requestId: caller.requestId }));
   if (caller.standing === 'revoked-late') return new Problem('DELIVERY_QUARANTINED');
   const receipt = await receiptOf(tx, caller, envelopeId);
   if (!receipt) throw new Error('an envelope that was just stored is not there');
@@ -211,17 +212,16 @@ async function countUnreadableDelivery(parts: CustodyParts, tx: Tx, at: number, 
 
 /** A statement about now. What is quarantined is told in one word, whatever the cause. */
 async function receiptOf(db: Kysely<Tables>, caller: Caller, envelopeId: string): Promise<Receipt | null> {
-  const envelope = await envelopeOfMac(db, caller.macId, envelopeId);
-  const record = envelope ? await recordById(db, envelope.record_id) : undefined;
-  if (!envelope || !record) return null;
+  const stored = await envelopeAsStored(db, caller.macId, envelopeId);
+  if (!stored) return null;
   return {
     envelopeId,
-    recordId: record.id,
-    receivedAt: isoTime(envelope.received_at),
-    recipient: envelope.recipient,
-    readable: record.state === 'quarantined' ? 'no' : envelope.readable,
-    state: record.state,
-    held: await nameHeld(db, caller.macId, record.volume),
+    recordId: stored.record_id,
+    receivedAt: isoTime(stored.received_at),
+    recipient: stored.recipient,
+    readable: stored.state === 'quarantined' ? 'no' : stored.readable,
+    state: stored.state,
+    held: await nameHeld(db, caller.macId, stored.volume),
     requestId: caller.requestId,
   };
 }

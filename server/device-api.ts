@@ -70,8 +70,22 @@ function parse<T>(schema: z.ZodType<T>, body: unknown): T {
   return read.data;
 }
 
-const kindOf = ({ routeOptions: { url }, headers }: FastifyRequest): Kind =>
-  url === '/v1/nonce' || url === '/v1/enroll' ? 'enrolment' : url === '/v1/check-in' && headers[urgentHeader] === undefined ? 'check-in' : 'urgent';
+function kindOf({ method, routeOptions: { url }, headers }: FastifyRequest, isKnown: () => boolean): Kind {
+  if (url === '/v1/nonce' || url === '/v1/enroll') return 'enrolment';
+  if (url === '/v1/check-in' && headers[urgentHeader] === undefined) return 'check-in';
+  // Whether it ends a rotation is in its body: so none of a Mac's is sent away.
+  return method === 'PUT' && isKnown() ? 'delivery' : 'urgent';
+}
+
+/** A certificate by one of our CAs, as TLS itself has checked it, or as our proxy says. Whether it is good is asked later. */
+function showsOurs(peers: HttpApp['peers'], { raw }: FastifyRequest): boolean {
+  if ('authorized' in raw.socket && raw.socket.authorized === true) return true;
+  try {
+    return peers.isProxy(raw.socket.remoteAddress) && peers.presentedBy(raw) !== null;
+  } catch {
+    return false;
+  }
+}
 
 /** Seconds after which those whose answer was kept come again, by chance, so that they do not come together. */
 const soonAgain = { least: 5, most: 30 } as const;
@@ -129,7 +143,8 @@ export function addDeviceApi(parts: DeviceApiParts): void {
     reply.header(protocolHeader, String(protocolVersion));
     if (request.is404) return;
     // The first of all questions, and no line of the log for its answer: it is for a time in which everything costs too much.
-    const entered = shedding?.enter(kindOf(request));
+    const isKnown = (): boolean => showsOurs(http.peers, request);
+    const entered = shedding?.enter(kindOf(request, isKnown), isKnown);
     if (entered && 'retryAfterSeconds' in entered) {
       shed.add(request);
       reply.header('connection', 'close');
@@ -166,14 +181,18 @@ export function addDeviceApi(parts: DeviceApiParts): void {
   const spread = (reply: CheckInReply): CheckInReply => (parts.spreadSeconds ? { ...reply, spreadSeconds: parts.spreadSeconds() } : reply);
 
   /** Answers, or keeps the answer for as long as there is nothing new: the Mac then asks again, so that it never acts on what was kept. */
-  async function checkInAndWait(request: FastifyRequest, caller: Caller, message: CheckInRequest): Promise<CheckInReply> {
+  async function checkInAndWait(request: FastifyRequest, caller: Caller): Promise<CheckInReply> {
+    // Held by nobody but the act itself: what a Mac has said would be a third of what its wait costs.
+    const checkIn = (): Promise<CheckInReply> => custody.checkIn(caller, parse(checkInRequest, request.body));
     const seconds = Math.min(waitAsked(request.headers['prefer']), parts.waiting?.mostSeconds ?? 0);
     const seat = seconds > 0 ? parts.waiting?.waiting.sit(caller.macId) : null;
-    if (!seat) return custody.checkIn(caller, message);
+    if (!seat) return checkIn();
     request.raw.socket.once('close', seat.leave);
     try {
-      const reply = await custody.checkIn(caller, message);
+      const reply = await checkIn();
       if (!hasNothing(reply)) return reply;
+      request.body = undefined;
+      shown.delete(request);
       leave.get(request)?.();
       const isNear = reply.nextCheckInSeconds <= seconds;
       const woken = await seat.wait(isNear ? reply.nextCheckInSeconds : seconds);
@@ -204,8 +223,8 @@ export function addDeviceApi(parts: DeviceApiParts): void {
     const known = who.get(request);
     if (known && !('presented' in known)) spend('check-in', known.enrolmentId);
     else spend('enroll', networkOf(http.addressOf(request)));
+    if (!known || !('presented' in known)) return spread(await checkInAndWait(request, callerOf(request)));
     const message = parse(checkInRequest, request.body);
-    if (!known || !('presented' in known)) return spread(await checkInAndWait(request, callerOf(request), message));
     const caller = await identity.welcome(known, message.facts);
     who.set(request, caller);
     return spread(await custody.checkIn(caller, message));

@@ -1,4 +1,4 @@
-import { createHash, X509Certificate } from 'node:crypto';
+import { hash, X509Certificate } from 'node:crypto';
 import type { TLSSocket } from 'node:tls';
 import { Problem } from '../protocol/problems.ts';
 import { acceptEnrolment, keyDigest } from './accept-enrolment.ts';
@@ -12,11 +12,11 @@ import {
   type CertificateRow,
   certificateByDigest,
   changeEnrolment,
-  type EnrolmentRow,
   enrolmentByKey,
   enrolmentsOf,
+  identityByDigest,
   isCertificateRevoked,
-  type KnownCertificate,
+  type KnownIdentity,
   macsWithSubject,
   markFirstUse,
   openRotationOf,
@@ -57,16 +57,23 @@ const mostOfRotation = 64;
 const mostRemembered = 10_000;
 const mostRevocationNames = 50_000;
 
-export const sha256 = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex');
+export const sha256 = (bytes: Uint8Array): string => hash('sha256', bytes, 'hex');
 const publicKeyOf = (certificate: X509Certificate): Buffer => certificate.publicKey.export({ type: 'spki', format: 'der' });
+
+/** By connection. TLS 1.3 has no renegotiation: whoever it was at its handshake it is until its end. */
+const presentedBefore = new WeakMap<TLSSocket, Presented>();
 
 /** The client certificate of this connection, or null. */
 export function presentedOn(socket: TLSSocket): Presented | null {
+  const before = presentedBefore.get(socket);
+  if (before) return before;
   const leaf = socket.getPeerX509Certificate?.();
   if (!leaf) return null;
   const others: Buffer[] = [];
   for (let next = leaf.issuerCertificate; next && others.length < mostOthers; next = next.issuerCertificate) others.push(next.raw);
-  return { leaf, digest: sha256(leaf.raw), others };
+  const presented = { leaf, digest: sha256(leaf.raw), others };
+  if (socket.getProtocol() === 'TLSv1.3') presentedBefore.set(socket, presented);
+  return presented;
 }
 
 /** Who is this Mac? By its certificate alone, at every request. */
@@ -90,7 +97,7 @@ export function createDeviceIdentity(parts: DeviceIdentityParts) {
     const faults: string[] = [];
     for (const whose of ['agent', 'device'] as const) {
       const anchors = whose === 'agent' ? [parts.agentCa] : parts.deviceCas;
-      const answer = verifyChain({ leaf, others: othersOf(presented), anchors, at, usage: 'clientAuth' });
+      const answer = verifyChain({ leaf, leafDigest: presented.digest, others: othersOf(presented), anchors, at, usage: 'clientAuth' });
       if (!answer.ok) {
         faults.push(answer.because);
         continue;
@@ -113,13 +120,13 @@ export function createDeviceIdentity(parts: DeviceIdentityParts) {
     return { ...presented, others: othersOf(presented) };
   }
 
-  async function refuseRevokedProfile(enrolment: EnrolmentRow): Promise<void> {
+  async function refuseRevokedProfile(enrolment: KnownIdentity['enrolment']): Promise<void> {
     if (enrolment.profile_certificate === null) return;
     if (await isCertificateRevoked(store.db, revocationNameOf(enrolment.profile_certificate)))
       throw new Problem('CERTIFICATE_REVOKED', 'the profile certificate of the enrolment');
   }
 
-  async function standingOf(known: KnownCertificate, mayBeLate: boolean): Promise<Caller['standing']> {
+  async function standingOf(known: KnownIdentity, mayBeLate: boolean): Promise<Caller['standing']> {
     const { enrolment, mac } = known;
     if (enrolment.status === 'revoked') {
       const open = mayBeLate ? await openRotationOf(store.db, mac.id, enrolment.id) : null;
@@ -131,7 +138,7 @@ export function createDeviceIdentity(parts: DeviceIdentityParts) {
     return 'active';
   }
 
-  const callerOf = (known: KnownCertificate, leaf: X509Certificate, standing: Caller['standing'], asked: { requestId: string; protocol: number }): Caller => ({
+  const callerOf = (known: KnownIdentity, leaf: X509Certificate, standing: Caller['standing'], asked: { requestId: string; protocol: number }): Caller => ({
     macId: known.mac.id,
     serial: known.mac.serial,
     serialProved: known.mac.serial_proved === 1,
@@ -149,7 +156,7 @@ export function createDeviceIdentity(parts: DeviceIdentityParts) {
   });
 
   /** A device certificate that is new, but whose key is not: the enrolment has one certificate more. */
-  async function adoptByKey(presented: Presented): Promise<KnownCertificate | null> {
+  async function adoptByKey(presented: Presented): Promise<KnownIdentity | null> {
     const publicKeyDigest = keyDigest(publicKeyOf(presented.leaf));
     const found = await enrolmentByKey(store.db, publicKeyDigest);
     if (!found?.current || found.enrolment.way !== 'direct') return null;
@@ -159,7 +166,7 @@ export function createDeviceIdentity(parts: DeviceIdentityParts) {
       if ((await certificateByDigest(tx, presented.digest)) !== null) return;
       await addCertificate(tx, certificateRow(presented, found.enrolment.id, at));
     });
-    return certificateByDigest(store.db, presented.digest);
+    return identityByDigest(store.db, presented.digest);
   }
 
   /** From its first use on, a certificate's key is the enrolment's, and the certificates before it are `replaced`. */
@@ -167,6 +174,13 @@ export function createDeviceIdentity(parts: DeviceIdentityParts) {
     const publicKey = publicKeyOf(new X509Certificate(Buffer.from(certificate.der)));
     await markFirstUse(tx, certificate, at);
     await changeEnrolment(tx, certificate.enrolment_id, { public_key: publicKey, public_key_digest: keyDigest(publicKey) });
+  }
+
+  async function noteFirstUse(digest: string): Promise<void> {
+    await store.write(async (tx) => {
+      const known = await certificateByDigest(tx, digest);
+      if (known && known.certificate.first_used_at === null) await useFirst(tx, known.certificate, await clock.persist(tx));
+    });
   }
 
   return {
@@ -177,7 +191,7 @@ export function createDeviceIdentity(parts: DeviceIdentityParts) {
       if (!presented) throw new Problem('CERTIFICATE_MISSING');
       const { requestId, protocol } = asked;
       const whose = issuerOf(presented);
-      let known = await certificateByDigest(store.db, presented.digest);
+      let known = await identityByDigest(store.db, presented.digest);
       // Our own certificates say whose they are: a row that was moved to another enrolment gives nobody its Mac.
       if (known && whose === 'agent' && !isNamed(presented.leaf, known.enrolment.id))
         throw new Problem('CERTIFICATE_UNKNOWN', 'it names another enrolment than the one on record');
@@ -192,8 +206,7 @@ export function createDeviceIdentity(parts: DeviceIdentityParts) {
       }
       standing ??= await standingOf(known, asked.mayBeLate);
       if (standing === 'active') await refuseRevokedProfile(known.enrolment);
-      const { certificate } = known;
-      if (certificate.first_used_at === null) await store.write(async (tx) => useFirst(tx, certificate, await clock.persist(tx)));
+      if (known.certificate.first_used_at === null) await noteFirstUse(presented.digest);
       return callerOf(known, presented.leaf, standing, { requestId, protocol });
     },
 

@@ -1,7 +1,7 @@
 import { createPublicKey, type KeyObject, X509Certificate } from 'node:crypto';
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { certificateDigest, openEnvelope, recipientNames } from '../protocol/envelope.ts';
+import { certificateDigest, openEnvelope, openEnvelopeAside, recipientNames } from '../protocol/envelope.ts';
 import { Problem } from '../protocol/problems.ts';
 import type { RecoveryKey } from '../protocol/recovery-key.ts';
 import { pem } from './certificates.ts';
@@ -52,10 +52,11 @@ export function openEscrowKeys(folder: string, passphrase: string | null): Escro
     canOpen: passphrase !== null,
     async open(envelope) {
       if (passphrase === null) return 'no-opener';
-      return openWith(
-        opened.flatMap(({ certificate, privateKey }) => (privateKey ? [{ certificate: certificate.der, privateKey }] : [])),
-        envelope,
-      );
+      for (const { certificate, privateKey } of opened) {
+        const key = privateKey ? await openEnvelopeAside(envelope, privateKey, certificate.der) : 'unreadable';
+        if (key !== 'unreadable') return key;
+      }
+      return 'unreadable';
     },
   };
 }

@@ -9,7 +9,7 @@ import { copyDatabase } from './store/upkeep.ts';
 export async function copyOfDatabase(paths: FolderPaths, to: string): Promise<void> {
   if (!isOnPostgres(paths)) return copyDatabase(paths.database, to);
   await (await openDatabase(to)).close();
-  const store = await openDatabase(databaseOf(paths), { mayCreate: false });
+  const store = await openDatabase(databaseOf(paths), { mayCreate: false, patient: true });
   try {
     await copyIntoFile(store, to);
   } finally {

@@ -6,7 +6,7 @@ import { type FastifyInstance, type FastifyReply, type FastifyRequest, fastify }
 import { limits as messageLimits } from '../protocol/messages.ts';
 import { Problem, type ProblemCode, problems } from '../protocol/problems.ts';
 import { boundConnections } from './connections.ts';
-import { boundHandshakes } from './handshakes.ts';
+import { boundHandshakes, handshakesOfOne } from './handshakes.ts';
 import type { ConnectionLimits } from './limits.ts';
 import { type ListenAt, listenAt } from './listening.ts';
 import type { Log } from './log.ts';
@@ -183,17 +183,19 @@ export function buildHttp(options: {
   const server = made;
   if (!server) throw new Problem('SERVER_BUG');
   boundConnections(server, { limits, log, isProxy: peers.isProxy, onlyProxies: plain });
-  if (audience === 'macs' && !plain) boundHandshakes(server, limits.handshakes, onHandshakeRefused);
+  if (audience === 'macs' && !plain)
+    boundHandshakes(server, { most: limits.handshakes, mostOfOne: handshakesOfOne(limits), isProxy: peers.isProxy, onRefused: onHandshakeRefused });
   server.on('tlsClientError', (error: NodeJS.ErrnoException, socket) => {
     socket.destroy();
     log.info('connection-refused', { because: error.code ?? 'TLS' });
   });
 
+  const utf8 = new TextDecoder('utf-8', { fatal: true });
   app.removeAllContentTypeParsers();
   app.addContentTypeParser('application/json', { parseAs: 'buffer' }, (_request, body, done) => {
     if (body.length === 0) return done(null, undefined);
     try {
-      done(null, JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(body as Buffer)));
+      done(null, JSON.parse(utf8.decode(body as Buffer)));
     } catch {
       done(new Problem('MESSAGE_INVALID', 'the body is not JSON'));
     }

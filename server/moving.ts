@@ -50,7 +50,7 @@ function addressOf(to: string | null, dir: string): string {
 }
 
 async function withStore<T>(where: string, mayCreate: boolean, work: (store: Store) => Promise<T>): Promise<T> {
-  const store = await openDatabase(where, { mayCreate });
+  const store = await openDatabase(where, { mayCreate, patient: true });
   try {
     return await work(store);
   } finally {

@@ -1,3 +1,4 @@
+import { hostname } from 'node:os';
 import { type AlarmCode, putAlarm } from './alarms.ts';
 import { audit } from './audit.ts';
 import { type Ending, sayEnding } from './certificate-dates.ts';
@@ -6,7 +7,7 @@ import { tokenBuckets } from './limits.ts';
 import type { Log } from './log.ts';
 import type { Store } from './parts.ts';
 import { fleetAlarmStands, judge, openFleetAlarms } from './store/alarms.ts';
-import { readMemory, writeMemory } from './store/upkeep.ts';
+import { memoriesOf, readMemory, writeMemory } from './store/upkeep.ts';
 import type { Refused } from './tls-keeper.ts';
 
 /** What the alarms about the backend itself stand on. */
@@ -26,34 +27,43 @@ export const saidMark = (code: AlarmCode): string => `said:${code}`;
 /**
  * One alarm of a kind for the whole backend, whose words are what is so now. Each step is told once: other words end what was
  * said and raise another; an admin who has judged it hears no more of it until something changes; nothing left to say ends it.
+ * `whose`: each of several backends on one database looks after it by itself; what one says no more, another may say still.
  */
-export async function sayAnew({ store, clock, log }: Ground, code: AlarmCode, lines: readonly string[]): Promise<void> {
+export async function sayAnew({ store, clock, log }: Ground, code: AlarmCode, lines: readonly string[], whose?: string): Promise<void> {
   const more = lines.length > mostLines ? [`and ${lines.length - mostLines} more`] : [];
   const detail = [...lines.slice(0, mostLines), ...more].join('; ');
-  const mark = saidMark(code);
+  const hasOthers = whose !== undefined && store.alone !== undefined;
+  const mark = hasOthers ? `${saidMark(code)}:${whose}` : saidMark(code);
   // Looked at twice a minute: nothing is written where nothing changed.
   if (((await readMemory(store.db, mark)) ?? '') === detail) return;
   await store.write(async (tx) => {
     const at = await clock.persist(tx);
     if (((await readMemory(tx, mark)) ?? '') === detail) return;
     await writeMemory(tx, mark, detail);
+    const others = hasOthers ? (await memoriesOf(tx, `${saidMark(code)}:`)).filter(({ name }) => name !== mark).map(({ value }) => value) : [];
+    let stands = false;
     for (const alarm of await openFleetAlarms(tx)) {
       if (alarm.code !== code) continue;
+      if (others.includes(alarm.detail)) {
+        stands ||= alarm.detail === detail;
+        continue;
+      }
       const judgement = detail === '' ? 'it is so no more' : 'said anew: it has changed';
       await judge(tx, alarm.id, 'server', judgement, at);
       await audit(tx, { at, actor: 'server', act: 'alarm.settled', details: { alarmId: alarm.id, code, judgement } });
     }
-    if (detail !== '') await putAlarm({ log }, tx, at, null, code, detail);
+    if (detail !== '' && !stands) await putAlarm({ log }, tx, at, null, code, detail);
   });
 }
 
 /** Certificates that end, once for each step; and files of listeners that are not used. */
-export async function tellOfCertificates(ground: Ground, endings: readonly Ending[], refused: readonly Refused[]): Promise<void> {
-  await sayAnew(ground, 'CERTIFICATE_ENDS', endings.map(sayEnding));
+export async function tellOfCertificates(ground: Ground, endings: readonly Ending[], refused: readonly Refused[], whose = hostname()): Promise<void> {
+  await sayAnew(ground, 'CERTIFICATE_ENDS', endings.map(sayEnding), whose);
   await sayAnew(
     ground,
     'CERTIFICATE_REFUSED',
     refused.map(({ name, because }) => `the new certificate of the ${name} is not used: ${because}`),
+    whose,
   );
 }
 

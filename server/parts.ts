@@ -4,6 +4,12 @@ import type { Tables } from './tables.ts';
 
 export type Tx = Transaction<Tables>;
 
+/** Whose rows a narrow act may write. */
+export interface Own {
+  macId: string;
+  enrolmentId: string;
+}
+
 export interface Store {
   /** Questions. */
   db: Kysely<Tables>;
@@ -12,8 +18,15 @@ export interface Store {
    * synchronous=FULL). Throws `STORE_FAILED` where the database refuses.
    */
   write<T>(act: (tx: Tx) => Promise<T>): Promise<T>;
+  /**
+   * PostgreSQL: an act beside those of other Macs, which writes when one Mac was seen and nothing else (narrow-acts.ts). Where it tries to write
+   * more, nothing of it is stored, and it is done again as by `write`; `isNarrow` says which of both this is.
+   */
+  writeFor?<T>(own: Own, act: (tx: Tx, isNarrow: boolean) => Promise<T>): Promise<T>;
   /** Where other backends have the same database: does this work unless one of them is doing what has the same name. False: it is. */
   alone?(name: string, work: () => Promise<void>): Promise<boolean>;
+  /** Milliseconds: what time it is at the database, where that has a clock of its own. */
+  time?(): Promise<number>;
   close(): Promise<void>;
 }
 

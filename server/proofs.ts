@@ -1,5 +1,6 @@
 import { createHash, randomUUID } from 'node:crypto';
 import type { Validation } from '../protocol/messages.ts';
+import { afterAct } from './after-act.ts';
 import { raise, settle } from './alarms.ts';
 import { audit } from './audit.ts';
 import { isBroughtRecord } from './brought/sources.ts';
@@ -14,6 +15,7 @@ import {
   endProofOrders,
   insertProof,
   insertProofOrder,
+  macsToProve,
   openProofOrderFor,
   openProofTimes,
   type ProofOrder,
@@ -41,10 +43,12 @@ export async function orderProof(
   record: KeyRecord,
   because: string,
   by = { actor: 'server', reason: '' },
+  isNew = false,
 ): Promise<ProofOrder> {
-  const open = await openProofOrderFor(tx, record.id);
+  // A record of this act has none.
+  const open = isNew ? undefined : await openProofOrderFor(tx, record.id);
   if (open && because !== byAdmin && open.because !== byTime) return open;
-  const notBefore = open && open.not_before <= at ? open.not_before : at + (await hoursAhead(parts, tx, at)) * hour;
+  const notBefore = open && open.not_before <= at ? open.not_before : at + (await hoursAhead(parts, tx, at, record.mac_id)) * hour;
   const order = open
     ? { ...open, because, created_at: at, not_before: Math.min(open.not_before, notBefore) }
     : { id: randomUUID(), mac_id: record.mac_id, record_id: record.id, because, created_at: at, not_before: notBefore, ended_at: null };
@@ -61,35 +65,52 @@ export async function orderProof(
 }
 
 /** The first hour from now in which no more proofs are due than half of what the fleet may be granted. */
-async function hoursAhead(parts: CustodyParts, tx: Tx, at: number): Promise<number> {
+async function hoursAhead(parts: CustodyParts, tx: Tx, at: number, macId: string): Promise<number> {
   const perHour = Math.max(1, Math.floor(parts.settings.grantsPerHour / 2));
-  const taken = hoursTaken.get(tx) ?? (await readHoursTaken(tx, at));
-  hoursTaken.set(tx, taken);
-  let ahead = 0;
-  while ((taken.get(ahead) ?? 0) >= perHour) ahead += 1;
-  taken.set(ahead, (taken.get(ahead) ?? 0) + 1);
-  return ahead;
+  const hours = await hoursOf(parts, tx, at);
+  for (let ahead = 0; ; ahead += 1) {
+    if ((hours.taken.get(ahead) ?? 0) >= perHour) continue;
+    const others = await macsToProve(tx, at + (ahead - 1) * hour, at + ahead * hour, macId);
+    // One Mac takes one place.
+    hours.taken.set(ahead, others + (hours.added.has(macId) ? 0 : 1));
+    if (others >= perHour) continue;
+    hours.added.add(macId);
+    return ahead;
+  }
 }
 
-/** Read once in an act and counted on in it: an import orders hundreds of proofs at once. */
-const hoursTaken = new WeakMap<Tx, Map<number, number>>();
+interface Hours {
+  readAt: number;
+  /** Macs by hours from then. */
+  taken: Map<number, number>;
+  added: Set<string>;
+}
+/**
+ * For so many milliseconds what was read says where to begin to look: the orders of a whole fleet must not be read again for each key of a
+ * fleet that is enrolled. The hour that is taken is counted in the act itself, with what other backends have put into it.
+ */
+const begunFrom = 10_000;
+const known = new WeakMap<CustodyParts['store'], Hours>();
 
-async function readHoursTaken(tx: Tx, at: number): Promise<Map<number, number>> {
-  const taken = new Map<number, number>();
+async function hoursOf({ store }: CustodyParts, tx: Tx, at: number): Promise<Hours> {
+  const before = known.get(store);
+  if (before && at >= before.readAt && at - before.readAt < begunFrom) return before;
+  const hours: Hours = { readAt: at, taken: new Map(), added: new Set() };
   for (const time of await openProofTimes(tx, at - hour, at + 366 * day)) {
     const ahead = Math.ceil((time - at) / hour);
-    taken.set(ahead, (taken.get(ahead) ?? 0) + 1);
+    hours.taken.set(ahead, (hours.taken.get(ahead) ?? 0) + 1);
   }
-  return taken;
+  known.set(store, hours);
+  return hours;
 }
 
 /**
  * The schedule. Macs that were enrolled on one day would be asked on one day for ever: each waits for a share of a quarter
- * of the time between two proofs, always the same for one key, so that they drift apart.
+ * of the time between two proofs, always the same for one key, so that they drift apart. Whether one was ordered.
  */
-export async function orderScheduledProof(parts: CustodyParts, tx: Tx, at: number, record: KeyRecord): Promise<void> {
+export async function orderScheduledProof(parts: CustodyParts, tx: Tx, at: number, record: KeyRecord): Promise<boolean> {
   const every = parts.settings.proveEveryDays * day;
-  if (at - (record.proved_at ?? record.received_at) < every || (await openProofOrderFor(tx, record.id))) return;
+  if (at - (record.proved_at ?? record.received_at) < every || (await openProofOrderFor(tx, record.id))) return false;
   const share = createHash('sha256').update(record.id).digest().readUInt32BE(0) / 2 ** 32;
   const order = {
     id: randomUUID(),
@@ -108,6 +129,7 @@ export async function orderScheduledProof(parts: CustodyParts, tx: Tx, at: numbe
     macId: record.mac_id,
     details: { orderId: order.id, recordId: record.id, because: byTime, notBefore: order.not_before },
   });
+  return true;
 }
 
 /** A record became the held one by K3 or K7: what was owed for other keys is paid, and the rotation it came from is done. */
@@ -124,7 +146,7 @@ export async function becameHeld(parts: CustodyParts, tx: Tx, at: number, record
   if (open.escrow_payload !== 'foreign') return;
   // C6: what the MDM has is dead until it asks the Mac again. The event is for whoever can make it ask: a sync, an inventory, a refetch.
   await markCopyOld(tx, at, record.mac_id, { id: open.id, begunAt: open.begun_at });
-  parts.log.warn('mdm-copy-old', { macId: record.mac_id, rotationId: open.id });
+  afterAct(tx, () => parts.log.warn('mdm-copy-old', { macId: record.mac_id, rotationId: open.id }));
 }
 
 /**

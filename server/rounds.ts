@@ -19,7 +19,7 @@ export interface Rounds {
 }
 
 /** What each backend looks after by itself, however many there are: its own files, and what it does with those who ask it. */
-const ofEachBackend: readonly string[] = ['tls', 'acme', 'shedding', 'fleet-size'];
+const ofEachBackend: readonly string[] = ['tls', 'acme', 'shedding', 'fleet-size', 'clock'];
 
 /** One of a kind at a time, in all backends on one database; a failure is logged and tried again at its next turn. */
 export function createRounds(log: Log, alone: Store['alone'] | null = null): Rounds {

@@ -230,7 +230,7 @@ export async function serve(options: ServeOptions): Promise<Serving> {
       }
     }
 
-    startRounds(timers, backend);
+    startRounds(timers, backend, wallNow ?? null);
     const useForMacs = (certificate: Buffer, key: Buffer): void => {
       for (const one of [http, neighbours?.http, settingsOfPeople?.tls ? null : people, settingsOfConsole?.tls ? null : admins])
         one?.useCertificate(certificate, key);

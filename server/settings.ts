@@ -199,6 +199,9 @@ export function databaseAddress(dir: string, environment: NodeJS.ProcessEnv = pr
   return address ?? null;
 }
 
+/** Whether there is an address, be it good or not: what is wrong with its file is said with what is wrong with the others. */
+export const isDatabaseAddressed = (dir: string): boolean => Boolean(process.env['SPAREKEY_DATABASE_URL']?.trim()) || existsSync(join(dir, 'database-url'));
+
 /** Where the data folder is when no command says so: an installed release knows its own. Null in a clone. */
 export const usualDataFolder = (): string | null => process.env['SPAREKEY_DIR'] || null;
 

@@ -5,12 +5,15 @@ import type { Counters } from './metrics.ts';
  * is asked, and tells each when to come again. Quiet check-ins go first; whoever brings a key or reports a used one goes last.
  */
 
-/** `urgent`: deliveries, rotations, grants, and check-ins that say so. */
-export type Kind = 'check-in' | 'enrolment' | 'urgent';
+/** `urgent`: rotations, grants, and check-ins that say so. `delivery`: a key, brought by whoever shows a certificate of ours. */
+export type Kind = 'check-in' | 'enrolment' | 'urgent' | 'delivery';
 
 export interface Shedding {
-  /** Called for each request. Seconds after which it may come again, or how to say that it has ended. */
-  enter(kind: Kind): { leave(): void } | { retryAfterSeconds: number };
+  /**
+   * Called for each request. Seconds after which it may come again, or how to say that it has ended. `isKnown`: whether it shows a
+   * certificate of ours; whoever has none takes no place in the line, so that nobody can make it longer for the Macs.
+   */
+  enter(kind: Kind, isKnown?: () => boolean): { leave(): void } | { retryAfterSeconds: number };
   /** How many were told to come later, since the start. */
   shed(): number;
   underWay(): Readonly<Record<Kind, number>>;
@@ -18,7 +21,7 @@ export interface Shedding {
 }
 
 export interface SheddingOptions {
-  /** Quiet check-ins that may be under way; of the other kinds a half and four times as many. */
+  /** Quiet check-ins that may be under way; of the other kinds a half and four times as many. Deliveries are bounded by connections alone. */
   checkIns: number;
   counters?: Counters;
   /** Milliseconds by which the process is late. */
@@ -32,6 +35,8 @@ const tooLate = 1000;
 /** Seconds after which one that was sent away comes again: at the least, and at the most. */
 const soonest = 5;
 const latest = 30 * 60;
+/** Seconds over which those without a certificate spread, at the end of the line. */
+const widthOfOthers = 300;
 /** Milliseconds over which it is counted how many were answered. */
 const counted = 5000;
 /** A second, before anything is known. */
@@ -49,8 +54,9 @@ function measureLateness(): { late(): number; close(): void } {
 }
 
 export function createShedding({ checkIns, counters, late, now = () => performance.now(), random = Math.random }: SheddingOptions): Shedding {
-  const bounds: Record<Kind, number> = { 'check-in': checkIns, enrolment: Math.ceil(checkIns / 2), urgent: 4 * checkIns };
-  const underWay: Record<Kind, number> = { 'check-in': 0, enrolment: 0, urgent: 0 };
+  const bounds: Record<Kind, number> = { 'check-in': checkIns, enrolment: Math.ceil(checkIns / 2), urgent: 4 * checkIns, delivery: Number.POSITIVE_INFINITY };
+  const underWay: Record<Kind, number> = { 'check-in': 0, enrolment: 0, urgent: 0, delivery: 0 };
+  const goesOn = (kind: Kind): boolean => kind === 'urgent' || kind === 'delivery';
   const lateness = late ? null : measureLateness();
   const lateNow = late ?? (() => lateness?.late() ?? 0);
   let shed = 0;
@@ -73,14 +79,17 @@ export function createShedding({ checkIns, counters, late, now = () => performan
     return Math.max(1, Math.round((next - at) * (0.75 + random() / 2)));
   }
 
+  /** The same for whoever may be anybody: it comes after those that stand there, and is not among them. */
+  const afterTheLine = (): number => Math.round(Math.min(latest, Math.max(soonest, next - now() / 1000)) + random() * widthOfOthers);
+
   return {
-    enter(kind) {
-      const because = underWay[kind] >= bounds[kind] ? 'too many' : kind !== 'urgent' && lateNow() > tooLate ? 'late' : null;
+    enter(kind, isKnown = () => true) {
+      const because = underWay[kind] >= bounds[kind] ? 'too many' : !goesOn(kind) && lateNow() > tooLate ? 'late' : null;
       if (because !== null) {
         shed += 1;
         counters?.add('shed', { kind, because });
         // What is urgent has a back-off of its own, and a short one.
-        return { retryAfterSeconds: kind === 'urgent' ? 1 + Math.floor(random() * soonest) : appointment() };
+        return { retryAfterSeconds: goesOn(kind) ? 1 + Math.floor(random() * soonest) : isKnown() ? appointment() : afterTheLine() };
       }
       underWay[kind] += 1;
       let left = false;

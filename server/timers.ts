@@ -15,7 +15,7 @@ import { updateBroughtOfRecord } from './store/brought.ts';
 import { grantedDebtsOpenSince } from './store/debts.ts';
 import { volumesOnHold } from './store/disclosures.ts';
 import { forgetSpentNonces } from './store/enrolments.ts';
-import { recordsToDestroy, removeEnvelopeBytes, setRecordState } from './store/keys.ts';
+import { type KeyRecord, recordsToDestroy, removeEnvelopeBytes, setRecordState } from './store/keys.ts';
 import { silentRotations } from './store/rotations.ts';
 import { enrolmentsToConfirm, enrolmentsToReplace, updateEnrolment } from './store/sessions.ts';
 
@@ -55,10 +55,24 @@ async function confirmHeirs(parts: CustodyParts, tx: Tx, at: number): Promise<vo
   }
 }
 
+/** Keys in one act of retention: a year after a whole fleet had its keys replaced they are as many as Macs, and a check-in waits for no more than these. */
+const retiredTogether = 200;
+
 /** K9: the only thing that ever removes a key. The row stays, with its ids, dates and fingerprint. */
 export async function retire(parts: CustodyParts): Promise<{ destroyed: number }> {
+  let all = 0;
+  for (let after: KeyRecord | null = null; ; ) {
+    const { destroyed, last } = await retireSome(parts, after);
+    all += destroyed;
+    if (!last) return { destroyed: all };
+    after = last;
+  }
+}
+
+/** Those that come after one; `last` is null where there are no more. */
+function retireSome(parts: CustodyParts, after: KeyRecord | null): Promise<{ destroyed: number; last: KeyRecord | null }> {
   return parts.act(async (tx, at) => {
-    const due = await recordsToDestroy(tx, at - parts.settings.retainSupersededDays * day);
+    const due = await recordsToDestroy(tx, at - parts.settings.retainSupersededDays * day, after, retiredTogether);
     let destroyed = 0;
     for (const record of due) {
       if (stopsTheMac(await openAlarmsOf(tx, record.mac_id))) continue;
@@ -70,6 +84,6 @@ export async function retire(parts: CustodyParts): Promise<{ destroyed: number }
       await audit(tx, { at, actor: 'server', act: 'key.destroyed', macId: record.mac_id, details: { recordId: record.id, volume: record.volume } });
       destroyed += 1;
     }
-    return { destroyed };
+    return { destroyed, last: due.length < retiredTogether ? null : (due.at(-1) ?? null) };
   });
 }

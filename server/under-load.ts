@@ -7,8 +7,8 @@ import { tellOfShedding } from './shedding-alarm.ts';
 import { countMacs } from './store/macs.ts';
 import { createWaiting, type Waiting } from './waiting.ts';
 
-/** Half of what one processor answers, each with its handshake; docs/scaling.md has the figures. */
-const checkInsPerSecond = 200;
+/** Half of what one processor answers, each with its handshake, or somewhat more; docs/scaling.md has the figures. */
+const checkInsPerSecond = 100;
 /** Of all connections: whoever brings a key finds one, however many wait for news. */
 const mostWaiting = 0.8;
 /** Longer no Mac waits for its place: it is a process that does nothing. */

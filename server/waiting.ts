@@ -18,6 +18,7 @@ interface Seat {
 export interface Waiting {
   /** Null where all seats are taken, or where the backend ends. */
   sit(macId: string): Seat | null;
+  /** Those whose answer is kept now. */
   count(): number;
   /** All are answered at once, and nobody sits down any more. */
   stop(): void;
@@ -26,36 +27,53 @@ export interface Waiting {
 interface Sitting {
   woken: Woken | null;
   until: number;
+  /** What it is told then. */
+  atEnd: Woken;
   tell: ((woken: Woken) => void) | null;
 }
 
 /** Milliseconds between two looks at whose time is over. */
 const lookEvery = 250;
+/** Of those that are all told to ask again: as many to a second, by chance, so that they do not come at once. */
+const perSecond = 200;
 
 export function createWaiting({ wakening, most }: { wakening: Wakening; most: number }): Waiting {
   const seats = new Map<string, Set<Sitting>>();
   let count = 0;
+  let kept = 0;
   let stopped = false;
   let clock: NodeJS.Timeout | null = null;
 
   function end(one: Sitting, woken: Woken): void {
     one.woken ??= woken;
-    one.tell?.(one.woken);
+    if (one.tell === null) return;
+    kept -= 1;
+    one.tell(one.woken);
     one.tell = null;
   }
   const all = (): Sitting[] => [...seats.values()].flatMap((macs) => [...macs]);
   const look = (): void => {
     const at = performance.now();
-    for (const macs of seats.values()) for (const one of macs) if (one.until <= at) end(one, 'time');
+    for (const macs of seats.values()) for (const one of macs) if (one.until <= at) end(one, one.atEnd);
   };
+  function tellAll(): void {
+    const span = (1000 * count) / perSecond;
+    const at = performance.now();
+    for (const one of all()) {
+      // Of whoever sits and does not wait yet it is not known what it has read.
+      if (one.tell === null || span < lookEvery) end(one, 'news');
+      else Object.assign(one, { until: Math.min(one.until, at + Math.random() * span), atEnd: 'news' });
+    }
+  }
   const unhear = wakening.hear((macId) => {
+    if (macId === null) return tellAll();
     for (const one of seats.get(macId) ?? []) end(one, 'news');
   });
 
   return {
     sit(macId) {
       if (stopped || count >= most) return null;
-      const one: Sitting = { woken: null, until: Number.POSITIVE_INFINITY, tell: null };
+      const one: Sitting = { woken: null, until: Number.POSITIVE_INFINITY, atEnd: 'time', tell: null };
       const macs = seats.get(macId) ?? new Set();
       seats.set(macId, macs.add(one));
       count += 1;
@@ -78,10 +96,11 @@ export function createWaiting({ wakening, most }: { wakening: Wakening; most: nu
             if (one.woken !== null) return resolve(one.woken);
             one.until = performance.now() + seconds * 1000;
             one.tell = resolve;
+            kept += 1;
           }),
       };
     },
-    count: () => count,
+    count: () => kept,
     stop() {
       stopped = true;
       unhear();

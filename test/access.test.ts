@@ -424,7 +424,7 @@ describe('who copied the certificate of a Mac and its key', () => {
     expect(given1.answer.text).not.toContain(sent.key);
     const { custody, store } = given.serving.backend;
     const macId = await custody.findMac(it.mac.serial);
-    const acts = await store.db.selectFrom('audit').select('act').where('mac_id', '=', macId).execute();
+    const acts = await store.db.selectFrom('audit').select('act').where('mac_id', '=', macId).orderBy('seq').execute();
     expect(acts.filter(({ act }) => act === 'grant.given')).toHaveLength(1);
     expect((await checkIn(it)).debts.map((debt) => debt.because)).toContain('granted');
   });
@@ -610,7 +610,12 @@ describe('revocation', () => {
     const { text, json } = await status(given.serving.backend, it.mac.serial);
     expect(json).toMatchObject({ enrolments: [{ id: it.enrolmentId, status: 'revoked', because: 'stolen in the field' }] });
     expect(text).toContain('revoked: stolen in the field');
-    const acts = await given.serving.backend.store.db.selectFrom('audit').select(['actor', 'details']).where('act', '=', 'enrolment.revoked').execute();
+    const acts = await given.serving.backend.store.db
+      .selectFrom('audit')
+      .select(['actor', 'details'])
+      .where('act', '=', 'enrolment.revoked')
+      .orderBy('seq')
+      .execute();
     expect(acts.some(({ actor, details }) => actor === 'ada' && details.includes('stolen in the field'))).toBe(true);
   });
 });

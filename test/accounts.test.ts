@@ -257,7 +257,7 @@ describe('guessing', () => {
     expect(await fail(4, { name: 'my-secret-password' })).toEqual({ is: 'wrong' });
     expect(await fail(1, { name: 'my-secret-password' })).toEqual({ is: 'wait', seconds: 30 });
     const everything = JSON.stringify(
-      await Promise.all([store.db.selectFrom('sign_in_throttle').selectAll().execute(), store.db.selectFrom('audit').selectAll().execute()]),
+      await Promise.all([store.db.selectFrom('sign_in_throttle').selectAll().execute(), store.db.selectFrom('audit').selectAll().orderBy('seq').execute()]),
     );
     expect(everything).not.toContain('my-secret-password');
     expect(everything).not.toContain(createHash('sha256').update('my-secret-password').digest('hex'));

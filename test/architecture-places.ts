@@ -1,7 +1,8 @@
 import { importedOnlyIn, isPackage, onlyIn, type Rule, shipped } from './architecture-source.ts';
 
 const sql = /\.(selectFrom|insertInto|updateTable|deleteFrom|replaceInto)\(|\bsql`|\.prepare\(/;
-const sqlPlaces = /^server\/(store\/[^/]+|database(-acts|-postgres|-copy|-news|-alone)?|migrations\/[^/]+|clock|audit)\.ts$/;
+const sqlPlaces =
+  /^server\/(store\/[^/]+|database(-postgres|-copy|-news|-alone|-connection|-changes|-fit|-migrating)?|(postgres|sqlite)-transaction|migrations\/[^/]+|clock|audit)\.ts$/;
 
 /** What is kept for as long as the process lives. By a digest, a folder or a zone; two counts of what is under way; and pages of a browser. */
 const kept = /^(export )?let |^(export )?const \w+ = (\/\* @__PURE__ \*\/ )?(new (Map|Set)\(\)|\[\]|\{\});$/m;

@@ -173,6 +173,18 @@ test('a receiver that refuses, breaks off, is silent and asks for patience gets 
   hook.close();
 });
 
+test('two backends that send at once send the same under the same id: no record is in two deliveries', async () => {
+  await record(230);
+  const [one, other] = [hookFor('of-two'), hookFor('of-two')];
+  await Promise.all([one.turn(), other.turn()]);
+  await until(one);
+  const idsOf = new Map<number, Set<string>>();
+  for (const { deliveryId, records } of tries) for (const { seq } of records) idsOf.set(seq, (idsOf.get(seq) ?? new Set()).add(deliveryId));
+  expect([...idsOf.keys()].sort((a, b) => a - b)).toEqual(upTo(await end()));
+  expect([...idsOf.values()].filter((ids) => ids.size > 1)).toEqual([]);
+  for (const hook of [one, other]) hook.close();
+});
+
 test('a backend that starts again goes on where its receiver was, and sends again what it does not know to be taken', async () => {
   await record(150);
   const before = hookFor('restarts');

@@ -118,7 +118,7 @@ describe('a device CA', () => {
     expect(existsSync(join(paths.deviceCas, '1.pem'))).toBe(false);
     writeFileSync(join(paths.deviceCas, '1.pem'), before, { mode: 0o600 });
     expect((await retire(digest, { although: '1 Mac is cut off' })).json).toMatchObject({ ok: true, cutOff: [{ serial: mac.serial }] });
-    const entries = await real.store.db.selectFrom('audit').select('details').where('act', '=', 'authority.retired').execute();
+    const entries = await real.store.db.selectFrom('audit').select('details').where('act', '=', 'authority.retired').orderBy('seq').execute();
     expect(entries.map(({ details }) => JSON.parse(details))).toContainEqual(
       expect.objectContaining({ digest, although: '1 Mac is cut off', cutOff: [expect.any(String)] }),
     );

@@ -76,7 +76,7 @@ describe('a backup that is encrypted', () => {
     expect(await codeOf(backUpCommand(named('plain.tar'), { dir: given.dir, as: 'ada', offlineCopyExists: true }))).toBe('USAGE');
     await backUpCommand(file, { ...flags, offlineCopyExists: true });
     expect((await status(given.serving.backend, null)).red).toEqual([]);
-    const noted = await given.serving.backend.store.db.selectFrom('audit').select('details').where('act', '=', 'offline-copy.noted').execute();
+    const noted = await given.serving.backend.store.db.selectFrom('audit').select('details').where('act', '=', 'offline-copy.noted').orderBy('seq').execute();
     expect(noted).toEqual([{ details: '{"because":"said"}' }]);
   });
 

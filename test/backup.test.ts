@@ -165,7 +165,7 @@ describe('a restore', () => {
       ]);
       const shown = await serving.backend.custody.discloseBrought({ serial: 'C02WAITS0001', actor: 'ada', reason: 'locked out' });
       expect(key && shown.key.equals(key)).toBe(true);
-      const acts = await serving.backend.store.db.selectFrom('audit').select(['act', 'details']).where('act', '=', 'server.restored').execute();
+      const acts = await serving.backend.store.db.selectFrom('audit').select(['act', 'details']).where('act', '=', 'server.restored').orderBy('seq').execute();
       expect(JSON.parse(acts[0]?.details ?? '{}')).toMatchObject({ withRevocations: true, keysToReplace: 2 });
     } finally {
       await serving.stop();

@@ -46,7 +46,9 @@ const ofMac = async (it: Given, table: 'rotation' | 'debt') =>
     .execute();
 const openDebts = async (it: Given) => (await ofMac(it, 'debt')).flatMap((row) => ('closed_at' in row && row.closed_at === null ? [row.because] : []));
 const acts = async (it: Given, act: string) =>
-  (await it.store.db.selectFrom('audit').selectAll().where('act', '=', act).execute()).filter(({ details }) => details.includes(it.mac.state.serial));
+  (await it.store.db.selectFrom('audit').selectAll().where('act', '=', act).orderBy('seq').execute()).filter(({ details }) =>
+    details.includes(it.mac.state.serial),
+  );
 const task = async (it: Given) =>
   it.store.db.selectFrom('mdm_task').selectAll().where('serial', '=', it.mac.state.serial).orderBy('opened_at', 'desc').executeTakeFirst();
 

@@ -321,6 +321,7 @@ inChromium('*I need more time* is one tap before each end, twelve times in a row
     .selectAll()
     .where('mac_id', '=', await it.macId())
     .where('act', '=', 'key.disclosed')
+    .orderBy('seq')
     .execute();
   expect(told.map(({ at }) => at)).toEqual(disclosures.map(({ at }) => at));
   await page.goto(`${macPath}/key?gone=1`);

@@ -67,6 +67,7 @@ const acts = async (it: It, act: string) =>
     .selectAll()
     .where('act', '=', act)
     .where('mac_id', '=', await it.macId())
+    .orderBy('seq')
     .execute();
 
 describe('devices', () => {

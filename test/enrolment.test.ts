@@ -40,7 +40,7 @@ describe('by the profile’s identity', () => {
     expect(Buffer.from(row.proof).toString('base64')).toBe((request.proof as { signedData: string }).signedData);
     const kept = await db().selectFrom('enrolment_proof').selectAll().where('enrolment_id', '=', enrolmentId).execute();
     expect(kept).toHaveLength(1);
-    const audited = await db().selectFrom('audit').selectAll().where('mac_id', '=', row.mac_id).where('act', '=', 'enrolment.made').execute();
+    const audited = await db().selectFrom('audit').selectAll().where('mac_id', '=', row.mac_id).where('act', '=', 'enrolment.made').orderBy('seq').execute();
     expect(audited).toHaveLength(1);
     expect(JSON.parse(audited[0]?.details ?? '')).toMatchObject({ enrolmentId, serial: mac.serial, way: 'profile' });
   });

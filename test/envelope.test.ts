@@ -10,6 +10,7 @@ import {
   isCompleteEnvelope,
   oneRecipientOurs,
   openEnvelope,
+  openEnvelopeAside,
   readEnvelope,
   recipientNames,
   sealKey,
@@ -43,6 +44,11 @@ const stranger = escrow(2048, 'Somebody else');
 
 const open = (bytes: Uint8Array, with_ = ours): string => {
   const opened = openEnvelope(bytes, with_.privateKey, with_.der);
+  return opened === 'unreadable' ? opened : opened.reveal();
+};
+/** By the backend's way. */
+const openAside = async (bytes: Uint8Array, with_ = ours): Promise<string> => {
+  const opened = await openEnvelopeAside(bytes, with_.privateKey, with_.der);
   return opened === 'unreadable' ? opened : opened.reveal();
 };
 const withOpenssl = (args: readonly string[], plain = words, more: Record<string, string> = {}): Buffer =>
@@ -345,7 +351,10 @@ describe('bent envelopes', () => {
     ['a key block of zeros', { block: (block) => Buffer.alloc(block.length) }, 'unreadable'],
     ['no plain text', { plain: '' }, 'unreadable'],
   ];
-  test.each(bents)('%s', (_name, bent, expected) => expect(open(bentEnvelope(bent))).toBe(expected));
+  test.each(bents)('%s', async (_name, bent, expected) => {
+    expect(open(bentEnvelope(bent))).toBe(expected);
+    expect(await openAside(bentEnvelope(bent))).toBe(expected);
+  });
 
   test('a block not of the modulus, or two recipients that are both ours, is not opened for a Mac', () => {
     const strict = (bent: Bent) => oneRecipientOurs(readEnvelope(bentEnvelope(bent)), ours.der);
@@ -431,6 +440,37 @@ describe('what is no envelope', () => {
       fc.property(fc.uint8Array({ maxLength: 400 }), (bytes) => open(bytes) === 'unreadable'),
       { numRuns: 300 },
     );
+  });
+});
+
+describe('beside the event loop', () => {
+  test('what agents write opens there, and nobody else’s', async () => {
+    const bytes = sealKey(key, ours.der);
+    expect([await openAside(bytes), await openAside(bytes), await openAside(bytes, stranger), await openAside(Buffer.from('none'))]).toEqual([
+      words,
+      words,
+      'unreadable',
+      'unreadable',
+    ]);
+  });
+
+  testWithOpenssl("macOS's form opens as it does otherwise", async () => {
+    expect(await openAside(withOpenssl(['-des3', '-stream', 'certificate.pem']))).toBe(words);
+    // OAEP with SHA-1, which is openssl's own choice.
+    const oaep = withOpenssl(['-des3', '-recip', 'certificate.pem', '-keyopt', 'rsa_padding_mode:oaep']);
+    expect(readEnvelope(oaep).recipients[0]?.keyEncryption).toBe('rsa-oaep-sha1');
+    expect(await openAside(oaep)).toBe(words);
+    expect(await openAside(withOpenssl(['-des3', '-stream', 'stranger.pem']))).toBe('unreadable');
+  });
+
+  test('of one byte changed: the same key or `unreadable`, as otherwise', async () => {
+    const sealed = sealKey(key, ours.der);
+    const places = Array.from({ length: 40 }, (_, at) => Math.floor((at * sealed.length) / 40));
+    for (const place of places) {
+      const mutated = Buffer.from(sealed);
+      mutated[place] = (mutated[place] ?? 0) ^ 1;
+      expect(await openAside(mutated)).toBe(open(mutated));
+    }
   });
 });
 

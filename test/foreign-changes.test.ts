@@ -51,6 +51,7 @@ const acts = async (it: Given, act: string) =>
       .selectAll()
       .where('mac_id', '=', await it.macId())
       .where('act', '=', act)
+      .orderBy('seq')
       .execute()
   ).map((row) => JSON.parse(row.details) as Record<string, unknown>);
 const put = (it: Given, path: string): void => {

@@ -1,5 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
-import { runHerd } from '../scripts/herd-model.ts';
+import { predictOneRun, runHerd } from '../scripts/herd-model.ts';
 
 /** The quick form of `npm run herd`: the agent's and the backend's own decisions, in virtual time. */
 
@@ -37,5 +37,21 @@ describe('a herd', () => {
     ];
     expect(two.allHeard).not.toBeNull();
     expect(two.mostHeard ?? 0).toBeLessThan(one.mostHeard ?? Number.POSITIVE_INFINITY);
+  });
+
+  test('of which one of two backends is lost goes on at the other: all are heard, and no used key waits longer than the balancer and six tries take', async () => {
+    const row = await runHerd({ ...herd, course: 'one of the backends is lost', spreadSeconds: 60, backends: 2, random: chance() });
+    expect(row.allHeard).not.toBeNull();
+    expect(row.longestUsed).toBeLessThan(60);
+    expect(row.refused).toBe(0);
+  });
+
+  test('that comes at once fills the line of the kernel, and what it has not heard in its three tries it leaves to its next run', async () => {
+    const run = await predictOneRun({ macs: 3000, costs: { handshake: 10, checkIn: 5, delivery: 20 }, random: chance() });
+    expect(run.answered.length + run.later).toBe(3000);
+    // Ten seconds at 67 a second; then its turn is for those that have gone.
+    expect(run.answered.length).toBeGreaterThan(600);
+    expect(run.answered.length).toBeLessThan(1500);
+    expect(run.refused).toBeGreaterThan(run.later);
   });
 });

@@ -242,7 +242,7 @@ describe('an event', () => {
     const dump = JSON.stringify([
       lines.slice(before),
       await it.db.selectFrom('mdm_device').selectAll().execute(),
-      await it.db.selectFrom('audit').selectAll().execute(),
+      await it.db.selectFrom('audit').selectAll().orderBy('seq').execute(),
     ]);
     expect(dump).not.toMatch(/Bootstrap Token|dGhlIEJvb3RzdHJhc/);
   });

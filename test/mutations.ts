@@ -100,8 +100,8 @@ export const mutations: readonly Mutation[] = [
   {
     breaks: 'audit in the transaction: an act goes on where its entry cannot be written',
     file: 'server/audit.ts',
-    from: 'await addEntry(tx, { ...row, hash: hashOf(row) });',
-    to: 'await addEntry(tx, { ...row, hash: hashOf(row) }).catch(() => undefined);',
+    from: 'await addEntry(tx, { ...row, hash });',
+    to: 'await addEntry(tx, { ...row, hash }).catch(() => undefined);',
     test: { file: 'test/promises.test.ts', name: 'nothing is shown, granted, begun or accepted, and nothing of it is stored' },
   },
   {

@@ -66,7 +66,8 @@ export const placeOf = (file: string): string => (postgres !== null && existsSyn
 
 /** Everything that is in the database as one file of SQLite, to be looked through; the file itself where it is one. */
 export async function asFile(file: string, store: Store): Promise<string> {
-  if (postgres === null) return file;
+  // A folder that was restored has a file, whatever the rest of the run has.
+  if (postgres === null || placeOf(file) === file) return file;
   made += 1;
   const copy = `${file}.copy-${made}`;
   await (await openDatabase(copy)).close();

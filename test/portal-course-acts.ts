@@ -376,7 +376,13 @@ export const acts: Record<string, Act> = {
     ];
     const [answer] = await Promise.all([tab.client.submit(page, keyPath(world), { reason: 'a race' }), of(against, n >> 4)()]);
     judge(world, tab, was, answer, { what: 'a race', token: tokenOf(page, keyPath(world)), fresh: true });
-    const since = await world.store.db.selectFrom('audit').select(['seq', 'act']).where('seq', '>', from).where('mac_id', '=', world.id).execute();
+    const since = await world.store.db
+      .selectFrom('audit')
+      .select(['seq', 'act'])
+      .where('seq', '>', from)
+      .where('mac_id', '=', world.id)
+      .orderBy('seq')
+      .execute();
     const shown = since.find(({ act }) => act === 'key.disclosed');
     const ended = since.find(({ act }) => act === 'assignment.ended' || act === 'mac.standing');
     if (shown && ended && ended.seq < shown.seq) world.wrong.push('a key was shown after somebody had decided against it');

@@ -25,6 +25,7 @@ async function rowsOf(world: World) {
     .selectAll()
     .where('mac_id', '=', id)
     .where('act', 'in', ['key.disclosed', 'key.not-shown', 'key.refused'])
+    .orderBy('seq')
     .execute();
   return { disclosures, debts, rotations, episodes, refusals, records, views, mails, audited };
 }

@@ -111,7 +111,7 @@ test('a restore ends what people had in their hands: sessions, approvals, codes,
   expect(await releaseById(it.store.db, 'release-1')).toMatchObject({ ended_because: 'withdrawn' });
   expect(await campaignById(it.store.db, campaignId)).toMatchObject({ state: 'paused', state_by: 'olivia' });
   expect(await proposalById(it.store.db, 'proposal-1')).toMatchObject({ state: 'restored' });
-  const acts = await it.store.db.selectFrom('audit').select('act').where('details', 'like', '%restored%').execute();
+  const acts = await it.store.db.selectFrom('audit').select('act').where('details', 'like', '%restored%').orderBy('seq').execute();
   expect(acts.map(({ act }) => act)).toEqual(
     expect.arrayContaining(['disclosure.expired', 'release.withdrawn', 'emergency.ended', 'campaign.paused', 'policy.withdrawn']),
   );

@@ -5,6 +5,7 @@ import { openClock } from '../server/clock.ts';
 import { createCustody } from '../server/custody.ts';
 import { openDatabase } from '../server/database.ts';
 import { atMost } from '../server/database-turns.ts';
+import { tellOfCertificates } from '../server/operator-alarms.ts';
 import type { Store } from '../server/parts.ts';
 import { placeOf, postgres } from './new-database.ts';
 import { asOwner } from './postgres-databases.ts';
@@ -264,6 +265,27 @@ describe('work that comes round', () => {
     await expect(store.alone?.('mails', async () => Promise.reject(new Error('on purpose')))).rejects.toThrow('on purpose');
     expect(await store.alone?.('mails', async () => undefined)).toBe(true);
   });
+});
+
+test('of two backends one has a certificate that is not taken, and the other has none such: one alarm, which stays until the one is right again', async () => {
+  const server = await given();
+  const log = { info: () => undefined, warn: () => undefined, error: () => undefined };
+  const ground = { store: server.store, clock: await openClock(server.store, server.wall.now), log };
+  const open = async () => (await server.store.db.selectFrom('alarm').select('detail').where('judged_at', 'is', null).execute()).map(({ detail }) => detail);
+  const raised = async () => (await server.store.db.selectFrom('audit').select('act').where('act', 'like', 'alarm.%').execute()).length;
+  const refused = [{ name: 'listener of the Macs', because: 'its key is another one' }] as Parameters<typeof tellOfCertificates>[2];
+  const onHost = (name: string, what: typeof refused) => tellOfCertificates(ground, [], what, name);
+  for (let turn = 0; turn < 3; turn += 1) {
+    await onHost('one', refused);
+    await onHost('other', []);
+  }
+  expect([await open(), await raised()]).toEqual([[expect.stringContaining('its key is another one')], 1]);
+  // The other one has the same trouble now: it is the same alarm, until neither has it.
+  await onHost('other', refused);
+  await onHost('one', []);
+  expect([(await open()).length, await raised()]).toEqual([1, 1]);
+  await onHost('other', []);
+  expect([await open(), await raised()]).toEqual([[], 2]);
 });
 
 test('an error inside an act ends it, and its words are those of the error', async () => {

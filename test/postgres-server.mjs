@@ -71,9 +71,6 @@ export function startPostgres(more = {}) {
     const settings = {
       listen_addresses: '',
       unix_socket_directories: socket,
-      // Nobody turns the power off here.
-      fsync: 'off',
-      full_page_writes: 'off',
       autovacuum: 'off',
       max_connections: '300',
       wal_level: 'minimal',

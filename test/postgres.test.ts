@@ -61,6 +61,7 @@ beforeAll(async () => {
   await asOwner(async (client) => {
     await client.query("create role locked login password 'tulips-and-onions'");
     await client.query('grant create on schema public to locked');
+    await client.query("create role single login password 'tulips' connection limit 1");
     await client.query('alter system set ssl = on');
     await client.query('select pg_reload_conf()');
   });
@@ -126,12 +127,6 @@ describe('a database', () => {
     await (await openDatabase(addressOf(right))).close();
   });
 
-  test('that answers before it has stored is refused: a receipt would be a lie', async () => {
-    const database = await empty();
-    await asOwner((client) => client.query(`alter database ${database} set synchronous_commit = off`));
-    expect(wordsOf(await problemOf(openDatabase(addressOf(database))))).toMatch(/^DATABASE_UNSUITABLE: .*synchronous_commit = off/);
-  });
-
   test('that is empty is filled only where a new backend is made', async () => {
     const address = addressOf(await empty());
     expect((await problemOf(openDatabase(address, { mayCreate: false }))).code).toBe('DATABASE_EMPTY');
@@ -191,6 +186,12 @@ describe('a user who is refused, a server that is not there', () => {
     ['no password', () => `postgresql://locked@127.0.0.1:${port}/postgres?sslmode=disable`, 'it refuses the user or the password'],
     ['no such database', () => `postgresql://sparekey:onions-and-tulips@127.0.0.1:${port}/nowhere?sslmode=disable`, 'there is no such database'],
     ['nobody there', () => 'postgresql://locked:onions-and-tulips@127.0.0.1:1/postgres?sslmode=disable', 'it cannot be reached (ECONNREFUSED)'],
+    [
+      'a certificate for another name',
+      () => `postgresql://locked:onions-and-tulips@localhost:${port}/postgres?sslrootcert=${caFile}`,
+      'its certificate is refused (ERR_TLS_CERT_ALTNAME_INVALID)',
+    ],
+    ['more connections than the role may have', () => `postgresql://single:tulips@127.0.0.1:${port}/postgres?sslmode=disable`, 'it has too many connections'],
     ['a CA that is not known', () => `postgresql://locked:onions-and-tulips@127.0.0.1:${port}/postgres`, 'its certificate is refused'],
   ])('%s: in words, without the password', async (_what, address, words) => {
     const problem = await problemOf(openDatabase(address(), { busyMilliseconds: 100 }));
@@ -277,5 +278,17 @@ describe('when the server', () => {
 test('a question that takes too long is ended by the server', async () => {
   const store = await openDatabase(addressOf(await empty(), 'statement_timeout=1000'));
   expect(wordsOf(await problemOf(sql`select pg_sleep(60)`.execute(store.db)))).toMatch(/^STORE_FAILED: .*the database took too long$/);
+  await store.close();
+});
+
+test('a question for which there is no connection waits for one as long as for a server that does not answer, and is told so', async () => {
+  const store = await openDatabase(addressOf(await empty(), 'pool=2&connect_timeout=1'));
+  const { promise: go, resolve: letGo } = Promise.withResolvers<void>();
+  const busy = [1, 2].map(() => store.db.connection().execute(() => go));
+  const problem = problemOf(store.db.selectFrom('memory').selectAll().execute());
+  expect(wordsOf(await problem)).toMatch(/^STORE_FAILED: .*: all connections that this backend may have are in use \(`pool=`\)$/);
+  letGo();
+  await Promise.all(busy);
+  expect(await store.db.selectFrom('memory').selectAll().execute()).toEqual([]);
   await store.close();
 });

@@ -277,6 +277,7 @@ describe('an admin’s proof', () => {
       .where('act', '=', 'proof.ordered')
       .where('actor', '=', 'grace')
       .where('mac_id', 'in', ids)
+      .orderBy('seq')
       .execute();
     expect(rows.map((row) => JSON.parse(row.details).reason)).toEqual(['before the audit', 'before the audit']);
     const before = asked(one);

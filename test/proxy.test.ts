@@ -71,7 +71,7 @@ describe('from anywhere else', () => {
     direct.destroy();
     await written(given);
     expect(await alarms(given)).toMatchObject([{ detail: '127.0.0.2: x-ssl-client-cert from an address that is none of the proxies' }]);
-    const entries = await given.serving.backend.store.db.selectFrom('audit').select('details').where('act', '=', 'alarm.raised').execute();
+    const entries = await given.serving.backend.store.db.selectFrom('audit').select('details').where('act', '=', 'alarm.raised').orderBy('seq').execute();
     expect(entries.filter(({ details }) => details.includes('127.0.0.2'))).toHaveLength(1);
     // Judged, it is said again the next day and not in the next minute.
     const [alarm] = await alarms(given);
@@ -81,7 +81,7 @@ describe('from anywhere else', () => {
       [1, 0],
       [25, 1],
     ] as const) {
-      const later = { now: clock.now, persist: async () => clock.now() + hours * 3_600_000 };
+      const later = { ...clock, persist: async () => clock.now() + hours * 3_600_000 };
       createStrangerAlarm({ store, clock: later, log: silentLog })('127.0.0.2', 'x-ssl-client-cert from an address that is none of the proxies');
       await written(given);
       expect(await alarms(given)).toHaveLength(count);

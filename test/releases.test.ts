@@ -134,7 +134,7 @@ test('who guesses is stopped after a few, with a line in the audit for each and 
   const statuses: number[] = [];
   for (let tries = 0; tries < 12; tries++) statuses.push((await client.submit(page, '/release', { code: '2222-2222-2222' })).status);
   expect([statuses.includes(422) || statuses.includes(429), statuses.at(-1)]).toEqual([true, 429]);
-  const noted = await it.store.db.selectFrom('audit').selectAll().where('act', '=', 'release.refused').execute();
+  const noted = await it.store.db.selectFrom('audit').selectAll().where('act', '=', 'release.refused').orderBy('seq').execute();
   expect(noted.length - before).toBe(statuses.filter((status) => status === 422).length);
   expect(noted.some(({ details }) => details.includes('2222'))).toBe(false);
   expect((await client.get('/cannot-sign-in')).text).toContain('href="/release"');

@@ -295,7 +295,7 @@ describe('held back, and let go', () => {
     it.mac.installEscrowProfile('foreign');
     await runs(it, day, 700, day, 700);
     expect(await rotationsOf(it)).toEqual([]);
-    const acts = await it.store.db.selectFrom('audit').select(['act', 'actor', 'details']).where('act', 'like', 'ring.%').execute();
+    const acts = await it.store.db.selectFrom('audit').select(['act', 'actor', 'details']).where('act', 'like', 'ring.%').orderBy('seq').execute();
     const mine = acts.filter(({ details }) => details.includes(`"${name}"`)).map(({ act }) => act);
     expect(mine).toEqual(['ring.planned', 'ring.started', 'ring.waiting', 'ring.proving', 'ring.rolled-back', 'ring.ended']);
     expect(acts.find(({ act, details }) => act === 'ring.ended' && details.includes(`"${name}"`))?.actor).toBe('eve');

@@ -5,7 +5,7 @@ import { beforeAll, describe, expect, test } from '@jest/globals';
 import { Problem } from '../protocol/problems.ts';
 import { renewTlsCertificate } from '../server/authorities.ts';
 import { serialInCertificate, subjectOf } from '../server/certificate-names.ts';
-import { folderPaths } from '../server/data-folder.ts';
+import { folderPaths, isOnPostgres } from '../server/data-folder.ts';
 import { networkOf, tokenBuckets } from '../server/limits.ts';
 import { silentLog } from '../server/log.ts';
 import { makeNonce, nonceSeconds, readNonce } from '../server/nonce.ts';
@@ -77,7 +77,8 @@ describe('the start', () => {
 
   test('private files that others may read are all named, and it does not start', () => {
     const paths = folderPaths(dir);
-    const open = [paths.secrets, paths.agentCa.key, paths.database];
+    // The database itself, or the file with its address and password.
+    const open = [paths.secrets, paths.agentCa.key, isOnPostgres(paths) ? paths.databaseUrl : paths.database];
     for (const path of open) chmodSync(path, 0o644);
     const problem = problemOf(() => checkDataFolder(dir, true));
     for (const path of open) chmodSync(path, 0o600);

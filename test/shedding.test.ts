@@ -1,13 +1,14 @@
+import { EventEmitter } from 'node:events';
 import { connect as netConnect, type Socket } from 'node:net';
 import { type TLSSocket, connect as tlsConnect } from 'node:tls';
 import { describe, expect, test } from '@jest/globals';
 import { protocolHeader, protocolVersion, urgentHeader } from '../protocol/messages.ts';
-import { boundHandshakes } from '../server/handshakes.ts';
+import { boundHandshakes, handshakesOfOne } from '../server/handshakes.ts';
 import { createCounters } from '../server/metrics.ts';
-import { createShedding } from '../server/shedding.ts';
+import { createShedding, type Kind } from '../server/shedding.ts';
 import { tellOfShedding } from '../server/shedding-alarm.ts';
 import { spreadOf, watchLoad } from '../server/under-load.ts';
-import { checkInBody, deviceIdentity, enrol, type GivenServer, givenServer, newMac, type TestMac } from './given-server.ts';
+import { checkInBody, deviceIdentity, enrol, foreignCa, type GivenServer, givenServer, newMac, type TestMac } from './given-server.ts';
 import type { Answer, Identity } from './tls-client.ts';
 
 /** A backend that is asked for more than it can says so early, cheaply, and to those who can wait. */
@@ -18,9 +19,10 @@ describe('whom it sends away', () => {
   test('quiet check-ins first, keys and reports of used ones last, each kind within its own bound', () => {
     const counters = createCounters();
     const shedding = createShedding({ checkIns: 4, counters, late: late.never, random: () => 0.5 });
-    const entered = (kind: 'check-in' | 'enrolment' | 'urgent', times: number): number =>
-      Array.from({ length: times }, () => shedding.enter(kind)).filter((one) => 'leave' in one).length;
+    const entered = (kind: Kind, times: number): number => Array.from({ length: times }, () => shedding.enter(kind)).filter((one) => 'leave' in one).length;
     expect([entered('check-in', 10), entered('enrolment', 10), entered('urgent', 20)]).toEqual([4, 2, 16]);
+    // Whether one ends a rotation is not known before it is read, so none is refused. Connections are what bounds them.
+    expect(entered('delivery', 5000)).toBe(5000);
     expect(shedding.shed()).toBe(6 + 8 + 4);
     expect(counters.of('shed')).toContainEqual({ labels: { kind: 'check-in', because: 'too many' }, value: 6 });
     shedding.close();
@@ -86,6 +88,56 @@ describe('whom it sends away', () => {
   });
 });
 
+describe('whoever shows no certificate of ours', () => {
+  test('is told to come after all that stand in line, and makes it no longer for any of them', () => {
+    const shedding = createShedding({ checkIns: 1, late: late.never, now: () => 0, random: () => 0.5 });
+    shedding.enter('check-in');
+    const told = (isKnown: boolean): number => {
+      const answer = shedding.enter('check-in', () => isKnown);
+      return 'retryAfterSeconds' in answer ? answer.retryAfterSeconds : 0;
+    };
+    for (let n = 0; n < 10_000; n += 1) told(false);
+    expect(told(true)).toBeLessThanOrEqual(6);
+    for (let n = 0; n < 1000; n += 1) told(true);
+    const last = told(true);
+    expect(told(false)).toBeGreaterThan(last);
+    expect(told(true)).toBeLessThanOrEqual(last + 1);
+    shedding.close();
+  });
+
+  test('is told so at the listener, whatever it sends, and a Mac is told a time that is near', async () => {
+    const given = await givenServer({ settings: { limits: { checkIns: 4 } } });
+    const { mac, identity } = await enrolled(given);
+    const stranger = deviceIdentity({ CN: 'nobody' }, { ca: foreignCa });
+    let free: () => void = () => {};
+    const standing = new Promise<void>((resolve) => {
+      free = resolve;
+    });
+    const held = given.serving.backend.store.write(() => standing);
+    const ask = (who: Identity | null) =>
+      given.client.ask('/v1/check-in', { ...(who ? { identity: { cert: who.cert, key: who.key } } : {}), body: checkInBody(mac) });
+    // Those that find room are not answered now; the first that is answered found none.
+    const sent: Promise<Answer>[] = [];
+    await new Promise<void>((resolve) => {
+      const sending = setInterval(() => {
+        const one = ask(identity);
+        sent.push(one);
+        void one.then(() => {
+          clearInterval(sending);
+          resolve();
+        });
+      }, 50);
+    });
+    const after = async (who: Identity | null): Promise<number> => Number((await ask(who)).headers['retry-after']);
+    for (let n = 0; n < 20; n += 1) await after(n % 2 ? null : stranger);
+    // Twenty places at the least rate would be a second each and more.
+    expect(await after(identity)).toBeLessThan(15);
+    free();
+    await held;
+    await Promise.all(sent);
+  });
+});
+
 describe('the alarm', () => {
   test('comes when it lasts, once, and ends when a whole window was calm', async () => {
     const server = await shared();
@@ -109,6 +161,10 @@ describe('the alarm', () => {
     expect(await open()).toBe(0);
   });
 });
+
+interface FakeSocket extends EventEmitter {
+  remoteAddress: string;
+}
 
 async function enrolled(given: GivenServer): Promise<{ mac: TestMac; identity: Identity }> {
   const mac = newMac();
@@ -177,7 +233,7 @@ describe('at the listener', () => {
   });
 
   test('who is connected is answered while handshakes stand still; when too many do, the next is refused at once, and one that ended makes room', async () => {
-    const given = await givenServer({ settings: { limits: { handshakes: 10 } } });
+    const given = await givenServer({ settings: { limits: { handshakes: 10, connections: 1000, connectionsPerAddress: 1000 } } });
     const { mac, identity } = await enrolled(given);
     const port = Number(new URL(given.url).port);
     const open = await secure(port, given.ca, identity);
@@ -211,7 +267,7 @@ describe('at the listener', () => {
     await rounds[0]?.();
     expect(load.spreadSeconds()).toBe(60);
     load.end();
-    expect([spreadOf(60, 100_000), spreadOf(60, 1_000_000), spreadOf(0, 100_000)]).toEqual([500, 600, 0]);
+    expect([spreadOf(60, 20_000), spreadOf(60, 1_000_000), spreadOf(0, 100_000)]).toEqual([200, 600, 0]);
   });
 
   test('those who wait for news leave connections for whoever brings a key', async () => {
@@ -223,7 +279,39 @@ describe('at the listener', () => {
     load.end();
   });
 
+  test('of the handshakes one network has a quarter, unless it is a proxy or the settings let one address have every connection', () => {
+    const of = (connectionsPerAddress: number) => handshakesOfOne({ handshakes: 1000, connections: 5000, connectionsPerAddress });
+    expect([of(500), of(5000)]).toEqual([250, 1000]);
+    const refusals: string[] = [];
+    const begun: string[] = [];
+    const server = new EventEmitter();
+    server.on('connection', (socket: FakeSocket) => void begun.push(socket.remoteAddress));
+    const isProxy = (address: string | undefined) => address === '192.0.2.1';
+    const underWay = boundHandshakes(server as never, { most: 8, mostOfOne: 2, isProxy, onRefused: (because) => void refusals.push(because) });
+    const come = (address: string): FakeSocket => {
+      const socket = Object.assign(new EventEmitter(), { remoteAddress: address, remotePort: begun.length + refusals.length, localPort: 1, destroyed: false });
+      const made = Object.assign(socket, { resetAndDestroy: () => void socket.emit('close') });
+      server.emit('connection', made);
+      return made;
+    };
+    const [first] = [come('198.51.100.7'), come('198.51.100.7'), come('198.51.100.7')];
+    // One subscriber's /64 is one network.
+    for (let n = 0; n < 4; n += 1) come(`2001:db8::${n}`);
+    for (let n = 0; n < 3; n += 1) come('192.0.2.1');
+    expect(refusals).toEqual(['too many of one network', 'too many of one network', 'too many of one network']);
+    expect(underWay()).toBe(7);
+    come('203.0.113.9');
+    come('203.0.113.10');
+    expect(refusals.at(-1)).toBe('too many');
+    first?.emit('close');
+    come('198.51.100.7');
+    expect([underWay(), refusals.length]).toEqual([8, 4]);
+    server.emit('secureConnection', first);
+    expect(underWay()).toBe(8);
+  });
+
   test('a server without handshakes has no line', () => {
-    expect(() => boundHandshakes({ listeners: () => [] } as never, 1, () => {})).toThrow(TypeError);
+    const bounds = { most: 1, mostOfOne: 1, isProxy: () => false, onRefused: () => {} };
+    expect(() => boundHandshakes({ listeners: () => [] } as never, bounds)).toThrow(TypeError);
   });
 });

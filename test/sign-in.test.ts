@@ -16,7 +16,7 @@ beforeAll(async () => {
 
 const accounts = () => createAccounts(it.backend);
 const rows = async (act: string) =>
-  (await it.store.db.selectFrom('audit').selectAll().where('act', '=', act).execute()).map(({ details }) => JSON.parse(details));
+  (await it.store.db.selectFrom('audit').selectAll().where('act', '=', act).orderBy('seq').execute()).map(({ details }) => JSON.parse(details));
 const attempt = async (client: PortalClient, name: string, password: string, path = '/sign-in'): Promise<Shown> =>
   client.submit(await client.get(path), '/sign-in/password', { name, password });
 let names = 0;

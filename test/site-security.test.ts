@@ -91,7 +91,8 @@ beforeAll(async () => {
       ground.http.app.addHook('onRoute', ({ method, url, config }) => {
         for (const one of [method].flat()) if (one !== 'HEAD') registered.push({ method: one, path: url, asks: config !== undefined && 'asks' in config });
       });
-      await mountPortal(ground, { sent: much, helpCodes: much });
+      // What time alone brings about comes while nothing is compared.
+      await mountPortal({ ...ground, every: () => undefined }, { sent: much, helpCodes: much });
     },
   });
   await it.checkIn();
@@ -455,7 +456,10 @@ describe('between the check of a request and its act', () => {
   ];
   const happenings: Record<string, (person: Given) => Promise<unknown>> = {
     'the session ends': ({ id }) => it.store.write((tx) => endSessionsOf(tx, id, 'a test', it.backend.clock.now())),
-    'its time is over': async () => it.turnServerClock(30 * 60 * 1000),
+    'its time is over': async () => {
+      it.turnServerClock(30 * 60 * 1000);
+      await it.backend.custody.sweepTimers();
+    },
     'the person is disabled': ({ userName }) => createAccounts(it.backend).disable({ name: userName, actor: 'a test', reason: 'left' }),
     'the Mac is given to somebody else': () => it.assign(other),
   };
@@ -471,18 +475,24 @@ describe('between the check of a request and its act', () => {
     const page = await owner.client.get(`/macs/${macId}/key`);
     expect((await owner.client.submit(page, `/macs/${macId}/key`)).status).toBe(200);
     const person = await it.portal.person();
-    for (const [what, path, fields] of courses) {
+    const course = async ([what, path, fields]: (typeof courses)[number]) => {
       await createAccounts(it.backend).enable({ name: person.userName, actor: 'a test', reason: 'again' });
       await signedIn(person);
       await it.assign(person);
       const act = path.replace('MAC', macId);
       const token = await tokenFor(person, act);
       const given = { token, ...(await fields(macId)) };
-      const { answer, before } = await between(
+      return between(
         1,
         () => happenings[what]?.(person) ?? Promise.resolve(),
         () => person.client.post(act, given, { follow: false }),
       );
+    };
+    for (const one of courses) {
+      const [what, path] = one;
+      let { answer, before } = await course(one);
+      // An act of the backend’s own came first, and the request passed by: once more.
+      for (let again = 0; before === '' && again < 5; again += 1) ({ answer, before } = await course(one));
       expect([what, path, before === '', answer.status >= 303, await stored()]).toEqual([what, path, false, true, before]);
     }
   });

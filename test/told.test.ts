@@ -27,7 +27,7 @@ const owner = async (about: Parameters<typeof it.portal.person>[1] = {}): Promis
   return person;
 };
 const mails = (kind: string) => it.store.db.selectFrom('mail').selectAll().where('kind', '=', kind).orderBy('created_at').execute();
-const acts = (act: string) => it.store.db.selectFrom('audit').selectAll().where('act', '=', act).execute();
+const acts = (act: string) => it.store.db.selectFrom('audit').selectAll().where('act', '=', act).orderBy('seq').execute();
 
 describe('the service desk', () => {
   test('hears of a new request by mail, once, in its language, with the code and without what is secret; the status of the Mac has it', async () => {

@@ -1,10 +1,12 @@
 import { describe, expect, test } from '@jest/globals';
 import type { CheckInReply } from '../protocol/messages.ts';
+import { openBackend } from '../server/backend.ts';
 import type { Store, Tx } from '../server/parts.ts';
 import { createWaiting, hasNothing, waitAsked } from '../server/waiting.ts';
 import { type Carrier, noteNews, type Wakening, wakeAfterActs } from '../server/wakening.ts';
 import { checkInBody, deviceIdentity, enrol, type GivenServer, givenServer, newMac } from './given-server.ts';
 import { postgres } from './new-database.ts';
+import { asOwner } from './postgres-databases.ts';
 import type { Answer, Identity } from './tls-client.ts';
 
 /** An answer that is kept until there is something new: seconds instead of an interval. */
@@ -131,14 +133,14 @@ describe('seats', () => {
     expect(seats.map((seat) => seat !== null)).toEqual([true, true, false]);
     seats[0]?.leave();
     seats[0]?.leave();
-    expect(waiting.count()).toBe(1);
+    expect(waiting.count()).toBe(0);
     expect(waiting.sit('b')).not.toBeNull();
     waiting.stop();
     expect(waiting.sit('c')).toBeNull();
   });
 
   test('news between the question and the waiting is not lost, and a time that is over ends the wait', async () => {
-    let wake: (macId: string) => void = () => {};
+    let wake: (macId: string | null) => void = () => {};
     const hear: Wakening['hear'] = (listener) => {
       wake = listener;
       return () => {};
@@ -167,8 +169,8 @@ describe('seats', () => {
 
 describe('the word to other backends', () => {
   test('goes with the act that is stored, and comes to whoever listens', async () => {
-    const told: string[] = [];
-    let hear: (macId: string) => void = () => {};
+    const told: (string | null)[] = [];
+    let hear: (macId: string | null) => void = () => {};
     const carrier: Carrier = {
       tell: async (_tx, macIds) => void told.push(...macIds),
       hear: async (wake) => {
@@ -176,31 +178,101 @@ describe('the word to other backends', () => {
         return { close: async () => {} };
       },
     };
-    const plain = { write: (act: (tx: Tx) => Promise<unknown>) => act({} as Tx) } as unknown as Store;
+    const plain = { db: null, write: (act: (tx: Tx) => Promise<unknown>) => act({} as Tx) } as unknown as Store;
     const { store, wakening } = await wakeAfterActs(plain, carrier);
-    const heard: string[] = [];
+    const heard: (string | null)[] = [];
     wakening.hear((macId) => heard.push(macId));
     await store.write(async (tx) => noteNews(tx, 'a', 'proof.ordered'));
     await store.write(async (tx) => noteNews(tx, 'b', 'key.stored'));
+    await store.write(async (tx) => noteNews(tx, null, 'policy.ended'));
     hear('c');
-    expect([told, heard]).toEqual([['a'], ['a', 'c']]);
+    expect([told, heard]).toEqual([
+      ['a', null],
+      ['a', null, 'c'],
+    ]);
   });
 
-  // There is no other backend that it could take on SQLite.
+  test('an order that another process takes wakes the Mac that waits here', async () => {
+    const given = await shared();
+    const one = await quietMac(given);
+    const answer = one.wait();
+    await isWaiting(given, 1);
+    const other = await openBackend({ dir: given.dir, passphrase: null });
+    await other.custody.orderRotation({ macId: one.macId, actor: 'a command', reason: 'a test' });
+    await other.close();
+    expect((await answer).body.nextCheckInSeconds).toBe(1);
+    await isWaiting(given, 0);
+  });
+
   if (postgres !== null)
-    test('on PostgreSQL an order that one backend takes wakes the Mac that waits at another', async () => {
+    test.each(['ended', 'silent'] as const)('what was said while the connection that listens was %s is heard when there is another one', async (how) => {
       const { postgresNews } = await import('../server/database-news.ts');
       const { databaseOf } = await import('../server/data-folder.ts');
       const given = await shared();
-      const carrier = postgresNews(databaseOf(given.serving.backend.paths));
-      const heard = new Promise<string>((resolve) => {
-        void carrier.hear(resolve).then(async (hearing) => {
-          const one = await quietMac(given);
-          await order(given, one.macId);
-          await new Promise((done) => setTimeout(done, 500));
-          await hearing.close();
+      const { backend } = given.serving;
+      const address = databaseOf(backend.paths);
+      const pidsNow = (): Promise<number[]> =>
+        asOwner(postgres ?? '', async (client) => {
+          const found = "select pid from pg_stat_activity where datname = $1 and application_name = 'sparekey-news'";
+          return (await client.query(found, [new URL(address).pathname.slice(1)])).rows.map(({ pid }) => Number(pid));
         });
+      const before = await pidsNow();
+      const one = await quietMac(given);
+      const heard: (string | null)[] = [];
+      let tell: () => void = () => {};
+      const told = new Promise<void>((resolve) => {
+        tell = resolve;
       });
-      expect(await heard).toMatch(/./);
+      const hearing = await postgresNews(address, backend.store.db, { again: 1500, ask: 300, answer: 1500 }).hear((macId) => {
+        heard.push(macId);
+        if (macId === one.macId) tell();
+      });
+      const [pid] = (await pidsNow()).filter((found) => !before.includes(found));
+      if (pid === undefined) throw new Error('nobody listens');
+      if (how === 'silent') process.kill(pid, 'SIGSTOP');
+      else await asOwner(postgres ?? '', (client) => client.query('select pg_terminate_backend($1)', [pid]));
+      try {
+        await order(given, one.macId);
+        await told;
+        expect(heard).toContain(one.macId);
+      } finally {
+        if (how === 'silent') process.kill(pid, 'SIGCONT');
+        await hearing.close();
+      }
     });
+});
+
+describe('when any of them may have something new', () => {
+  test('all are told, and of many each at a time of its own', async () => {
+    let wake: (macId: string | null) => void = () => {};
+    const waiting = createWaiting({
+      most: 500,
+      wakening: {
+        hear: (listener) => {
+          wake = listener;
+          return () => {};
+        },
+        close: async () => {},
+      },
+    });
+    const few = waiting.sit('a');
+    const answer = few?.wait(50);
+    wake(null);
+    expect(await answer).toBe('news');
+    few?.leave();
+    const seats = Array.from({ length: 400 }, (_, at) => waiting.sit(`mac-${at}`));
+    let told = 0;
+    const answers = seats.map((seat) =>
+      seat?.wait(50).then((woken) => {
+        told += 1;
+        return woken;
+      }),
+    );
+    wake(null);
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(told).toBe(0);
+    expect(new Set(await Promise.all(answers))).toEqual(new Set(['news']));
+    for (const seat of seats) seat?.leave();
+    waiting.stop();
+  });
 });

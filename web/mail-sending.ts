@@ -2,6 +2,7 @@ import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { rootCertificates } from 'node:tls';
 import { createTransport, type SendMailOptions } from 'nodemailer';
+import { afterAct } from '../server/after-act.ts';
 import { raise } from '../server/alarms.ts';
 import type { Tx } from '../server/parts.ts';
 import type { PeopleSettings } from '../server/people-settings.ts';
@@ -185,7 +186,7 @@ async function noteFailure(ground: SitesGround, mail: Mail, { words, forGood }: 
     const at = await clock.persist(tx);
     const givenUp = forGood || at - mail.created_at >= longestTrying;
     await updateMail(tx, mail.id, { last_error: words, ...(givenUp ? { given_up_at: at } : {}) });
-    ground.log.warn('mail-not-sent', { mailId: mail.id, kind: mail.kind, tries: mail.tries + 1, because: words, givenUp });
+    afterAct(tx, () => ground.log.warn('mail-not-sent', { mailId: mail.id, kind: mail.kind, tries: mail.tries + 1, because: words, givenUp }));
     if (givenUp) await raise(ground, tx, at, null, 'MAIL_FAILED', `mail ${mail.id} (${mail.kind}): ${words}`);
     return givenUp;
   });

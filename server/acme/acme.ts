@@ -1,3 +1,4 @@
+import { hostname } from 'node:os';
 import type { FolderPaths } from '../data-folder.ts';
 import type { Log } from '../log.ts';
 import { type Ground, sayAnew } from '../operator-alarms.ts';
@@ -25,7 +26,7 @@ export function createAcme(parts: { paths: FolderPaths; settings: ServerSettings
     looking = renewal
       .look({ atOnce })
       .then(async (because) => {
-        await sayAnew(ground, 'ACME_FAILS', because === null ? [] : [because]);
+        await sayAnew(ground, 'ACME_FAILS', because === null ? [] : [because], hostname());
         await tried();
       })
       .finally(() => {

@@ -107,10 +107,13 @@ interface Taking {
 
 /** The file gets its name in the act that takes its records out: one of this name that stands there was of a run that was cut. */
 function takeOut({ store, clock }: Backend, { key, part, hash, making, file, actor, reason }: Taking): Promise<Checkpoint | null> {
+  let isNamed = false;
   return store.write(async (tx) => {
     const at = await clock.persist(tx);
     if (!(await isNext(tx, part))) return null;
-    renameSync(making, file);
+    // An act may be done again.
+    if (!isNamed) renameSync(making, file);
+    isNamed = true;
     syncFolder(dirname(file));
     const row = await lastCheckpoint(tx);
     const checkpoint = signCheckpoint(key, { kind: 'retained', seq: part.to, hash, rows: 0, at }, row && checkpointOf(row));

@@ -8,7 +8,7 @@ import { readPublic } from '../private-files.ts';
 import { checkpointsAfter, lastCheckpoint } from '../store/audit-checkpoints.ts';
 import { actsAfter } from '../store/audit-search.ts';
 import { lastAuditEntry } from '../store/upkeep.ts';
-import { insertWebhook, updateWebhook, type WebhookRow, webhookState, webhookStates } from '../store/webhooks.ts';
+import { insertWebhook, moveWebhook, type WebhookRow, webhookState, webhookStates } from '../store/webhooks.ts';
 import { type Checkpoint, checkpointOf } from './checkpoint.ts';
 import type { WebhookSettings } from './webhook-settings.ts';
 import { readWebhookSecret } from './webhooks-check.ts';
@@ -79,6 +79,8 @@ export function createWebhook(settings: WebhookSettings, parts: WebhookParts): W
     const state = await webhookState(store.db, name);
     if (state) return state;
     return store.write(async (tx) => {
+      const there = await webhookState(tx, name);
+      if (there) return there;
       const isNow = settings.begins === 'now';
       const row: WebhookRow = {
         name,
@@ -124,7 +126,8 @@ export function createWebhook(settings: WebhookSettings, parts: WebhookParts): W
     const change: Partial<WebhookRow> = isEmpty
       ? { after_seq: toSeq }
       : { delivery_id: randomUUID(), to_seq: toSeq, to_checkpoint: ready.at(-1)?.number ?? state.after_checkpoint };
-    await store.write((tx) => updateWebhook(tx, name, change));
+    // Two at once would send the same under two ids.
+    if (!(await store.write((tx) => moveWebhook(tx, state, change)))) return nextBatch(await begun());
     const next = { ...state, ...change };
     return isEmpty ? (toSeq < end ? nextBatch(next) : null) : next;
   }
@@ -133,13 +136,13 @@ export function createWebhook(settings: WebhookSettings, parts: WebhookParts): W
    * The end of a batch was fixed with the events of then. Where the settings name others since, more may lie before it than one
    * batch takes: that comes with the next, and nothing is left out.
    */
-  async function fitted(state: WebhookRow): Promise<WebhookRow> {
+  async function fitted(state: WebhookRow): Promise<WebhookRow | null> {
     const toSeq = state.to_seq ?? state.after_seq;
     const rows = await actsAfter(store.db, state.after_seq, toSeq, prefixes, mostRecords);
     const last = rows.length === mostRecords ? (rows.at(-1)?.seq ?? toSeq) : toSeq;
     if (last >= toSeq) return state;
     const change = { delivery_id: randomUUID(), to_seq: last, to_checkpoint: state.after_checkpoint };
-    await store.write((tx) => updateWebhook(tx, name, change));
+    if (!(await store.write((tx) => moveWebhook(tx, state, change)))) return nextBatch(await begun());
     return { ...state, ...change };
   }
 
@@ -170,7 +173,7 @@ export function createWebhook(settings: WebhookSettings, parts: WebhookParts): W
     const at = clock.now();
     if (failed === null) {
       await store.write((tx) =>
-        updateWebhook(tx, name, {
+        moveWebhook(tx, state, {
           after_seq: state.to_seq ?? state.after_seq,
           after_checkpoint: Math.max(state.after_checkpoint, state.to_checkpoint ?? 0),
           delivery_id: null,
@@ -188,7 +191,7 @@ export function createWebhook(settings: WebhookSettings, parts: WebhookParts): W
     }
     const wait = longerEachTime(firstWait, state.tries, mostWait, chance);
     await store.write((tx) =>
-      updateWebhook(tx, name, {
+      moveWebhook(tx, state, {
         tries: state.tries + 1,
         first_failed_at: state.first_failed_at ?? at,
         next_try_at: at + Math.max(wait, Math.min(failed.seconds, mostWait)) * 1000,

@@ -1,6 +1,7 @@
 import { createHash, randomUUID } from 'node:crypto';
 import { sealerWithBlock } from '../../protocol/envelope.ts';
 import { Problem } from '../../protocol/problems.ts';
+import { afterAct } from '../after-act.ts';
 import { audit } from '../audit.ts';
 import type { CustodyParts } from '../custody-parts.ts';
 import type { EscrowCertificate, Tx } from '../parts.ts';
@@ -39,7 +40,7 @@ export async function bringAll(parts: CustodyParts, bringing: readonly Bringing[
     const all: Brought[] = [];
     for (const one of kept) all.push('serial' in one ? await fateOf(tx, one.id) : one);
     const counts = { brought: all.length, refused: all.filter(({ fate }) => fate === 'refused').length };
-    parts.log.info('keys-brought', { source: bringing[0]?.source ?? null, ...counts });
+    afterAct(tx, () => parts.log.info('keys-brought', { source: bringing[0]?.source ?? null, ...counts }));
     return all;
   });
 }

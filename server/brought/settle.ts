@@ -5,7 +5,7 @@ import { audit } from '../audit.ts';
 import { type CustodyParts, day } from '../custody-parts.ts';
 import { isFileOurs as isOurs, lastFacts } from '../custody-state.ts';
 import type { Tx } from '../parts.ts';
-import { type BroughtRow, broughtFor, countUnverifiedRecords, updateBrought } from '../store/brought.ts';
+import { type BroughtRow, broughtFor, countUnverifiedRecords, isBroughtForMac, updateBrought } from '../store/brought.ts';
 import { disownEnvelope, type EnvelopeRow, envelopeOfMac, isOnVolume, type KeyRecord, recordById, recordsOfVolume, updateRecord } from '../store/keys.ts';
 import { type Mac, macById, macsWithSerial, updateMac } from '../store/macs.ts';
 import { activeEnrolmentsOf } from '../store/sessions.ts';
@@ -55,7 +55,7 @@ export async function mayTakeBrought(db: Kysely<Tables>, who: { macId: string; s
  * likeliest first. Nothing is done where nothing was brought.
  */
 export async function settleBrought(parts: CustodyParts, tx: Tx, at: number, macId: string): Promise<void> {
-  const mac = await macById(tx, macId);
+  const mac = (await isBroughtForMac(tx, macId)) ? await macById(tx, macId) : undefined;
   if (mac) await settleSerial(parts, tx, at, mac.serial);
 }
 

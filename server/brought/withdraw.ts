@@ -55,12 +55,16 @@ export async function takeInActs(
   for (let from = 0; from < names.length; from += mostAtOnce) {
     if (from > 0) await sleep(pauseMilliseconds);
     const some = names.slice(from, from + mostAtOnce);
-    await parts.act(async (tx, at) => {
+    const fates = await parts.act(async (tx, at) => {
+      const taken: Fate[] = [];
       for (const [index, { id, serial }] of some.entries()) {
-        count(done, await fateOfOne(tx, id, (row) => take(tx, at, row)));
+        taken.push(await fateOfOne(tx, id, (row) => take(tx, at, row)));
         if (names[from + index + 1]?.serial !== serial) await settleSerial(parts, tx, at, serial);
       }
+      return taken;
     });
+    // Counted once, however often the act was done.
+    for (const fate of fates) count(done, fate);
   }
   return done;
 }

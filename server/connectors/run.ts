@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { Problem } from '../../protocol/problems.ts';
+import { afterAct } from '../after-act.ts';
 import { audit } from '../audit.ts';
 import { bring } from '../brought/bring.ts';
 import { closeTasksByNewKey } from '../brought/tasks.ts';
@@ -75,18 +76,29 @@ interface Ending {
 async function endWith(parts: CustodyParts, run: Run, { actor, everyHours, chance = Math.random }: RunWish, { as, problem, wait }: Ending): Promise<RunEnd> {
   const isOver = as === 'done' || as === 'ended';
   return parts.act(async (tx, at) => {
-    const { cursor, figures, name, startedAt } = run;
-    cursor.failures = as === 'paused' && wait === null ? cursor.failures + 1 : as === 'done' ? 0 : cursor.failures;
+    const { figures, name, startedAt } = run;
+    const { failures } = run.cursor;
+    // Counted from where the run stands, however often the act is done.
+    const cursor = { ...run.cursor, failures: as === 'paused' && wait === null ? failures + 1 : as === 'done' ? 0 : failures };
     const backOff = longerEachTime(firstBackOff, cursor.failures - 1, everyHours * hour, chance);
     const nextAt = isOver ? Math.max(startedAt + everyHours * hour, at + minute) : at + (wait === null ? backOff : wait * 1000);
-    await save(tx, at, run, { ended_at: isOver ? at : null, next_at: Math.round(nextAt), problem, ...(as === 'done' ? { good_since: at } : {}) }, true);
+    await save(
+      tx,
+      at,
+      { ...run, cursor },
+      { ended_at: isOver ? at : null, next_at: Math.round(nextAt), problem, ...(as === 'done' ? { good_since: at } : {}) },
+      true,
+    );
     if (as === 'done') await settleStill(tx, at, name);
     if (isOver && cursor.runId !== null) await endRun(tx, cursor.runId, at);
     const { twice, unusableNamed: _, ...counts } = figures;
     const details = { connector: name, runId: cursor.runId, ...counts, twice: twice.length };
     if (isOver && figures.read > 0) await audit(tx, { at, actor, act: 'connector.ran', details });
-    if (problem === null) parts.log.info('connector-ran', { as, ...details });
-    else parts.log.warn('connector-stopped', { as, because: problem, ...details });
+    afterAct(tx, () => {
+      run.cursor = cursor;
+      if (problem === null) parts.log.info('connector-ran', { as, ...details });
+      else parts.log.warn('connector-stopped', { as, because: problem, ...details });
+    });
     return { as, figures, problem, nextAt: Math.round(nextAt) };
   });
 }
@@ -164,7 +176,7 @@ const store = (parts: CustodyParts, run: Run, wish: RunWish, batch: readonly { r
     // Taken back while it was under way: what is read from now on is another import.
     const goesOn = before !== null && (await runById(tx, before))?.withdrawn_at === null;
     const runId = goesOn ? before : await beginImport(tx, at, run, wish);
-    // In case that the act is taken back: what was counted in it was not.
+    // In case that the act is taken back, or done again: what was counted in it was not.
     const figures = { ...run.figures };
     let { line } = run.cursor;
     for (const { row, read } of batch) {
@@ -176,9 +188,9 @@ const store = (parts: CustodyParts, run: Run, wish: RunWish, batch: readonly { r
       figures.read += 1;
       figures[read.answer === 'key' ? 'keys' : read.answer] += 1;
     }
-    Object.assign(run.figures, figures);
-    Object.assign(run.cursor, { line, runId });
-    await save(tx, at, run);
+    const cursor = { ...run.cursor, line, runId };
+    await save(tx, at, { ...run, figures, cursor });
+    afterAct(tx, () => void Object.assign(run, { figures, cursor }));
   });
 
 const fateOf = { none: 'no-key', forbidden: 'refused', unreadable: 'refused', failed: 'refused' } as const;

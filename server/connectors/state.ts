@@ -93,13 +93,13 @@ export async function save(
 }
 
 async function put(tx: Tx, at: number, run: Run, row: ConnectorRow | undefined, more: Partial<ConnectorRow>, isOver: boolean): Promise<void> {
-  run.cursor.reader = isOver ? null : { id: run.readerId, until: at + leaseFor };
+  const cursor = { ...run.cursor, reader: isOver ? null : { id: run.readerId, until: at + leaseFor } };
   await putConnector(tx, {
     quiet_until: row?.quiet_until ?? null,
     quiet_times: row?.quiet_times ?? 0,
     good_since: row?.good_since ?? at,
     name: run.name,
-    cursor: JSON.stringify(run.cursor),
+    cursor: JSON.stringify(cursor),
     started_at: run.startedAt,
     ended_at: null,
     next_at: row?.next_at ?? at,

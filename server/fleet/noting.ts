@@ -3,7 +3,7 @@ import { waitsCodes } from '../../protocol/waits.ts';
 import { raise } from '../alarms.ts';
 import { type CustodyParts, day } from '../custody-parts.ts';
 import type { Tx } from '../parts.ts';
-import { markDirty, noteSeen } from '../store/fleet-dirty.ts';
+import { markDirty } from '../store/fleet-dirty.ts';
 import type { Mac } from '../store/macs.ts';
 import { partIn } from './merge.ts';
 
@@ -17,18 +17,23 @@ const told = ({ name, model, chip, macosVersion, fileVault, escrow, escrowOwner,
 const isNews = ({ proofs, debts, endings, exhausted, problems }: CheckInRequest): boolean =>
   proofs.length + debts.length + endings.length > 0 || exhausted || problems.some(({ code }) => Object.values<string>(waitsCodes).includes(code));
 
-/**
- * In the transaction of a check-in, when all of it is written; `before` is the Mac as it was. One that has nothing new to say
- * costs one statement: the time at which it was seen.
- */
-export async function noteCheckIn(parts: CustodyParts, tx: Tx, at: number, before: Mac, facts: Facts, request: CheckInRequest): Promise<void> {
+interface Noting {
+  /** The Mac as it was. */
+  before: Mac;
+  facts: Facts;
+  request: CheckInRequest;
+  /** It has its row in lists, in which it stands when it was seen. */
+  isListed: boolean;
+}
+
+/** In the transaction of a check-in, when all of it is written. One that has nothing new to say costs nothing. */
+export async function noteCheckIn(parts: CustodyParts, tx: Tx, at: number, { before, facts, request, isListed }: Noting): Promise<void> {
   if (before.merged_into !== null) await comeBack(parts, tx, at, before);
-  const known = await noteSeen(tx, before.id, at);
   // As it was written: it was checked then.
   const last = before.facts === null ? null : (JSON.parse(before.facts) as Facts);
   const agent = request.rotation ? JSON.stringify(request.rotation) : null;
   const wasGone = before.last_seen_at === null || at - before.last_seen_at >= unseenAfter;
-  if (!known || wasGone || isNews(request) || last === null || told(last) !== told(facts) || agent !== before.agent_rotation) await markDirty(tx, before.id);
+  if (!isListed || wasGone || isNews(request) || last === null || told(last) !== told(facts) || agent !== before.agent_rotation) await markDirty(tx, before.id);
 }
 
 /** A record that was joined to another belongs to a machine that is gone. If that machine speaks, they were two. */

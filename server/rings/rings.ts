@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { Problem } from '../../protocol/problems.ts';
+import { afterAct } from '../after-act.ts';
 import { audit } from '../audit.ts';
 import { type CustodyParts, day } from '../custody-parts.ts';
 import { findMac } from '../custody-report.ts';
@@ -170,7 +171,7 @@ async function start(parts: CustodyParts, { name, actor, reason }: RingAct): Pro
     await audit(tx, { at, actor, act: 'ring.started', details });
     for (const { mac } of go) await become(tx, at, ring, mac, 'waiting', 'nothing is replaced until its payload is ours: the MDM admin installs it', actor);
     for (const { mac, move } of stay) await become(tx, at, ring, mac, 'left', move.because, actor);
-    parts.log.info('ring-started', details);
+    afterAct(tx, () => parts.log.info('ring-started', details));
     return { name, waiting: go.map(({ serial }) => serial), left: stay.map(({ serial, move }) => ({ serial, because: move.because })) };
   });
 }

@@ -4,6 +4,8 @@ import type { Tables } from '../tables.ts';
 
 type Db = Kysely<Tables>;
 export type Claim = Tables['assignment'];
+/** As much of a claim as it takes to end it. */
+export type LastWord = Pick<Claim, 'id' | 'mac_id' | 'user_name' | 'source' | 'ended_at' | 'ended_because'>;
 
 /** Who is said to have this Mac now: highest rank first, then oldest first, then by name. */
 export const claimsOf = (db: Db, macId: string): Promise<Claim[]> =>
@@ -38,17 +40,6 @@ export async function macsClaimedFor(db: Db, userName: string): Promise<string[]
 /** What was ever said of this Mac, newest first. */
 export const claimHistory = (db: Db, macId: string): Promise<Claim[]> =>
   db.selectFrom('assignment').selectAll().where('mac_id', '=', macId).orderBy('created_at', 'desc').orderBy('id').execute();
-
-/** What the profile said last by the mouth of this enrolment, whether it still counts or not. */
-export const lastWordOf = (db: Db, enrolmentId: string): Promise<Claim | undefined> =>
-  db
-    .selectFrom('assignment')
-    .selectAll()
-    .where('enrolment_id', '=', enrolmentId)
-    .orderBy('created_at', 'desc')
-    .orderBy('ended_at', (o) => o.desc().nullsFirst())
-    .limit(1)
-    .executeTakeFirst();
 
 export async function insertClaim(tx: Tx, claim: Claim): Promise<void> {
   await tx.insertInto('assignment').values(claim).execute();

@@ -1,7 +1,7 @@
 import { type Kysely, sql } from 'kysely';
 import type { Tx } from '../parts.ts';
 import type { Tables } from '../tables.ts';
-import { question } from './asked.ts';
+import { firstOf, question } from './asked.ts';
 
 type Db = Kysely<Tables>;
 export type BroughtRow = Tables['brought_key'];
@@ -10,6 +10,18 @@ export type BroughtName = Pick<BroughtRow, 'id' | 'serial'>;
 
 export const broughtById = (db: Db, id: string): Promise<BroughtRow | undefined> =>
   db.selectFrom('brought_key').selectAll().where('id', '=', id).executeTakeFirst();
+
+/** Whether anything was brought for the serial number of this Mac: of nearly all Macs nothing was. */
+export const isBroughtForMac = async (db: Db, macId: string): Promise<boolean> => (await oneBroughtForMac(db, macId)) !== undefined;
+const oneBroughtForMac = firstOf((db, macId: string) =>
+  db
+    .selectFrom('mac')
+    .innerJoin('brought_key', 'brought_key.serial', 'mac.serial')
+    .select('brought_key.id')
+    .where('mac.id', '=', macId)
+    .where('brought_key.state', '<>', 'withdrawn')
+    .limit(1),
+);
 
 /** Every key that was brought for a serial number, but for the withdrawn: the likeliest first, by what its source says of its age. */
 export const broughtFor = question((db, serial: string) =>

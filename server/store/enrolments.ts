@@ -34,6 +34,33 @@ export async function certificateByDigest(db: Db, digest: string): Promise<Known
   return of ? { certificate, ...of } : null;
 }
 
+/** What the guard of a request has to know of a certificate: in one statement, and without what only an enrolment needs. */
+export interface KnownIdentity {
+  certificate: Pick<CertificateRow, 'digest' | 'status' | 'first_used_at'>;
+  enrolment: Pick<
+    EnrolmentRow,
+    'id' | 'status' | 'status_at' | 'replaced_after' | 'hardware_uuid' | 'way' | 'confirmed' | 'profile_not_after' | 'profile_certificate'
+  >;
+  mac: Pick<MacRow, 'id' | 'serial' | 'serial_proved'>;
+}
+const identityNamed = firstOf((db, digest: string) =>
+  db
+    .selectFrom('certificate')
+    .innerJoin('enrolment', 'enrolment.id', 'certificate.enrolment_id')
+    .innerJoin('mac', 'mac.id', 'enrolment.mac_id')
+    .select(['certificate.status as certificate_status', 'certificate.first_used_at', 'mac.id as mac_id', 'mac.serial', 'mac.serial_proved'])
+    .select(['enrolment.id', 'enrolment.status', 'enrolment.status_at', 'enrolment.replaced_after', 'enrolment.hardware_uuid'])
+    .select(['enrolment.way', 'enrolment.confirmed', 'enrolment.profile_not_after', 'enrolment.profile_certificate'])
+    .where('certificate.digest', '=', digest),
+);
+
+export async function identityByDigest(db: Db, digest: string): Promise<KnownIdentity | null> {
+  const row = await identityNamed(db, digest);
+  if (!row) return null;
+  const { certificate_status: status, first_used_at, mac_id: id, serial, serial_proved, ...enrolment } = row;
+  return { certificate: { digest, status, first_used_at }, enrolment, mac: { id, serial, serial_proved } };
+}
+
 /** The keys that the enrolment may speak with: its own, and those of certificates that no newer one has replaced. DER. */
 export async function keysInUse(db: Db, enrolment: EnrolmentRow): Promise<Buffer[]> {
   const active = await db.selectFrom('certificate').select('der').where('enrolment_id', '=', enrolment.id).where('status', '=', 'active').execute();

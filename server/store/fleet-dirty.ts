@@ -1,8 +1,20 @@
 import type { Tx } from '../parts.ts';
 import { change } from './asked.ts';
 
+/** Those that this act has marked: it writes to one Mac in many places, and to mark it once is enough. */
+const marked = new WeakMap<Tx, Set<string>>();
+/** What was marked is taken away in the same act. */
+export const forgetMarks = (tx: Tx): void => void marked.delete(tx);
+
 /** The row of this Mac in lists is behind what is written here, and is made anew within a second or with the next question. */
-export const markDirty = change((tx, macId: string) =>
+export async function markDirty(tx: Tx, macId: string): Promise<void> {
+  const before = marked.get(tx);
+  if (before?.has(macId)) return;
+  await mark(tx, macId);
+  if (before) before.add(macId);
+  else marked.set(tx, new Set([macId]));
+}
+const mark = change((tx, macId: string) =>
   tx
     .insertInto('mac_dirty')
     .values({ mac_id: macId })
@@ -27,9 +39,3 @@ export async function markDirtyByUser(tx: Tx, userName: string): Promise<void> {
     .onConflict((conflict) => conflict.doNothing())
     .execute();
 }
-
-/** False where there is no row yet. */
-export async function noteSeen(tx: Tx, macId: string, at: number): Promise<boolean> {
-  return (await seeRow(tx, at, macId)) > 0;
-}
-const seeRow = change((tx, at: number, macId: string) => tx.updateTable('fleet_row').set({ last_seen_at: at }).where('mac_id', '=', macId));

@@ -145,6 +145,8 @@ export const waitingRequests = (db: Db, scope: Scope, now: number) =>
       'fleet_row.name',
       'fleet_row.user_name',
     ])
+    // In the words of its index, too.
+    .where(sql<boolean>`key_request.state in ('waiting', 'approved')`)
     .where('key_request.state', '=', 'waiting')
     .where('key_request.expires_at', '>', now)
     .where(scopeFilter(scope, 'key_request.mac_id'))

@@ -9,6 +9,10 @@ type Row = Tables['fleet_row'];
 
 /** Fewer than these are found first and sorted after. */
 const few = 2000;
+/** Rows in the order of the page that are looked at one by one before it is doubted that way. */
+const walked = 4000;
+/** More than these are not found by an index, only to be looked at: to walk all Macs costs no more. */
+const many = 65_536;
 
 interface Plan {
   where: (e: Ask) => Expression<SqlBool>;
@@ -16,10 +20,10 @@ interface Plan {
   sorts: boolean;
 }
 
-/** The condition that leaves the fewest is asked of its index, where it leaves few. */
-async function planOf(db: Db, conditions: readonly Condition[]): Promise<Plan> {
+/** The condition that leaves the fewest is asked of its index, where it leaves fewer than so many. */
+async function planOf(db: Db, conditions: readonly Condition[], most: number): Promise<Plan> {
   let best: Condition | null = null;
-  let least = few;
+  let least = most;
   for (const condition of conditions) {
     if (!condition.probe) continue;
     const n = await condition.probe(db, least);
@@ -83,25 +87,63 @@ export interface PageWish {
 }
 
 /** One page, in the order of one column and of the id where that is equal, so that each Mac comes once whatever changes meanwhile. */
-export async function rowsWhere(db: Db, is: FleetCriteria, scope: Scope, { sort, descending, after, limit }: PageWish): Promise<Row[]> {
-  const plan = await planOf(db, conditionsOf(is, scope));
+export async function rowsWhere(db: Db, is: FleetCriteria, scope: Scope, wish: PageWish): Promise<Row[]> {
+  const conditions = conditionsOf(is, scope);
+  const plan = await planOf(db, conditions, few);
+  if (plan.sorts || !conditions.some(({ probe }) => probe)) return await pageOf(db, plan, wish);
+  // Each of them leaves many, and who walks along the order soon has a page. Unless hardly any Mac has all of them together, as
+  // a first name and a last name that many have: to walk on would be to look at the whole fleet.
+  const until = await rowAhead(db, wish, walked);
+  const found = await pageOf(db, plan, wish, until);
+  if (found.length >= wish.limit || until === null) return found;
+  return await pageOf(db, await planOf(db, conditions, many), wish);
+}
+
+/** Where the walk along the order comes to after so many rows; null: to the end. */
+async function rowAhead(db: Db, { sort, descending, after }: PageWish, rows: number): Promise<After | null> {
+  const column = sortColumns[sort];
+  const direction = descending ? 'desc' : 'asc';
+  const by = sql.ref<string | number>(`fleet_row.${column}`);
+  const row = await db
+    .selectFrom('fleet_row')
+    .select([by.as('value'), 'fleet_row.mac_id as macId'])
+    .$if(after !== null, (query) => query.where(compared(by, descending ? '<' : '>', after)))
+    .orderBy(`fleet_row.${column}`, direction)
+    .orderBy('fleet_row.mac_id', direction)
+    .offset(rows - 1)
+    .limit(1)
+    .executeTakeFirst();
+  return row ?? null;
+}
+
+type Compared = '<' | '<=' | '>' | '>=';
+/** As a comparison of pairs, which both databases answer by an index. */
+const compared = (by: Expression<unknown>, how: Compared, row: After | null): Expression<SqlBool> =>
+  sql<SqlBool>`(${by}, ${sql.ref('fleet_row.mac_id')}) ${sql.raw(how)} (${row?.value}, ${row?.macId})`;
+
+async function pageOf(db: Db, plan: Plan, { sort, descending, after, limit }: PageWish, until: After | null = null): Promise<Row[]> {
   const column = sortColumns[sort];
   const hidden = isNumberColumn(sort) ? number(column) : text(column);
   const by = plan.sorts ? hidden : sql.ref(`fleet_row.${column}`);
-  const id = sql.ref('fleet_row.mac_id');
   const direction = descending ? 'desc' : 'asc';
-  const query = db.selectFrom('fleet_row').selectAll('fleet_row').where(plan.where).orderBy(by, direction).orderBy('fleet_row.mac_id', direction).limit(limit);
-  if (!after) return await query.execute();
-  const beyond = descending ? sql<SqlBool>`(${by}, ${id}) < (${after.value}, ${after.macId})` : sql<SqlBool>`(${by}, ${id}) > (${after.value}, ${after.macId})`;
-  return await query.where(beyond).execute();
+  return await db
+    .selectFrom('fleet_row')
+    .selectAll('fleet_row')
+    .where(plan.where)
+    .$if(after !== null, (query) => query.where(compared(by, descending ? '<' : '>', after)))
+    .$if(until !== null, (query) => query.where(compared(by, descending ? '>=' : '<=', until)))
+    .orderBy(by, direction)
+    .orderBy('fleet_row.mac_id', direction)
+    .limit(limit)
+    .execute();
 }
 
 /** The same as a condition, for questions of others about these Macs. */
-export const fleetWhere = async (db: Db, is: FleetCriteria, scope: Scope): Promise<Plan['where']> => (await planOf(db, conditionsOf(is, scope))).where;
+export const fleetWhere = async (db: Db, is: FleetCriteria, scope: Scope): Promise<Plan['where']> => (await planOf(db, conditionsOf(is, scope), few)).where;
 
 /** All of them at one moment, in the order of one column. */
 export async function allIdsWhere(db: Db, is: FleetCriteria, scope: Scope, { sort, descending }: Pick<PageWish, 'sort' | 'descending'>): Promise<string[]> {
-  const plan = await planOf(db, conditionsOf(is, scope));
+  const plan = await planOf(db, conditionsOf(is, scope), many);
   const column = sortColumns[sort];
   const by = plan.sorts ? (isNumberColumn(sort) ? number(column) : text(column)) : sql.ref(`fleet_row.${column}`);
   const direction = descending ? 'desc' : 'asc';
@@ -123,7 +165,7 @@ export async function rowsOfIds(db: Db, macIds: readonly string[], scope: Scope)
 }
 
 export async function idsWhere(db: Db, is: FleetCriteria, scope: Scope, after: string | null, limit: number): Promise<string[]> {
-  const { where } = await planOf(db, conditionsOf(is, scope));
+  const { where } = await planOf(db, conditionsOf(is, scope), few);
   const query = db.selectFrom('fleet_row').select('fleet_row.mac_id').where(where).orderBy('fleet_row.mac_id').limit(limit);
   return (await (after === null ? query : query.where('fleet_row.mac_id', '>', after)).execute()).map((row) => row.mac_id);
 }
@@ -133,7 +175,8 @@ export async function countWhere(db: Db, is: FleetCriteria, scope: Scope): Promi
   const [only, ...more] = conditions;
   if (!only) return countedAs(db, { dimension: 'all', values: [''] });
   if (more.length === 0 && only.counted) return countedAs(db, only.counted);
-  const { where } = await planOf(db, conditions);
+  // Counted in no order: what the index has is all there is to look at.
+  const { where } = await planOf(db, conditions, many);
   const row = await db
     .selectFrom('fleet_row')
     .select((e) => e.fn.countAll<number>().as('n'))

@@ -3,7 +3,7 @@ import type { Tx } from '../parts.ts';
 import type { Tables } from '../tables.ts';
 import { grouped } from './fleet-around.ts';
 import { custodyRanks } from './fleet-conditions.ts';
-import { markDirty } from './fleet-dirty.ts';
+import { forgetMarks, markDirty } from './fleet-dirty.ts';
 
 type Db = Kysely<Tables>;
 export type FleetRow = Tables['fleet_row'];
@@ -232,6 +232,7 @@ export async function macsToShow(db: Db, now: number, most: number): Promise<str
 
 export async function unmark(tx: Tx, macIds: readonly string[]): Promise<void> {
   await tx.deleteFrom('mac_dirty').where('mac_id', 'in', macIds).execute();
+  forgetMarks(tx);
 }
 
 /** Marks the Macs that lists do not have: none, unless something went around the backend. */

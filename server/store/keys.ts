@@ -1,5 +1,5 @@
-import type { Kysely } from 'kysely';
-import type { RecordState } from '../../protocol/messages.ts';
+import { type Kysely, sql } from 'kysely';
+import { limits, type RecordState } from '../../protocol/messages.ts';
 import type { Tx } from '../parts.ts';
 import type { Tables } from '../tables.ts';
 import { changeOf, firstOf, question } from './asked.ts';
@@ -41,6 +41,20 @@ export async function envelopesAmong(db: Db, macId: string, ids: readonly string
   const rows = await db.selectFrom('envelope').select('id').where('mac_id', '=', macId).where('id', 'in', ids).execute();
   return rows.map((row) => row.id);
 }
+
+/** Those of them that an enrolment of this Mac itself delivered. */
+export async function ownEnvelopesAmong(db: Db, macId: string, ids: readonly string[]): Promise<Set<string>> {
+  const own = new Set<string>();
+  for (let at = 0; at < ids.length; at += limits.offers) {
+    // A list has a length, and a statement of its own for each: what is no id is found nowhere.
+    const some = Array.from({ length: limits.offers }, (_, place) => ids[at + place] ?? '');
+    for (const { id } of await deliveredEnvelopes(db, macId, ...some)) own.add(id);
+  }
+  return own;
+}
+const deliveredEnvelopes = question((db, macId: string, ...ids: string[]) =>
+  db.selectFrom('envelope').select('id').where('mac_id', '=', macId).where('id', 'in', ids).where('enrolment_id', 'is not', null),
+);
 
 /** Whether an envelope has come for this volume: a record of the Mac's other one is none of this. */
 export async function isOnVolume(db: Db, macId: string, volume: string | null, id: string): Promise<boolean> {
@@ -223,15 +237,17 @@ const noteKeyBlock = changeOf((db, block: Tables['key_block']) =>
 /**
  * Superseded before `before`, without legal hold, and a later key of the volume was proved since (K9). Whoever enrols as a
  * Mac that is away may say what it likes of keys; so what superseded it was brought by the same enrolment or by one that was
- * confirmed; of what others brought, a confirmed one said that it opens the Mac. And no alarm waits for an admin.
+ * confirmed; of what others brought, a confirmed one said that it opens the Mac. And no alarm waits for an admin. The oldest first,
+ * beginning after a record.
  */
-export const recordsToDestroy = (db: Db, before: number): Promise<KeyRecord[]> =>
+export const recordsToDestroy = (db: Db, before: number, after: Pick<KeyRecord, 'state_at' | 'id'> | null, limit: number): Promise<KeyRecord[]> =>
   db
     .selectFrom('key_record as old')
     .selectAll('old')
-    .where('old.state', '=', 'superseded')
-    .where('old.legal_hold', '=', 0)
+    // In the words of the index.
+    .where(sql<boolean>`old.state = 'superseded' and old.legal_hold = 0`)
     .where('old.state_at', '<=', before)
+    .$if(after !== null, (query) => query.where(sql<boolean>`(old.state_at, old.id) > (${after?.state_at}, ${after?.id})`))
     .where((e) =>
       e.exists(
         e
@@ -262,4 +278,7 @@ export const recordsToDestroy = (db: Db, before: number): Promise<KeyRecord[]> =
           ),
       ),
     )
+    .orderBy('old.state_at')
+    .orderBy('old.id')
+    .limit(limit)
     .execute();

@@ -1,4 +1,4 @@
-import type { Kysely } from 'kysely';
+import { type Kysely, sql } from 'kysely';
 import type { Tx } from '../parts.ts';
 import type { Tables } from '../tables.ts';
 
@@ -7,6 +7,8 @@ export type MdmDevice = Tables['mdm_device'];
 export type MdmCommand = Tables['mdm_command'];
 
 const open = ['waiting', 'sent', 'not-now'] as const satisfies readonly MdmCommand['state'][];
+/** The same in the words of the indexes. */
+const isOpen = sql<boolean>`state in ('waiting', 'sent', 'not-now')`;
 
 export const deviceById = (db: Db, id: string): Promise<MdmDevice | undefined> =>
   db.selectFrom('mdm_device').selectAll().where('id', '=', id).executeTakeFirst();
@@ -87,7 +89,7 @@ export const commandByUuid = (db: Db, uuid: string): Promise<MdmCommand | undefi
   db.selectFrom('mdm_command').selectAll().where('uuid', '=', uuid).executeTakeFirst();
 
 export const openCommandOf = (db: Db, deviceId: string, kind: MdmCommand['kind']): Promise<MdmCommand | undefined> =>
-  db.selectFrom('mdm_command').selectAll().where('device_id', '=', deviceId).where('kind', '=', kind).where('state', 'in', open).executeTakeFirst();
+  db.selectFrom('mdm_command').selectAll().where('device_id', '=', deviceId).where('kind', '=', kind).where(isOpen).executeTakeFirst();
 
 /** Newest first. */
 export const commandsOf = (db: Db, deviceId: string, kind: MdmCommand['kind'], since: number): Promise<MdmCommand[]> =>
@@ -102,7 +104,7 @@ export const commandsOf = (db: Db, deviceId: string, kind: MdmCommand['kind'], s
     .execute();
 
 export const dueCommands = (db: Db, at: number, limit: number): Promise<MdmCommand[]> =>
-  db.selectFrom('mdm_command').selectAll().where('state', 'in', open).where('next_at', '<=', at).orderBy('next_at').orderBy('uuid').limit(limit).execute();
+  db.selectFrom('mdm_command').selectAll().where(isOpen).where('next_at', '<=', at).orderBy('next_at').orderBy('uuid').limit(limit).execute();
 
 /** RotateFileVaultKey that went into the queue after `since` and has no answer: of this hardware, or with a key of this Mac. */
 export const rotationOnItsWay = (
@@ -182,7 +184,9 @@ export async function forgetReplyKeys(tx: Tx, at: number, sentBefore: number): P
 
 /** Answers of the daily question are forgotten; who had a key replaced, and what came of it, stays. */
 export async function forgetQuestions(tx: Tx, endedBefore: number): Promise<void> {
-  await tx.deleteFrom('mdm_command').where('kind', '<>', 'rotate').where('state', 'in', ['done', 'failed']).where('ended_at', '<', endedBefore).execute();
+  // In the words of the index.
+  const answered = sql<boolean>`kind <> 'rotate' and state in ('done', 'failed')`;
+  await tx.deleteFrom('mdm_command').where(answered).where('ended_at', '<', endedBefore).execute();
 }
 
 /** Whether this very key is known as one of another machine: two Macs never have one key. */

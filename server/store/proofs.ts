@@ -34,6 +34,30 @@ export async function openProofTimes(db: Db, after: number, until: number): Prom
   return rows.map((row) => row.first);
 }
 
+const countToProve = firstOf((db, after: number, until: number, except: string) =>
+  db
+    .selectFrom('proof_order')
+    .select((e) => e.fn.count<number>('mac_id').distinct().as('macs'))
+    .where('ended_at', 'is', null)
+    .where('not_before', '>', after)
+    .where('not_before', '<=', until)
+    .where('mac_id', '<>', except)
+    .where(({ not, exists, selectFrom }) =>
+      not(
+        exists(
+          selectFrom('proof_order as earlier')
+            .select('earlier.id')
+            .whereRef('earlier.mac_id', '=', 'proof_order.mac_id')
+            .where('earlier.ended_at', 'is', null)
+            .where('earlier.not_before', '<=', after),
+        ),
+      ),
+    ),
+);
+/** Other Macs whose first open proof comes due in a time. */
+export const macsToProve = async (db: Db, after: number, until: number, except: string): Promise<number> =>
+  (await countToProve(db, after, until, except))?.macs ?? 0;
+
 export async function insertProofOrder(tx: Tx, order: ProofOrder): Promise<void> {
   await addProofOrder(tx, order);
 }

@@ -72,7 +72,8 @@ export const macsStandingStill = (db: Db, since: number): Promise<(RingMac & { n
     .selectAll('ring_mac')
     .select('ring.name')
     .where('ring.state', '=', 'moving')
-    .where('ring_mac.state', 'in', ['waiting', 'proving'])
+    // In the words of the index.
+    .where(sql<boolean>`ring_mac.state in ('waiting', 'proving')`)
     .where('ring_mac.state_at', '<=', since)
     .orderBy('ring_mac.state_at')
     .orderBy('ring_mac.mac_id')

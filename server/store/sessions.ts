@@ -15,17 +15,6 @@ export const latestSessionOf = firstOf((db, enrolmentId: string) =>
   db.selectFrom('session').selectAll().where('enrolment_id', '=', enrolmentId).orderBy('last_seen_at', 'desc').orderBy('first_seen_at', 'desc').limit(1),
 );
 
-export const keepSession = changeOf((db, session: Session) =>
-  db
-    .insertInto('session')
-    .values(session)
-    .onConflict((conflict) =>
-      conflict
-        .columns(['enrolment_id', 'boot'])
-        .doUpdateSet({ booted_at: session.booted_at, session_start: session.session_start, last_seen_at: session.last_seen_at }),
-    ),
-);
-
 /** A Mac that makes up boot sessions fills no table. */
 export async function forgetOldSessions(tx: Tx, enrolmentId: string, keep: number): Promise<void> {
   await tx

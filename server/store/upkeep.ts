@@ -47,6 +47,10 @@ export const buildName = (build: string): string => `build:${build}`;
 export const readMemory = async (db: Db, name: string): Promise<string | null> => (await memoryNamed(db, name))?.value ?? null;
 const memoryNamed = firstOf((db, name: string) => db.selectFrom('memory').select('value').where('name', '=', name));
 
+/** What is kept under names that begin so, by name. */
+export const memoriesOf = (db: Db, prefix: string) =>
+  db.selectFrom('memory').select(['name', 'value']).where('name', '>=', prefix).where('name', '<', `${prefix}\u{10ffff}`).execute();
+
 export async function writeMemory(tx: Tx, name: string, value: string): Promise<void> {
   await tx
     .insertInto('memory')

@@ -14,8 +14,16 @@ export async function insertWebhook(tx: Tx, row: WebhookRow): Promise<void> {
   await tx.insertInto('webhook_state').values(row).execute();
 }
 
-export async function updateWebhook(tx: Tx, name: string, change: Partial<WebhookRow>): Promise<void> {
-  await tx.updateTable('webhook_state').set(change).where('name', '=', name).execute();
+/** False where another backend has moved it meanwhile: what was made of `state` is not to be written then. */
+export async function moveWebhook(tx: Tx, { name, after_seq, delivery_id }: WebhookRow, change: Partial<WebhookRow>): Promise<boolean> {
+  const moved = await tx
+    .updateTable('webhook_state')
+    .set(change)
+    .where('name', '=', name)
+    .where('after_seq', '=', after_seq)
+    .where('delivery_id', delivery_id === null ? 'is' : '=', delivery_id)
+    .executeTakeFirst();
+  return moved.numUpdatedRows > 0n;
 }
 
 /** The least that every one of these hooks has taken; null where one of them has not begun. */

@@ -23,6 +23,10 @@ export interface SweptBackend extends Reached {
   up: boolean;
   /** Node's compiled code, so that a start is quick. */
   compiled: string;
+  /** Arguments of Node before the program: of another release. */
+  nodeArguments?: readonly string[];
+  /** Each message by a connection of its own, as of a Mac's next run. */
+  freshly?: boolean;
 }
 
 export async function makeBackend(): Promise<SweptBackend> {
@@ -91,7 +95,17 @@ function send(signal: NodeJS.Signals, to: number): void {
 }
 
 export function startBackend(backend: SweptBackend, at: AtSystemCall | null = null): Life {
-  const program = [process.execPath, main, 'serve', '--dir', backend.paths.dir, '--passphrase-file', backend.passphraseFile, '--json-ready'];
+  const program = [
+    process.execPath,
+    ...(backend.nodeArguments ?? []),
+    main,
+    'serve',
+    '--dir',
+    backend.paths.dir,
+    '--passphrase-file',
+    backend.passphraseFile,
+    '--json-ready',
+  ];
   // Without --seccomp-bpf, with which strace 6.1 injects no signal. It dies of the same signal as what it traces.
   const trace = at ? ['strace', '-f', '-qq', '-o', '/dev/null', '-e', `trace=${at.name}`] : [];
   const inject = at ? ['-e', `inject=${at.name}:signal=KILL:when=${at.nth}`] : [];

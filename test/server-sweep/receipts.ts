@@ -9,6 +9,8 @@ export interface GivenReceipt {
   recordId: string;
   state: RecordState;
   request: DeliveryRequest;
+  /** What was sealed in it. */
+  key: string;
 }
 
 /** Everything else that a Mac forgets, or counts on, because the backend has said that it is stored. */
@@ -23,13 +25,17 @@ export interface Ledger {
   words: GivenWord[];
   /** How many messages were answered. */
   answers: number;
+  /** How often one was not, and was sent again. */
+  cut: number;
+  /** Called as soon as a Mac was told something that it relies on. */
+  told?: (what: 'receipt' | GivenWord['kind']) => void;
   /** Answers that a truthful Mac must never get. */
   surprises: string[];
   /** Of each Mac that has come to the end of its course: SHA-256 of an envelope of the key that opens it, and how many keys it ever sent. */
   ends: { serial: string; envelopeId: string; keys: number }[];
 }
 
-export const newLedger = (): Ledger => ({ receipts: [], words: [], answers: 0, surprises: [], ends: [] });
+export const newLedger = (): Ledger => ({ receipts: [], words: [], answers: 0, cut: 0, surprises: [], ends: [] });
 
 /** What may have become of a record since its receipt. Nothing here is old enough for `destroyed`. */
 const mayBe: Record<RecordState, readonly RecordState[]> = {

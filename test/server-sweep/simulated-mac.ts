@@ -30,7 +30,7 @@ export class SimulatedMac {
   readonly #backend: SweptBackend;
   readonly #ledger: Ledger;
   readonly #chance: Chance;
-  readonly #agent = new Agent({ keepAlive: true, maxSockets: 1 });
+  readonly #agent: Agent;
   readonly #pair = newPair();
   readonly #own: GivenReceipt[] = [];
   readonly #begunAt = performance.now();
@@ -43,6 +43,7 @@ export class SimulatedMac {
 
   constructor(backend: SweptBackend, ledger: Ledger, chance: Chance) {
     this.#backend = backend;
+    this.#agent = new Agent({ keepAlive: !backend.freshly, maxSockets: 1 });
     this.#ledger = ledger;
     this.#chance = chance;
   }
@@ -85,7 +86,7 @@ export class SimulatedMac {
     if (step === 'witness') return void (await this.#deliver(this.#key, { source: 'agent' }, false));
     if (step === 'look') return this.#look();
     const [one] = this.#own.slice(this.#chance.between(0, this.#own.length - 1));
-    if (one) await this.#put(one.envelopeId, one.request);
+    if (one) await this.#put(one.envelopeId, one.request, one.key);
   }
 
   async #enrol(): Promise<void> {
@@ -120,6 +121,7 @@ export class SimulatedMac {
         if (answer.status >= 300 && !refusals.includes(answer.body?.code)) this.#surprise(path.slice(0, 12), answer);
         return answer;
       }
+      this.#ledger.cut += 1;
       await sleep(pause.retry * (answer ? 5 : 1));
     }
   }
@@ -139,15 +141,16 @@ export class SimulatedMac {
   async #deliver(key: string, more: Partial<DeliveryRequest>, isNew = true): Promise<Receipt | null> {
     const { id, request } = sealedDelivery(this.#backend.escrow.der, this.mac, { key, ...more });
     if (isNew) this.#keys += 1;
-    return this.#put(id, request);
+    return this.#put(id, request, key);
   }
 
-  async #put(id: string, request: DeliveryRequest): Promise<Receipt | null> {
+  async #put(id: string, request: DeliveryRequest, key: string): Promise<Receipt | null> {
     const { status, body } = await this.#ask(`/v1/keys/${id}`, { method: 'PUT', body: request });
     if (status >= 300) return null;
     const receipt = body as Receipt;
-    const given = { serial: this.mac.serial, envelopeId: id, recordId: receipt.recordId, state: receipt.state, request };
+    const given = { serial: this.mac.serial, envelopeId: id, recordId: receipt.recordId, state: receipt.state, request, key };
     this.#ledger.receipts.push(given);
+    this.#ledger.told?.('receipt');
     if (!this.#own.some((one) => one.envelopeId === id)) this.#own.push(given);
     return receipt;
   }
@@ -155,12 +158,14 @@ export class SimulatedMac {
   /** A debt that the Mac saw the cause of, then begin: null where it may not now. */
   async #begin(): Promise<string | null> {
     const debt = { id: randomUUID(), because: 'aged' as const, envelopeId: this.#envelopeId, boot: this.mac.boot };
-    await this.#checkIn({ debts: [debt] });
+    const { debts } = await this.#checkIn({ debts: [debt] });
+    // Whatever is owed besides, such as what an admin has ordered, is paid by the same new key.
+    const debtIds = [debt.id, ...debts.map(({ id }) => id).filter((id) => id !== debt.id)].slice(0, 16);
     const { hardwareUuid, volume, boot } = this.mac;
     const request: BeginRequest = {
       id: randomUUID(),
       because: 'aged',
-      debtIds: [debt.id],
+      debtIds,
       hardwareUuid,
       volume,
       boot,
@@ -229,6 +234,7 @@ export class SimulatedMac {
 
   #write(kind: GivenWord['kind'], id: string): void {
     this.#ledger.words.push({ serial: this.mac.serial, kind, id });
+    this.#ledger.told?.(kind);
   }
   #surprise(what: string, answer: Answer): void {
     this.#ledger.surprises.push(`${this.mac.serial}: ${what} was answered ${answer.status} ${answer.body?.code ?? ''} ${answer.body?.detail ?? ''}`.trim());
