@@ -55,7 +55,7 @@ function bytesOf({ method, path, body }: Round['sends'][number], fresh: boolean)
   return `${method} ${path} HTTP/1.1\r\nhost: 127.0.0.1\r\n${protocolHeader}: ${protocolVersion}\r\ncontent-type: application/json\r\ncontent-length: ${length}\r\nconnection: ${fresh ? 'close' : 'keep-alive'}\r\n\r\n${body}`;
 }
 
-/** The first line of the answer, once all of it is here. */
+/** The first line of the answer, once all of it is here; of a refusal what it says, too. */
 const ask = (socket: TLSSocket, bytes: string): Promise<string> =>
   new Promise((resolve, reject) => {
     let text = '';
@@ -79,7 +79,8 @@ const ask = (socket: TLSSocket, bytes: string): Promise<string> =>
       }
       if (text.length < end) return;
       stop();
-      resolve(text.slice(0, text.indexOf('\r\n')));
+      const line = text.slice(0, text.indexOf('\r\n'));
+      resolve(/ 20\d /.test(line) ? line : `${line} ${text.slice(text.indexOf('\r\n\r\n') + 4, 600)}`);
     }
     socket.on('data', take);
     socket.once('error', failed);

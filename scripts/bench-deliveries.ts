@@ -37,6 +37,8 @@ async function onPostgres(options: BenchOptions): Promise<Row | Unmeasured> {
   process.once('exit', stop);
   try {
     return await measureDeliveries(name, options, mkdtempSync(join(options.folder, 'postgres-')), (paths) => openBarePostgres(server.socket, paths));
+  } catch (error) {
+    return { name, why: error instanceof Error ? error.message : String(error) };
   } finally {
     process.off('exit', stop);
     server.end();

@@ -237,7 +237,9 @@ function storeOf(pool: pg.Pool, place: PostgresPlace, busyMilliseconds: number):
 /** Every statement after it sees what was committed before the turn came: an act means what it means on SQLite. */
 function beginning(until: number, locks: string): string {
   const milliseconds = Math.max(1, Math.ceil(until - performance.now()));
-  return `begin isolation level read committed; set local lock_timeout = ${milliseconds}; select ${locks}`;
+  // A plan is made once for a connection, maybe while the tables are empty and to read them whole is quickest; it stays until the server looks at
+  // them again. Whatever an act asks has its index.
+  return `begin isolation level read committed; set local lock_timeout = ${milliseconds}; set local enable_seqscan = off; select ${locks}`;
 }
 
 async function narrowly<T>(open: Open, own: Own, act: (tx: Tx) => Promise<T>): Promise<T> {

@@ -68,13 +68,17 @@ export async function orderProof(
 async function hoursAhead(parts: CustodyParts, tx: Tx, at: number, macId: string): Promise<number> {
   const perHour = Math.max(1, Math.floor(parts.settings.grantsPerHour / 2));
   const hours = await hoursOf(parts, tx, at);
+  // One Mac takes one place, however many keys it brings.
+  const own = hours.added.get(macId);
+  if (own !== undefined) return own;
   for (let ahead = 0; ; ahead += 1) {
     if ((hours.taken.get(ahead) ?? 0) >= perHour) continue;
-    const others = await macsToProve(tx, at + (ahead - 1) * hour, at + ahead * hour, macId);
-    // One Mac takes one place.
-    hours.taken.set(ahead, others + (hours.added.has(macId) ? 0 : 1));
+    // Other backends have put some into it since.
+    if (parts.store.alone) hours.taken.set(ahead, await macsToProve(tx, at + (ahead - 1) * hour, at + ahead * hour, macId));
+    const others = hours.taken.get(ahead) ?? 0;
     if (others >= perHour) continue;
-    hours.added.add(macId);
+    hours.taken.set(ahead, others + 1);
+    hours.added.set(macId, ahead);
     return ahead;
   }
 }
@@ -83,11 +87,12 @@ interface Hours {
   readAt: number;
   /** Macs by hours from then. */
   taken: Map<number, number>;
-  added: Set<string>;
+  added: Map<string, number>;
 }
 /**
  * For so many milliseconds what was read says where to begin to look: the orders of a whole fleet must not be read again for each key of a
- * fleet that is enrolled. The hour that is taken is counted in the act itself, with what other backends have put into it.
+ * fleet that is enrolled. An act that failed makes an hour a little fuller, and nothing else. Where there are other backends, the hour that is
+ * taken is counted in the act itself.
  */
 const begunFrom = 10_000;
 const known = new WeakMap<CustodyParts['store'], Hours>();
@@ -95,7 +100,7 @@ const known = new WeakMap<CustodyParts['store'], Hours>();
 async function hoursOf({ store }: CustodyParts, tx: Tx, at: number): Promise<Hours> {
   const before = known.get(store);
   if (before && at >= before.readAt && at - before.readAt < begunFrom) return before;
-  const hours: Hours = { readAt: at, taken: new Map(), added: new Set() };
+  const hours: Hours = { readAt: at, taken: new Map(), added: new Map() };
   for (const time of await openProofTimes(tx, at - hour, at + 366 * day)) {
     const ahead = Math.ceil((time - at) / hour);
     hours.taken.set(ahead, (hours.taken.get(ahead) ?? 0) + 1);

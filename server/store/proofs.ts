@@ -41,20 +41,9 @@ const countToProve = firstOf((db, after: number, until: number, except: string) 
     .where('ended_at', 'is', null)
     .where('not_before', '>', after)
     .where('not_before', '<=', until)
-    .where('mac_id', '<>', except)
-    .where(({ not, exists, selectFrom }) =>
-      not(
-        exists(
-          selectFrom('proof_order as earlier')
-            .select('earlier.id')
-            .whereRef('earlier.mac_id', '=', 'proof_order.mac_id')
-            .where('earlier.ended_at', 'is', null)
-            .where('earlier.not_before', '<=', after),
-        ),
-      ),
-    ),
+    .where('mac_id', '<>', except),
 );
-/** Other Macs whose first open proof comes due in a time. */
+/** Other Macs with a proof that comes due in a time. */
 export const macsToProve = async (db: Db, after: number, until: number, except: string): Promise<number> =>
   (await countToProve(db, after, until, except))?.macs ?? 0;
 
