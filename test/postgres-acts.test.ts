@@ -46,12 +46,16 @@ async function untilWaiting(store: Store, many: number): Promise<void> {
   while (((await waits.execute(store.db)).rows[0]?.n ?? 0) < many) await new Promise((resolve) => setTimeout(resolve, 5));
 }
 
+/** A slow machine takes fewer of them into one transaction. */
+function stopTime(): void {
+  const at = performance.now();
+  jest.spyOn(performance, 'now').mockReturnValue(at);
+}
+
 describe('acts that wait at the same time', () => {
   test('go into one transaction, in their order; one that fails takes back what it wrote, also what it did not wait for, and nothing of the others', async () => {
     const { store } = await given();
-    // A slow machine takes fewer of them into one.
-    const at = performance.now();
-    jest.spyOn(performance, 'now').mockReturnValue(at);
+    stopTime();
     const transactions: string[] = [];
     const act = (name: string, work: (tx: Tx) => Promise<unknown> = async () => undefined) =>
       store.write(async (tx) => {
@@ -81,6 +85,7 @@ describe('acts that wait at the same time', () => {
 
   test('are told nothing before the commit, not even that they failed', async () => {
     const server = await given();
+    stopTime();
     const words: string[] = [];
     const note = (name: string) => () => void words.push(name);
     let during = '';
@@ -98,6 +103,7 @@ describe('acts that wait at the same time', () => {
 
   test('of which the connection is killed before the commit are done again, each once, and none is acknowledged that is not stored', async () => {
     const { store } = await given();
+    stopTime();
     const tries = { a: 0, b: 0, c: 0 };
     const act = (name: keyof typeof tries, work: (tx: Tx) => Promise<unknown> = async () => undefined) =>
       store.write(async (tx) => {
@@ -128,6 +134,7 @@ describe('acts that wait at the same time', () => {
 
   test('whose commit is lost are not done again, and all are told that it is not known', async () => {
     const { store } = await given();
+    stopTime();
     await sql`create function end_it() returns trigger language plpgsql as $$ begin perform pg_terminate_backend(pg_backend_pid()); perform pg_sleep(1); return null; end $$`.execute(
       store.db,
     );
