@@ -93,7 +93,7 @@ describe('fdesetup status', () => {
         expect(['on', 'off', 'encrypting', 'decrypting', 'unknown']).toContain(read.state);
         expect((read.words ?? '').length).toBeLessThanOrEqual(200);
       }),
-      { numRuns: 200 },
+      { numRuns: 50 },
     );
   });
 });
@@ -316,7 +316,7 @@ describe('what a change wrote', () => {
           if (found) expect(parts.join('')).toContain(found.key.reveal());
         },
       ),
-      { numRuns: 500 },
+      { numRuns: 150 },
     );
   });
 

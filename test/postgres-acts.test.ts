@@ -46,6 +46,13 @@ async function untilWaiting(store: Store, many: number): Promise<void> {
   while (((await waits.execute(store.db)).rows[0]?.n ?? 0) < many) await new Promise((resolve) => setTimeout(resolve, 5));
 }
 
+/** The connection is ended while the commit is carried out: what it wrote is taken back, and whoever waits for its answer does not know. */
+async function endAtTheCommit({ db }: Store, event: 'insert on memory' | 'update on mac'): Promise<void> {
+  const ending = sql`begin perform pg_terminate_backend(pg_backend_pid()); perform pg_sleep(1); return null; end`;
+  await sql`create or replace function end_it() returns trigger language plpgsql as $$ ${ending} $$`.execute(db);
+  await sql`create constraint trigger end_it after ${sql.raw(event)} deferrable initially deferred for each row execute function end_it()`.execute(db);
+}
+
 /** A slow machine takes fewer of them into one transaction. */
 function stopTime(): void {
   const at = performance.now();
@@ -135,10 +142,7 @@ describe('acts that wait at the same time', () => {
   test('whose commit is lost are not done again, and all are told that it is not known', async () => {
     const { store } = await given();
     stopTime();
-    await sql`create function end_it() returns trigger language plpgsql as $$ begin perform pg_terminate_backend(pg_backend_pid()); perform pg_sleep(1); return null; end $$`.execute(
-      store.db,
-    );
-    await sql`create constraint trigger end_it after insert on memory deferrable initially deferred for each row execute function end_it()`.execute(store.db);
+    await endAtTheCommit(store, 'insert on memory');
     let tries = 0;
     const act = (fails = false) =>
       store.write(async (tx) => {
@@ -315,6 +319,17 @@ describe('narrow acts', () => {
       await see(tx, mac, tries);
     });
     expect([tries, await seenAt(store, mac)]).toEqual([2, 2]);
+    await endAtTheCommit(store, 'update on mac');
+    tries = 0;
+    const lost = await Promise.allSettled([
+      store.writeFor?.(ownOf(mac), async (tx) => {
+        tries += 1;
+        await see(tx, mac, 7);
+      }),
+    ]);
+    expect(told(lost)).toEqual([expect.stringContaining('whether it was stored is not known')]);
+    expect([tries, await seenAt(store, mac)]).toEqual([1, 2]);
+    await sql`drop trigger end_it on mac`.execute(store.db);
   });
 
   test('do not keep questions waiting, however many there are', async () => {

@@ -21,8 +21,5 @@ export const quickOnPostgres: readonly string[] = [
   'test/postgres-two-backends.test.ts',
   'test/custody.test.ts',
   'test/custody-rotation.test.ts',
-  'test/admins.test.ts',
-  'test/accounts.test.ts',
   'test/fleet-list.test.ts',
-  'test/waiting.test.ts',
 ];

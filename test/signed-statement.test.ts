@@ -232,7 +232,7 @@ describe('a signed statement is refused, with the reason, when', () => {
     }
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 200 }), (bytes) => read(bytes) === null),
-      { numRuns: 200 },
+      { numRuns: 60 },
     );
   });
 
